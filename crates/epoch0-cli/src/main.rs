@@ -1,0 +1,3 @@
+//! The `epoch0` command.
+
+fn main() {}

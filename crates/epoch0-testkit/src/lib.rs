@@ -1,0 +1,1 @@
+//! epoch0-testkit.
