@@ -1,1 +1,21 @@
-//! epoch0-num.
+//! Streams of randomness, laws and how to draw them, gains, quadrature and statistics.
+//!
+//! Everything here is a pure function of its arguments: no clock, no environment variable, no global
+//! generator, no platform mathematics library and no number of threads changes a bit of any result.
+
+pub mod activation;
+pub mod dtype;
+mod element;
+pub mod gain;
+pub mod joint;
+pub mod law;
+pub mod quadrature;
+pub mod special;
+pub mod stats;
+pub mod stream;
+
+pub use activation::Activation;
+pub use dtype::Dtype;
+pub use element::{Element, Real};
+pub use law::{Law, LawError};
+pub use stream::Stream;

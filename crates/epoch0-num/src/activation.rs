@@ -1,0 +1,4 @@
+//! activation.
+
+/// An activation function.
+pub struct Activation;
