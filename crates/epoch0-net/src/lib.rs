@@ -1,1 +1,21 @@
-//! epoch0-net.
+//! Networks as data: a graph of operations, its parameters, their axes and the sites where they meet values.
+//!
+//! A [`Network`] is made by a [`Builder`] (by hand, by the [`zoo`], by a reader of a config or a file). Axes and
+//! sites are derived from the graph once, when the builder finishes; nothing guesses from a tensor's shape.
+
+mod axis;
+mod builder;
+mod error;
+mod network;
+mod op;
+mod param;
+mod site;
+pub mod zoo;
+
+pub use axis::{Axis, AxisId, Structure};
+pub use builder::{Builder, Head, Linear};
+pub use error::NetError;
+pub use network::{Network, Node, NodeId, Source, Tie, Value, ValueId};
+pub use op::{Attention, Layout, NormKind, Op, Pool, Rope, Window};
+pub use param::{Param, ParamId, Role};
+pub use site::{Fans, Residual, Site, Strided, View};

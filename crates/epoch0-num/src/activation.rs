@@ -1,4 +1,10 @@
 //! activation.
 
 /// An activation function.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Activation;
+impl std::fmt::Display for Activation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("identity")
+    }
+}

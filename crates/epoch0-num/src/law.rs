@@ -3,7 +3,7 @@
 use crate::{Element, Stream};
 
 /// The law of a weight that is drawn by itself, independently of all others.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub enum Law {
     /// Always `value`.
     Constant {

@@ -1,0 +1,283 @@
+//! Operations of a network.
+
+use epoch0_num::Activation;
+
+use crate::ParamId;
+
+/// How the weight of a linear map is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// `[out, in]`: torch's `nn.Linear`.
+    OutIn,
+    /// `[in, out]`: GPT-2's `Conv1D`.
+    InOut,
+}
+
+/// What a normalization normalizes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum NormKind {
+    /// Mean and variance over the last dimension.
+    Layer,
+    /// Mean and variance over dimension 1, channels first.
+    LayerChannelsFirst,
+    /// Root mean square over the last dimension; the factor is `offset + scale` (Gemma has offset 1).
+    Rms {
+        /// Added to the stored scale.
+        offset: f64,
+    },
+    /// Mean and variance of each channel (dimension 1) over the batch.
+    Batch,
+    /// Mean and variance over groups of channels.
+    Group {
+        /// Number of groups.
+        groups: usize,
+    },
+}
+
+/// A sliding window of a spatial operation, one entry per spatial dimension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Size.
+    pub kernel: Vec<usize>,
+    /// Step.
+    pub stride: Vec<usize>,
+    /// Padding on both sides.
+    pub padding: Vec<usize>,
+    /// Distance of the taps.
+    pub dilation: Vec<usize>,
+}
+
+impl Window {
+    /// A square window in two dimensions, without dilation.
+    pub fn square(kernel: usize, stride: usize, padding: usize) -> Self {
+        Self { kernel: vec![kernel; 2], stride: vec![stride; 2], padding: vec![padding; 2], dilation: vec![1; 2] }
+    }
+
+    /// Size of the output for an input of `size` along spatial dimension `dim`; `None` when the window does not fit.
+    pub fn output(&self, dim: usize, size: usize) -> Option<usize> {
+        let reach = self.dilation[dim].checked_mul(self.kernel[dim].checked_sub(1)?)? + 1;
+        let padded = size + 2 * self.padding[dim];
+        Some(padded.checked_sub(reach)? / self.stride[dim].max(1) + 1)
+    }
+}
+
+/// Which summary a pooling takes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Pool {
+    /// Largest value in a window.
+    Max(Window),
+    /// Mean in a window.
+    Mean(Window),
+    /// Mean over all of space, to 1 × 1.
+    GlobalMean,
+    /// Mean over windows that divide space into the given sizes.
+    AdaptiveMean(Vec<usize>),
+}
+
+/// Rotary position embedding of queries and keys.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rope {
+    /// Base of the frequencies.
+    pub theta: f64,
+    /// How many of a head's dimensions rotate.
+    pub dims: usize,
+    /// Frequency scaling as the config has it (`rope_type`, `factor`, …).
+    pub scaling: Option<serde_json::Value>,
+}
+
+/// Attention of queries to keys and values; the projections stand outside.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attention {
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads; each serves `heads / kv_heads` query heads, which stand together.
+    pub kv_heads: usize,
+    /// Factor on the logits.
+    pub scale: f64,
+    /// Whether a position sees only itself and what came before.
+    pub causal: bool,
+    /// How far back a position sees.
+    pub window: Option<usize>,
+    /// Rotary positions.
+    pub rope: Option<Rope>,
+    /// Logits become `cap · tanh(logits / cap)`.
+    pub softcap: Option<f64>,
+}
+
+/// An operation. Inputs are in the node; parameters are named here.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Op {
+    /// `x W (+ b)` over the last dimension.
+    Linear {
+        /// Weight.
+        weight: ParamId,
+        /// Bias.
+        bias: Option<ParamId>,
+        /// How the weight is stored.
+        layout: Layout,
+    },
+    /// Convolution of `[batch, channels, space…]` with a weight `[out, in / groups, kernel…]`
+    /// (transposed: `[in, out / groups, kernel…]`).
+    Conv {
+        /// Weight.
+        weight: ParamId,
+        /// Bias.
+        bias: Option<ParamId>,
+        /// Kernel, stride, padding, dilation.
+        window: Window,
+        /// Number of groups.
+        groups: usize,
+        /// Whether it is a transposed convolution.
+        transposed: bool,
+    },
+    /// Rows of a table.
+    Embedding {
+        /// Table `[entries, width]`.
+        table: ParamId,
+    },
+    /// Normalization.
+    Norm {
+        /// Over what.
+        kind: NormKind,
+        /// Added to the variance.
+        eps: f64,
+        /// Factor.
+        scale: Option<ParamId>,
+        /// Shift.
+        shift: Option<ParamId>,
+        /// Running mean, running variance and count of batches.
+        running: Option<[ParamId; 3]>,
+    },
+    /// A parameter as a value.
+    Param(ParamId),
+    /// An activation, element by element.
+    Activation(Activation),
+    /// Attention; inputs are queries, keys, values, and a bias on the logits where there is one.
+    Attention(Box<Attention>),
+    /// Bias on attention logits from a table `[buckets, heads]` by relative position (T5).
+    RelativeBias {
+        /// Table.
+        table: ParamId,
+        /// Number of buckets.
+        buckets: usize,
+        /// Distance from which all positions share the last bucket.
+        max_distance: usize,
+        /// Whether positions ahead have buckets of their own.
+        bidirectional: bool,
+    },
+    /// Sum of the inputs.
+    Add,
+    /// Product of the inputs, element by element.
+    Mul,
+    /// Product with a constant.
+    Scale(f64),
+    /// `cap · tanh(x / cap)`.
+    Softcap(f64),
+    /// Exponential.
+    Exp,
+    /// Division by the Euclidean norm over the last dimension.
+    UnitNorm,
+    /// Matrix product of the inputs over the last dimension of both: `x yᵀ`.
+    MatMulTransposed,
+    /// The inputs side by side along a dimension.
+    Concat {
+        /// The dimension.
+        dim: usize,
+    },
+    /// The last dimension cut into consecutive parts.
+    Split {
+        /// Sizes of the parts.
+        sizes: Vec<usize>,
+    },
+    /// The last dimension, `heads × (parts of equal size)`, cut into one output per part (GPT-NeoX's packed attention).
+    SplitInHeads {
+        /// Number of heads.
+        heads: usize,
+        /// Number of parts.
+        parts: usize,
+    },
+    /// Dimensions from 1 on made one.
+    Flatten,
+    /// `[batch, channels, space…]` to `[batch, space, channels]`.
+    SpaceToSequence,
+    /// Channels moved from dimension 1 to the end, or back.
+    Permute {
+        /// Whether channels go to the end.
+        channels_last: bool,
+    },
+    /// One position of dimension 1: the class token.
+    Select {
+        /// Which one; negative from the end.
+        index: i64,
+    },
+    /// Mean over a dimension.
+    Mean {
+        /// The dimension.
+        dim: usize,
+    },
+    /// Pooling over space.
+    Pool(Pool),
+    /// Sum of the best `top_k` experts' outputs weighted by the softmax of their logits; inputs are the router's
+    /// logits, then the output of every expert.
+    Mixture {
+        /// How many experts each position uses.
+        top_k: usize,
+        /// Whether the weights of the chosen ones are normalized to sum to one.
+        normalize: bool,
+    },
+}
+
+impl Op {
+    /// Parameters that the operation uses, in order.
+    pub fn params(&self) -> Vec<ParamId> {
+        match self {
+            Self::Linear { weight, bias, .. } | Self::Conv { weight, bias, .. } => {
+                std::iter::once(*weight).chain(*bias).collect()
+            }
+            Self::Embedding { table } | Self::RelativeBias { table, .. } => vec![*table],
+            Self::Norm { scale, shift, running, .. } => {
+                scale.iter().chain(shift).copied().chain(running.iter().flatten().copied()).collect()
+            }
+            Self::Param(param) => vec![*param],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Name for people.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Linear { .. } => "linear",
+            Self::Conv { transposed: false, .. } => "conv",
+            Self::Conv { transposed: true, .. } => "conv_transpose",
+            Self::Embedding { .. } => "embedding",
+            Self::Norm { kind, .. } => match kind {
+                NormKind::Layer | NormKind::LayerChannelsFirst => "layer_norm",
+                NormKind::Rms { .. } => "rms_norm",
+                NormKind::Batch => "batch_norm",
+                NormKind::Group { .. } => "group_norm",
+            },
+            Self::Param(_) => "param",
+            Self::Activation(_) => "activation",
+            Self::Attention(_) => "attention",
+            Self::RelativeBias { .. } => "relative_bias",
+            Self::Add => "add",
+            Self::Mul => "mul",
+            Self::Scale(_) => "scale",
+            Self::Softcap(_) => "softcap",
+            Self::Exp => "exp",
+            Self::UnitNorm => "unit_norm",
+            Self::MatMulTransposed => "matmul_transposed",
+            Self::Concat { .. } => "concat",
+            Self::Split { .. } => "split",
+            Self::SplitInHeads { .. } => "split_in_heads",
+            Self::Flatten => "flatten",
+            Self::SpaceToSequence => "space_to_sequence",
+            Self::Permute { .. } => "permute",
+            Self::Select { .. } => "select",
+            Self::Mean { .. } => "mean",
+            Self::Pool(_) => "pool",
+            Self::Mixture { .. } => "mixture",
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Parameters.
+
+use std::fmt;
+
+use epoch0_num::{Dtype, Law};
+use serde::Serialize;
+
+use crate::AxisId;
+
+/// Index of a parameter in its network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct ParamId(pub u32);
+
+/// What a parameter is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Role {
+    /// Weight of a linear map or a convolution.
+    Weight,
+    /// Weight of the linear map whose output is the network's answer (logits of classes or words).
+    Readout,
+    /// Weight of the linear map that chooses experts.
+    Router,
+    /// Bias of a linear map or a convolution.
+    Bias,
+    /// Table of vectors looked up by a word, class or segment.
+    Embedding,
+    /// Learned vectors of positions.
+    Position,
+    /// A learned vector that stands in a sequence of its own (class, distillation or mask token).
+    Token,
+    /// Table of attention biases by relative position.
+    RelativeBias,
+    /// Factor after a normalization.
+    NormScale,
+    /// Shift after a normalization.
+    NormShift,
+    /// Factor per channel at the end of a residual branch.
+    LayerScale,
+    /// A single learned factor, such as the temperature of contrastive logits.
+    Scalar,
+    /// Running mean of a batch normalization (a buffer).
+    RunningMean,
+    /// Running variance of a batch normalization (a buffer).
+    RunningVar,
+    /// Number of batches that a batch normalization has seen (a buffer of integers).
+    BatchCount,
+}
+
+impl Role {
+    /// Whether the parameter is a matrix between units: what an initializer with fans is for.
+    pub const fn is_matrix(self) -> bool {
+        matches!(self, Self::Weight | Self::Readout | Self::Router)
+    }
+
+    /// Whether it is state that training keeps rather than a parameter that it learns.
+    pub const fn is_buffer(self) -> bool {
+        matches!(self, Self::RunningMean | Self::RunningVar | Self::BatchCount)
+    }
+
+    /// Its name in tables and recipes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Weight => "weight",
+            Self::Readout => "readout",
+            Self::Router => "router",
+            Self::Bias => "bias",
+            Self::Embedding => "embedding",
+            Self::Position => "position",
+            Self::Token => "token",
+            Self::RelativeBias => "relative_bias",
+            Self::NormScale => "norm_scale",
+            Self::NormShift => "norm_shift",
+            Self::LayerScale => "layer_scale",
+            Self::Scalar => "scalar",
+            Self::RunningMean => "running_mean",
+            Self::RunningVar => "running_var",
+            Self::BatchCount => "batch_count",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A named array that a network owns.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Param {
+    /// Name in checkpoints.
+    pub name: String,
+    /// Sizes, outermost first.
+    pub shape: Vec<usize>,
+    /// Element type in checkpoints.
+    pub dtype: Dtype,
+    /// What it is for.
+    pub role: Role,
+    /// The axis of each dimension: dimensions with the same axis keep the same size and order.
+    pub axes: Vec<AxisId>,
+    /// The law that the network's source draws it from, where the source has one.
+    pub native: Option<Law>,
+    /// Row that stays zero: the vector of the padding word of an embedding.
+    pub padding_row: Option<usize>,
+}
+
+impl Param {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it has no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Size in a checkpoint, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.len() as u64 * self.dtype.bytes() as u64
+    }
+}

@@ -1,0 +1,244 @@
+//! Deriving sites from the graph.
+
+use crate::{
+    AxisId, Fans, Layout, Network, Node, NodeId, Op, ParamId, Role, Site, Strided, Structure, ValueId, View,
+};
+
+/// All sites, in the order of the graph.
+pub(super) fn derive(net: &Network) -> Vec<Site> {
+    let consumers = consumers(net);
+    let depths = depths(net);
+    let residuals = super::residual::ends(net);
+    let mut used = vec![0u32; net.params.len()];
+    let mut sites = Vec::new();
+    for (index, node) in net.nodes.iter().enumerate() {
+        let id = NodeId(index as u32);
+        let parts = parts_of(net, node, &consumers);
+        for param in node.op.params() {
+            let is_own = used[param.0 as usize] == 0;
+            used[param.0 as usize] += 1;
+            for part in &parts {
+                let Some((view, fans)) = view_of(net, node, param, part) else { continue };
+                let role = role_of(net, node, param);
+                sites.push(Site {
+                    param,
+                    name: net.param(param).name.clone(),
+                    part: part.label.clone(),
+                    role,
+                    node: id,
+                    op: node.op.name(),
+                    fans,
+                    view,
+                    activation: next_activation(net, &consumers, part.output),
+                    depth: depths[index],
+                    block: node.block,
+                    residual: residuals[index].filter(|_| role.is_matrix()),
+                    is_own,
+                    is_tied: false,
+                });
+            }
+        }
+    }
+    for site in &mut sites {
+        site.is_tied = used[site.param.0 as usize] > 1;
+    }
+    sites
+}
+
+fn consumers(net: &Network) -> Vec<Vec<NodeId>> {
+    let mut consumers = vec![Vec::new(); net.values.len()];
+    for (index, node) in net.nodes.iter().enumerate() {
+        for input in &node.inputs {
+            consumers[input.0 as usize].push(NodeId(index as u32));
+        }
+    }
+    consumers
+}
+
+/// For each node the number of weights on the longest path up to it, its own included.
+fn depths(net: &Network) -> Vec<usize> {
+    let mut at_value = vec![0; net.values.len()];
+    net.nodes
+        .iter()
+        .map(|node| {
+            let before = node.inputs.iter().map(|input| at_value[input.0 as usize]).max().unwrap_or(0);
+            let own = matches!(node.op, Op::Linear { .. } | Op::Conv { .. } | Op::Embedding { .. });
+            let depth = before + usize::from(own);
+            for output in &node.outputs {
+                at_value[output.0 as usize] = depth;
+            }
+            depth
+        })
+        .collect()
+}
+
+/// A part of a packed map: its outputs, as seen in the output dimension of the weight.
+struct Part {
+    label: Option<String>,
+    /// First index and `(length, stride)` along the output dimension.
+    offset: usize,
+    out: Strided,
+    /// The value that holds what this part computes.
+    output: ValueId,
+}
+
+/// The parts that a map's output is cut into right away, or the whole.
+fn parts_of(net: &Network, node: &Node, consumers: &[Vec<NodeId>]) -> Vec<Part> {
+    let Some(&output) = node.outputs.first() else { return Vec::new() };
+    let size = |value: ValueId| {
+        let last = net.value(value).dims.last();
+        last.and_then(|&axis| net.axis(axis).size).unwrap_or(1)
+    };
+    let whole = || vec![Part { label: None, offset: 0, out: vec![(size(output), 1)], output }];
+    let Op::Linear { .. } = node.op else { return whole() };
+    let [consumer] = consumers[output.0 as usize][..] else { return whole() };
+    let split = &net.nodes[consumer.0 as usize];
+    let label = |value: ValueId| {
+        let axis = *net.value(value).dims.last().expect("a split value has dimensions");
+        Some(part_name(net, axis))
+    };
+    match &split.op {
+        Op::Split { sizes } => {
+            let mut offset = 0;
+            let parts = sizes.iter().zip(&split.outputs).map(|(&length, &value)| {
+                offset += length;
+                Part { label: label(value), offset: offset - length, out: vec![(length, 1)], output: value }
+            });
+            number_if_same(parts.collect())
+        }
+        Op::SplitInHeads { heads, parts } => {
+            let total = size(output) / heads;
+            let dim = total / parts;
+            let cut = split.outputs.iter().enumerate().map(|(index, &value)| Part {
+                label: label(value),
+                offset: index * dim,
+                out: vec![(*heads, total), (dim, 1)],
+                output: value,
+            });
+            number_if_same(cut.collect())
+        }
+        _ => whole(),
+    }
+}
+
+/// The last word of an axis' name that tells parts apart.
+fn part_name(net: &Network, axis: AxisId) -> String {
+    let axis = net.axis(axis);
+    match &axis.structure {
+        Some(Structure::Product(parts)) => {
+            net.axis(*parts.last().expect("a product has factors")).name.clone()
+        }
+        _ => axis.name.clone(),
+    }
+}
+
+fn number_if_same(mut parts: Vec<Part>) -> Vec<Part> {
+    let same = (1..parts.len()).any(|at| parts[..at].iter().any(|other| other.label == parts[at].label));
+    if same {
+        for (index, part) in parts.iter_mut().enumerate() {
+            part.label = Some(index.to_string());
+        }
+    }
+    parts
+}
+
+fn role_of(net: &Network, node: &Node, param: ParamId) -> Role {
+    match (&node.op, net.param(param).role) {
+        // A table that answers in words is a readout there.
+        (Op::Linear { weight, .. }, Role::Embedding | Role::Position) if *weight == param => Role::Readout,
+        (_, role) => role,
+    }
+}
+
+/// Where the part of `param` lies, and the fans of its map.
+fn view_of(net: &Network, node: &Node, param: ParamId, part: &Part) -> Option<(View, Option<Fans>)> {
+    let shape = &net.param(param).shape;
+    let plain = |out: Strided, in_: Strided| View { offset: 0, batch: vec![], out, in_, receptive: vec![] };
+    let vector = |part: &Part| View { offset: part.offset, ..plain(part.out.clone(), vec![]) };
+    match &node.op {
+        Op::Linear { weight, layout, .. } => {
+            let [a, b] = net.param(*weight).shape[..] else { return None };
+            let (n_in, row, column) = match layout {
+                Layout::OutIn => (b, b, 1),
+                Layout::InOut => (a, 1, b),
+            };
+            let n_out: usize = part.out.iter().map(|(length, _)| length).product();
+            let fans = Some(Fans { in_: n_in as f64, out: n_out as f64 });
+            if param != *weight {
+                return Some((vector(part), fans));
+            }
+            let out = part.out.iter().map(|&(length, stride)| (length, stride * row)).collect();
+            Some((View { offset: part.offset * row, ..plain(out, vec![(n_in, column)]) }, fans))
+        }
+        Op::Conv { weight, groups, transposed, .. } => {
+            let full = &net.param(*weight).shape;
+            let receptive: usize = full[2..].iter().product();
+            let (n_out, n_in) = if *transposed { (full[1], full[0] / groups) } else { (full[0] / groups, full[1]) };
+            let fans = Some(Fans { in_: (n_in * receptive) as f64, out: (n_out * receptive) as f64 });
+            if param != *weight {
+                return Some((plain(vec![(shape[0], 1)], vec![]), fans));
+            }
+            let per_first = full[1] * receptive;
+            let (out_stride, in_stride, group_stride) = if *transposed {
+                (receptive, per_first, n_in * per_first)
+            } else {
+                (per_first, receptive, n_out * per_first)
+            };
+            let mut stride = receptive;
+            let space = full[2..].iter().map(|&length| {
+                stride /= length;
+                (length, stride)
+            });
+            Some((
+                View {
+                    offset: 0,
+                    batch: if *groups > 1 { vec![(*groups, group_stride)] } else { vec![] },
+                    out: vec![(n_out, out_stride)],
+                    in_: vec![(n_in, in_stride)],
+                    receptive: space.collect(),
+                },
+                fans,
+            ))
+        }
+        // Exactly one row answers: one value is summed, and it reaches every unit of the row.
+        Op::Embedding { .. } => {
+            let [rows, width] = shape[..] else { return None };
+            let fans = Some(Fans { in_: 1.0, out: width as f64 });
+            Some((plain(vec![(width, 1)], vec![(rows, width)]), fans))
+        }
+        _ => {
+            let mut stride: usize = shape.iter().product();
+            let dims = shape.iter().map(|&length| {
+                stride /= length;
+                (length, stride)
+            });
+            Some((plain(dims.collect(), vec![]), None))
+        }
+    }
+}
+
+/// The activation that a value meets before it meets another weight or another reader.
+fn next_activation(
+    net: &Network,
+    consumers: &[Vec<NodeId>],
+    start: ValueId,
+) -> Option<epoch0_num::Activation> {
+    let mut value = start;
+    loop {
+        let [consumer] = consumers[value.0 as usize][..] else { return None };
+        let node = &net.nodes[consumer.0 as usize];
+        match &node.op {
+            Op::Activation(act) => return Some(act.clone()),
+            Op::Norm { .. } | Op::Add | Op::Scale(_) | Op::Flatten | Op::Permute { .. } | Op::Pool(_) => {}
+            // A factor per channel; a gate is a value of its own.
+            Op::Mul if node.inputs.iter().any(|&input| is_param(net, input)) => {}
+            _ => return None,
+        }
+        value = node.outputs[0];
+    }
+}
+
+fn is_param(net: &Network, value: ValueId) -> bool {
+    let from = net.value(value).from;
+    from.is_some_and(|node| matches!(net.nodes[node.0 as usize].op, Op::Param(_)))
+}
