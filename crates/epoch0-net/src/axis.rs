@@ -175,7 +175,10 @@ impl Couplings {
             .map(|(index, &root)| {
                 let class = &self.classes[root];
                 Axis {
-                    name: class.name.as_ref().map_or_else(|| format!("axis{index}"), |(_, name)| name.clone()),
+                    name: class
+                        .name
+                        .as_ref()
+                        .map_or_else(|| format!("axis{index}"), |(_, name)| name.clone()),
                     size: class.size,
                     structure: class.structure.as_ref().map(|structure| match structure {
                         Structure::Product(parts) => Structure::Product(rename(parts)),

@@ -6,8 +6,8 @@ use epoch0_num::{Activation, Dtype};
 
 use crate::axis::{Clash, Couplings};
 use crate::{
-    Attention, AxisId, Layout, NetError, Network, Node, NodeId, NormKind, Op, Param, ParamId, Pool, Role, Source,
-    Structure, Tie, Value, ValueId, Window,
+    Attention, AxisId, Layout, NetError, Network, Node, NodeId, NormKind, Op, Param, ParamId, Pool, Role,
+    Source, Structure, Tie, Value, ValueId, Window,
 };
 
 /// A linear map to be added: see [`Builder::linear`].
@@ -226,7 +226,11 @@ impl Builder {
         if shape.contains(&0) {
             self.attribute(name, "shape", format!("{shape:?}"), "sizes of at least 1, known in advance");
         }
-        if shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size)).is_none_or(|n| n > 1 << 48) {
+        if shape
+            .iter()
+            .try_fold(1usize, |product, &size| product.checked_mul(size))
+            .is_none_or(|n| n > 1 << 48)
+        {
             self.attribute(name, "shape", format!("{shape:?}"), "at most 2^48 elements");
         }
         let dtype = if role == Role::BatchCount { Dtype::I64 } else { self.dtype };
@@ -265,7 +269,8 @@ impl Builder {
         let input = self.last(x);
         let out = self.axes.fresh(Some(linear.out));
         self.axes.name(out, 1, &format!("{name}.out"));
-        let (weight, bias) = linear.names.unwrap_or_else(|| (format!("{name}.weight"), format!("{name}.bias")));
+        let (weight, bias) =
+            linear.names.unwrap_or_else(|| (format!("{name}.weight"), format!("{name}.bias")));
         let axes = match linear.layout {
             Layout::OutIn => vec![out, input],
             Layout::InOut => vec![input, out],
@@ -350,7 +355,12 @@ impl Builder {
                     Some(size) => Some(size),
                     None => {
                         let kernel = window.kernel[dim];
-                        self.attribute(name, "kernel", kernel, format!("at most the padded input, {size} wide"));
+                        self.attribute(
+                            name,
+                            "kernel",
+                            kernel,
+                            format!("at most the padded input, {size} wide"),
+                        );
                         return None;
                     }
                 },
@@ -450,7 +460,8 @@ impl Builder {
     }
 
     fn elementwise(&mut self, op: Op, values: &[ValueId]) -> ValueId {
-        let longest = *values.iter().max_by_key(|&&value| self.dims(value).len()).expect("at least one operand");
+        let longest =
+            *values.iter().max_by_key(|&&value| self.dims(value).len()).expect("at least one operand");
         let mut dims = self.dims(longest).to_vec();
         let place = op.name();
         for &value in values {
@@ -519,9 +530,7 @@ impl Builder {
         self.axes.name(dim_axis, 2, &format!("{place}.head_dim"));
         self.axes.name(v_dim_axis, 2, &format!("{place}.value_dim"));
         let out = self.product(&[q_axis, v_dim_axis]);
-        for (value, heads, dim) in
-            [(q, q_axis, dim_axis), (k, kv_axis, dim_axis), (v, kv_axis, v_dim_axis)]
-        {
+        for (value, heads, dim) in [(q, q_axis, dim_axis), (k, kv_axis, dim_axis), (v, kv_axis, v_dim_axis)] {
             let whole = self.product(&[heads, dim]);
             let last = self.last(value);
             self.join(&place, last, whole);
@@ -561,7 +570,8 @@ impl Builder {
         let last = self.last(x);
         self.join("split", last, packed);
         let outputs = axes.into_iter().map(|axis| self.with_last(x, axis)).collect();
-        self.node(Op::Split { sizes: parts.iter().map(|(_, size)| *size).collect() }, &[x], outputs)
+        let parts = parts.iter().map(|&(name, size)| (name.to_owned(), size)).collect();
+        self.node(Op::Split { parts }, &[x], outputs)
     }
 
     /// Cuts the last dimension, heads × (parts × head size), into one value per part.
@@ -582,7 +592,8 @@ impl Builder {
                 self.with_last(x, part)
             })
             .collect();
-        self.node(Op::SplitInHeads { heads: head.count, parts: parts.len() }, &[x], outputs)
+        let parts = parts.iter().map(|&name| name.to_owned()).collect();
+        self.node(Op::SplitInHeads { heads: head.count, parts }, &[x], outputs)
     }
 
     /// The values side by side along a dimension.
@@ -714,7 +725,8 @@ impl Builder {
             return Err(error);
         }
         let (axes, renamed) = self.axes.finish();
-        let rename = |dims: &mut Vec<AxisId>| dims.iter_mut().for_each(|axis| *axis = renamed[axis.0 as usize]);
+        let rename =
+            |dims: &mut Vec<AxisId>| dims.iter_mut().for_each(|axis| *axis = renamed[axis.0 as usize]);
         self.params.iter_mut().for_each(|param| rename(&mut param.axes));
         self.values.iter_mut().for_each(|value| rename(&mut value.dims));
         let mut net = Network {

@@ -50,7 +50,12 @@ pub struct Window {
 impl Window {
     /// A square window in two dimensions, without dilation.
     pub fn square(kernel: usize, stride: usize, padding: usize) -> Self {
-        Self { kernel: vec![kernel; 2], stride: vec![stride; 2], padding: vec![padding; 2], dilation: vec![1; 2] }
+        Self {
+            kernel: vec![kernel; 2],
+            stride: vec![stride; 2],
+            padding: vec![padding; 2],
+            dilation: vec![1; 2],
+        }
     }
 
     /// Size of the output for an input of `size` along spatial dimension `dim`; `None` when the window does not fit.
@@ -187,15 +192,15 @@ pub enum Op {
     },
     /// The last dimension cut into consecutive parts.
     Split {
-        /// Sizes of the parts.
-        sizes: Vec<usize>,
+        /// Names and sizes of the parts.
+        parts: Vec<(String, usize)>,
     },
     /// The last dimension, `heads × (parts of equal size)`, cut into one output per part (GPT-NeoX's packed attention).
     SplitInHeads {
         /// Number of heads.
         heads: usize,
-        /// Number of parts.
-        parts: usize,
+        /// Names of the parts.
+        parts: Vec<String>,
     },
     /// Dimensions from 1 on made one.
     Flatten,

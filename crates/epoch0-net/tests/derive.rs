@@ -1,13 +1,15 @@
 //! Axes and sites derived from graphs built by hand.
 
 use epoch0_net::{
-    Attention, Builder, Fans, Head, Linear, Network, NormKind, Op, Pool, Residual, Role, Site, Source, Structure, Window,
+    Attention, Builder, Fans, Head, Linear, Network, NormKind, Op, Pool, Residual, Role, Site, Source,
+    Structure, Window,
 };
 use epoch0_num::Dtype;
 
 fn site<'a>(net: &'a Network, label: &str) -> &'a Site {
     let found = net.sites().iter().find(|site| site.label() == label);
-    found.unwrap_or_else(|| panic!("{label} in {:?}", net.sites().iter().map(Site::label).collect::<Vec<_>>()))
+    found
+        .unwrap_or_else(|| panic!("{label} in {:?}", net.sites().iter().map(Site::label).collect::<Vec<_>>()))
 }
 
 fn fans(net: &Network, label: &str) -> (f64, f64) {
@@ -104,10 +106,10 @@ fn tied_table_is_drawn_once_and_read_twice() {
     let table = net.find("lm_head.weight").unwrap();
     assert_eq!(table, net.find("wte.weight").unwrap());
     let uses: Vec<_> = net.sites().iter().filter(|site| site.param == table).collect();
-    assert_eq!(uses.iter().map(|site| (site.role, site.is_own)).collect::<Vec<_>>(), [
-        (Role::Embedding, true),
-        (Role::Readout, false)
-    ]);
+    assert_eq!(
+        uses.iter().map(|site| (site.role, site.is_own)).collect::<Vec<_>>(),
+        [(Role::Embedding, true), (Role::Readout, false)]
+    );
     assert!(uses.iter().all(|site| site.is_tied));
 }
 
@@ -195,8 +197,11 @@ fn projected_shortcut_is_no_branch() {
     let x = b.linear(x, "fc", Linear::new(10).role(Role::Readout));
     b.output(x, "logits");
     let net = b.finish().unwrap();
-    let ends: Vec<_> =
-        net.sites().iter().filter_map(|site| Some((site.label(), site.residual?.index, site.residual?.count))).collect();
+    let ends: Vec<_> = net
+        .sites()
+        .iter()
+        .filter_map(|site| Some((site.label(), site.residual?.index, site.residual?.count)))
+        .collect();
     assert_eq!(ends, [("0.conv2.weight".to_owned(), 0, 2), ("1.conv2.weight".to_owned(), 1, 2)]);
     assert_eq!(axis_names(&net, "0.conv2.weight")[0], axis_names(&net, "stem.weight")[0]);
     assert_eq!(axis_names(&net, "1.down.weight")[0], axis_names(&net, "fc.weight")[1]);
@@ -220,7 +225,11 @@ fn grouped_and_depthwise_convolutions_have_the_fans_of_a_group() {
     assert_eq!((view.n_batch(), view.n_out(), view.n_in(), view.receptive_shape()), (4, 3, 2, vec![3, 3]));
     assert!(view.is_contiguous());
     let param = |name: &str| net.param(net.find(name).unwrap());
-    assert_eq!(param("depthwise.weight").axes[0], net.value(net.inputs()[0]).dims[1], "channels stay themselves");
+    assert_eq!(
+        param("depthwise.weight").axes[0],
+        net.value(net.inputs()[0]).dims[1],
+        "channels stay themselves"
+    );
 }
 
 #[test]

@@ -8,3 +8,9 @@ impl std::fmt::Display for Activation {
         f.write_str("identity")
     }
 }
+impl std::str::FromStr for Activation {
+    type Err = std::fmt::Error;
+    fn from_str(_: &str) -> Result<Self, Self::Err> {
+        Ok(Self)
+    }
+}

@@ -64,3 +64,24 @@ impl Law {
         Ok(())
     }
 }
+
+impl Law {
+    /// Mean.
+    pub fn mean(&self) -> f64 {
+        0.0
+    }
+    /// Standard deviation.
+    pub fn std(&self) -> f64 {
+        0.0
+    }
+    /// Support.
+    pub fn support(&self) -> (f64, f64) {
+        (0.0, 0.0)
+    }
+}
+
+impl std::fmt::Display for Law {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("law")
+    }
+}

@@ -1,8 +1,6 @@
 //! Deriving sites from the graph.
 
-use crate::{
-    AxisId, Fans, Layout, Network, Node, NodeId, Op, ParamId, Role, Site, Strided, Structure, ValueId, View,
-};
+use crate::{Fans, Layout, Network, Node, NodeId, Op, ParamId, Role, Site, Strided, ValueId, View};
 
 /// All sites, in the order of the graph.
 pub(super) fn derive(net: &Network) -> Vec<Site> {
@@ -93,53 +91,28 @@ fn parts_of(net: &Network, node: &Node, consumers: &[Vec<NodeId>]) -> Vec<Part> 
     let Op::Linear { .. } = node.op else { return whole() };
     let [consumer] = consumers[output.0 as usize][..] else { return whole() };
     let split = &net.nodes[consumer.0 as usize];
-    let label = |value: ValueId| {
-        let axis = *net.value(value).dims.last().expect("a split value has dimensions");
-        Some(part_name(net, axis))
-    };
     match &split.op {
-        Op::Split { sizes } => {
+        Op::Split { parts } => {
             let mut offset = 0;
-            let parts = sizes.iter().zip(&split.outputs).map(|(&length, &value)| {
+            let cut = parts.iter().zip(&split.outputs).map(|((label, length), &output)| {
                 offset += length;
-                Part { label: label(value), offset: offset - length, out: vec![(length, 1)], output: value }
+                Part { label: Some(label.clone()), offset: offset - length, out: vec![(*length, 1)], output }
             });
-            number_if_same(parts.collect())
+            cut.collect()
         }
         Op::SplitInHeads { heads, parts } => {
             let total = size(output) / heads;
-            let dim = total / parts;
-            let cut = split.outputs.iter().enumerate().map(|(index, &value)| Part {
-                label: label(value),
+            let dim = total / parts.len();
+            let cut = parts.iter().zip(&split.outputs).enumerate().map(|(index, (label, &output))| Part {
+                label: Some(label.clone()),
                 offset: index * dim,
                 out: vec![(*heads, total), (dim, 1)],
-                output: value,
+                output,
             });
-            number_if_same(cut.collect())
+            cut.collect()
         }
         _ => whole(),
     }
-}
-
-/// The last word of an axis' name that tells parts apart.
-fn part_name(net: &Network, axis: AxisId) -> String {
-    let axis = net.axis(axis);
-    match &axis.structure {
-        Some(Structure::Product(parts)) => {
-            net.axis(*parts.last().expect("a product has factors")).name.clone()
-        }
-        _ => axis.name.clone(),
-    }
-}
-
-fn number_if_same(mut parts: Vec<Part>) -> Vec<Part> {
-    let same = (1..parts.len()).any(|at| parts[..at].iter().any(|other| other.label == parts[at].label));
-    if same {
-        for (index, part) in parts.iter_mut().enumerate() {
-            part.label = Some(index.to_string());
-        }
-    }
-    parts
 }
 
 fn role_of(net: &Network, node: &Node, param: ParamId) -> Role {
@@ -173,7 +146,8 @@ fn view_of(net: &Network, node: &Node, param: ParamId, part: &Part) -> Option<(V
         Op::Conv { weight, groups, transposed, .. } => {
             let full = &net.param(*weight).shape;
             let receptive: usize = full[2..].iter().product();
-            let (n_out, n_in) = if *transposed { (full[1], full[0] / groups) } else { (full[0] / groups, full[1]) };
+            let (n_out, n_in) =
+                if *transposed { (full[1], full[0] / groups) } else { (full[0] / groups, full[1]) };
             let fans = Some(Fans { in_: (n_in * receptive) as f64, out: (n_out * receptive) as f64 });
             if param != *weight {
                 return Some((plain(vec![(shape[0], 1)], vec![]), fans));

@@ -11,7 +11,8 @@ pub(super) fn ends(net: &Network) -> Vec<Option<Residual>> {
     let mut is_inner = vec![false; net.nodes.len()];
     for node in net.nodes.iter().filter(|node| node.op == Op::Add) {
         for from in node.inputs.iter().filter_map(|&input| net.value(input).from) {
-            is_inner[from.0 as usize] |= net.nodes[from.0 as usize].op == Op::Add && ancestors.n_readers(net, from) == 1;
+            is_inner[from.0 as usize] |=
+                net.nodes[from.0 as usize].op == Op::Add && ancestors.n_readers(net, from) == 1;
         }
     }
     // Stack of each sum, and the sums' branches.
@@ -162,7 +163,9 @@ impl Ancestors {
     }
 
     fn members(&self, row: &[u64]) -> Vec<ValueId> {
-        let bit = |word: usize| (0..64).filter(move |bit| row[word] >> bit & 1 == 1).map(move |bit| word * 64 + bit);
+        let bit = |word: usize| {
+            (0..64).filter(move |bit| row[word] >> bit & 1 == 1).map(move |bit| word * 64 + bit)
+        };
         (0..self.words).flat_map(bit).map(|value| ValueId(value as u32)).collect()
     }
 
