@@ -1,1 +1,3 @@
-//! epoch0-format.
+//! The files that networks live in: Hugging Face configs and safetensors checkpoints.
+
+pub mod hf;
