@@ -1,4 +1,0 @@
-//! activation.
-
-/// An activation function.
-pub struct Activation;
