@@ -33,9 +33,7 @@
 //! # References
 //! - [glorot2010understanding] Eq. 12 and 16; [he2015delving] Eq. 10 and 14; [lecun1998efficient] §4.6
 
-use epoch0_method::{
-    At, Choice, Entry, Error, Family, Info, Initializer, Params, SiteLaw, Status, Values,
-};
+use epoch0_method::{At, Choice, Entry, Error, Family, Info, Initializer, Params, SiteLaw, Status, Values};
 use epoch0_net::Fans;
 use epoch0_num::Law;
 
@@ -77,13 +75,15 @@ pub enum Distribution {
 impl Distribution {
     /// The law of this shape with zero mean and a standard deviation.
     pub(crate) fn law(self, std: f64) -> Law {
+        // What a Gaussian truncated at ±2 keeps of its standard deviation.
+        const KEPT: f64 = 0.879_625_661_034_239_78;
         match self {
-            Self::Normal => Law::Normal { mean: 0.0, std },
-            Self::TruncatedNormal => Law::truncated_in_std(0.0, std, -2.0, 2.0, true),
-            Self::Uniform => {
-                let bound = 3.0f64.sqrt() * std;
-                Law::Uniform { low: -bound, high: bound }
+            Self::Normal => Law::normal(0.0, std),
+            Self::TruncatedNormal if std > 0.0 => {
+                Law::truncated(0.0, std / KEPT, -2.0 * std / KEPT, 2.0 * std / KEPT)
             }
+            Self::TruncatedNormal => Law::constant(0.0),
+            Self::Uniform => Law::uniform_with_std(std),
         }
     }
 }

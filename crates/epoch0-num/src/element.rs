@@ -11,7 +11,9 @@ impl Real for f32 {}
 impl Real for f64 {}
 
 /// A floating-point type that draws are written in: f64, f32, f16 or bf16. Sealed.
-pub trait Element: kernel::Plain + Copy + Default + PartialEq + PartialOrd + Send + Sync + 'static {
+pub trait Element:
+    kernel::Plain + bytemuck::Pod + Default + PartialEq + PartialOrd + Send + Sync + 'static
+{
     /// The type that draws for this type are computed in: f64 for f64, f32 for the others.
     type Draw: Real;
     /// Its name.
@@ -24,6 +26,8 @@ pub trait Element: kernel::Plain + Copy + Default + PartialEq + PartialOrd + Sen
     fn from_f64(value: f64) -> Self;
     /// Its value.
     fn to_f64(self) -> f64;
+    /// Its value in single precision; f64 is rounded to nearest.
+    fn to_f32(self) -> f32;
     /// The smallest element above it; infinity and NaN stay what they are.
     #[must_use]
     fn next_up(self) -> Self;
@@ -52,6 +56,10 @@ macro_rules! native {
             #[inline]
             fn to_f64(self) -> f64 {
                 f64::from(self)
+            }
+            #[inline]
+            fn to_f32(self) -> f32 {
+                self as f32
             }
             fn next_up(self) -> Self {
                 $t::next_up(self)
@@ -86,6 +94,10 @@ macro_rules! short {
             #[inline]
             fn to_f64(self) -> f64 {
                 $t::to_f64(self)
+            }
+            #[inline]
+            fn to_f32(self) -> f32 {
+                $t::to_f32(self)
             }
             fn next_up(self) -> Self {
                 if self.is_nan() || self == $t::INFINITY {

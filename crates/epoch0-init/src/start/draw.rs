@@ -140,7 +140,7 @@ impl Plan<'_> {
         }
         let padding = self.padding(param);
         with_element!(dtype, T => {
-            let mut piece = |values: &mut [T]| {
+            let piece = |values: &mut [T]| {
                 fill(&law, &stream, start, values)?;
                 zero_padding(padding.clone(), start, values);
                 Ok(Summary::of(values))

@@ -75,11 +75,8 @@ impl<'a> Plan<'a> {
     /// When a method or parameter is unknown or refused, a method is not defined for a site it is asked for, or a
     /// parameter has no rule ([`Error::Uncovered`]).
     pub fn new(methods: &Methods, net: &'a Network, recipe: &Recipe, seed: u64) -> Result<Self, Error> {
-        let mut base = recipe
-            .base
-            .clone()
-            .map(|used| Source::new(methods, "base".to_owned(), used, net))
-            .transpose()?;
+        let mut base =
+            recipe.base.clone().map(|used| Source::new(methods, "base".to_owned(), used, net)).transpose()?;
         let mut rules = recipe
             .rules
             .iter()
@@ -134,7 +131,7 @@ impl<'a> Plan<'a> {
                 })?;
             }
             let range = &mut by_param[site.param.0 as usize];
-            if range.is_empty() {
+            if range.end == 0 {
                 *range = sites.len()..sites.len();
             }
             range.end += 1;

@@ -65,7 +65,11 @@ impl From<UseForm> for Use {
 
 impl From<Use> for UseForm {
     fn from(used: Use) -> Self {
-        if used.set.is_empty() { Self::Name(used.with) } else { Self::Full { with: used.with, set: used.set } }
+        if used.set.is_empty() {
+            Self::Name(used.with)
+        } else {
+            Self::Full { with: used.with, set: used.set }
+        }
     }
 }
 
@@ -96,7 +100,9 @@ impl Setting {
             Self::One(value) => return Ok(value.clone()),
             Self::OverBlocks(values) => values,
         };
-        let Some((index, count)) = block else { return Err("a list runs over blocks, and this stands in none") };
+        let Some((index, count)) = block else {
+            return Err("a list runs over blocks, and this stands in none");
+        };
         let last = values.len().checked_sub(1).ok_or("a list needs at least one value")?;
         // Where the block stands, from 0 to `last`.
         let at = if count > 1 { index as f64 * last as f64 / (count - 1) as f64 } else { 0.0 };
@@ -222,8 +228,21 @@ impl Recipe {
 }
 
 const ROLES: &[&str] = &[
-    "weight", "readout", "router", "bias", "embedding", "position", "token", "relative_bias", "norm_scale",
-    "norm_shift", "layer_scale", "scalar", "running_mean", "running_var", "batch_count",
+    "weight",
+    "readout",
+    "router",
+    "bias",
+    "embedding",
+    "position",
+    "token",
+    "relative_bias",
+    "norm_scale",
+    "norm_shift",
+    "layer_scale",
+    "scalar",
+    "running_mean",
+    "running_var",
+    "batch_count",
 ];
 
 impl Rule {
@@ -251,7 +270,10 @@ impl Rule {
     /// Whether the rule is for a site.
     pub(super) fn is_for(&self, site: &Site) -> bool {
         self.matches.as_ref().is_none_or(|pattern| pattern.is_match(&site.name))
-            && self.role.as_ref().is_none_or(|roles| roles.words().iter().any(|role| role == site.role.name()))
+            && self
+                .role
+                .as_ref()
+                .is_none_or(|roles| roles.words().iter().any(|role| role == site.role.name()))
             && self.op.as_ref().is_none_or(|ops| ops.words().iter().any(|op| op == site.op))
             && self.ends_branch.is_none_or(|ends| ends == site.residual.is_some())
     }
@@ -278,9 +300,10 @@ pub(super) fn settle_one(
     site: &Site,
 ) -> Result<Value, Error> {
     let block = site.block.map(|block| (block, net.blocks().len()));
-    setting
-        .at(block)
-        .map_err(|why| Error::Recipe { place: format!("{place}: {name} at {}", site.label()), why: why.to_owned() })
+    setting.at(block).map_err(|why| Error::Recipe {
+        place: format!("{place}: {name} at {}", site.label()),
+        why: why.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -311,7 +334,10 @@ mod tests {
     fn mistakes_are_named() {
         let error = |text: &str| Recipe::from_yaml("r.yaml", text).unwrap_err().to_string();
         assert!(error("rules: [{match: x}]").starts_with("r.yaml: rule 1: it has neither"));
-        assert!(error("rules: [{role: weights, with: zeros}]").contains("role `weights` is unknown, allowed weight"));
+        assert!(
+            error("rules: [{role: weights, with: zeros}]")
+                .contains("role `weights` is unknown, allowed weight")
+        );
         assert!(error("rule: []").contains("unknown field `rule`"));
         assert!(error("rules: [{match: '/(/', with: zeros}]").contains("match `/(/`"));
     }
