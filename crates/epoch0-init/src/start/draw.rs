@@ -165,7 +165,7 @@ impl Plan<'_> {
         const PIECE: usize = 1 << 20;
         let (len, dtype) = (self.net.param(param).len(), self.net.param(param).dtype);
         let mut bytes = vec![0u8; len * dtype.bytes()];
-        let first = self.sites_of(param).first().map_or(0, |planned| self.index_of(planned));
+        let first = self.first_of(param);
         if self.single_law(param).is_some() {
             let pieces: Vec<_> = bytes
                 .par_chunks_mut(PIECE * dtype.bytes())
@@ -185,15 +185,11 @@ impl Plan<'_> {
         Ok((bytes, measured))
     }
 
-    fn index_of(&self, planned: &Planned) -> usize {
-        self.sites.iter().position(|other| other.site == planned.site).expect("a site of the plan")
-    }
-
     fn draw_sites<T: Element>(&self, param: ParamId, values: &mut [T]) -> Result<Vec<Measured>, Error> {
         let stream = self.stream(param);
         let padding = self.padding(param);
         let mut measured = Vec::new();
-        for planned in self.sites_of(param) {
+        for (nth, planned) in self.sites_of(param).iter().enumerate() {
             let site = &self.net.sites()[planned.site];
             let mut dense = vec![T::default(); site.view.len()];
             match &planned.law {
@@ -206,7 +202,7 @@ impl Plan<'_> {
                 SiteLaw::Joint(_) => self.fill_joint(planned, site, &stream, &mut dense)?,
             }
             scatter(site, &dense, values);
-            measured.push(Measured { planned: self.index_of(planned), summary: Summary::of(&dense) });
+            measured.push(Measured { planned: self.first_of(param) + nth, summary: Summary::of(&dense) });
         }
         zero_padding(padding, 0, values);
         Ok(measured)

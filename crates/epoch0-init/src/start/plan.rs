@@ -171,6 +171,11 @@ impl<'a> Plan<'a> {
         &self.sites[self.by_param[param.0 as usize].clone()]
     }
 
+    /// Index in [`Plan::sites`] of the first site of a parameter.
+    pub fn first_of(&self, param: ParamId) -> usize {
+        self.by_param[param.0 as usize].start
+    }
+
     /// The one law of all elements of a parameter, where there is one; such a parameter can be drawn in pieces.
     pub fn single_law(&self, param: ParamId) -> Option<Law> {
         let mut laws = self.sites_of(param).iter().map(|planned| match planned.law {
