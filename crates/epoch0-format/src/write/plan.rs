@@ -216,7 +216,8 @@ fn head(
         let TensorSpec { name, dtype, shape } = &tensors[at];
         let end = begin + sizes[at];
         let (name, shape, dtype) = (json!(name), json!(shape), dtype.safetensors_name());
-        header += &[",", &name.to_string(), ":{\"dtype\":\"", dtype, "\",\"shape\":", &shape.to_string()].concat();
+        header +=
+            &[",", &name.to_string(), ":{\"dtype\":\"", dtype, "\",\"shape\":", &shape.to_string()].concat();
         header += &[",\"data_offsets\":[", &begin.to_string(), ",", &end.to_string(), "]}"].concat();
         begin = end;
     }
