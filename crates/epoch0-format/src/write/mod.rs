@@ -9,6 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 pub use plan::{Place, Plan, PlannedFile, TensorSpec, pt_metadata};
 pub use shard_size::ShardSize;
@@ -22,6 +24,8 @@ use crate::read::INDEX_FILE;
 pub const CHUNK_BYTES: usize = 1 << 20;
 /// Alignment of the buffers that [`Writer::fill`] hands out.
 pub const BUFFER_ALIGN: usize = 64;
+/// Pause between two rounds of sending written bytes to the disk.
+const FLUSH_PAUSE: Duration = Duration::from_millis(100);
 
 /// A checkpoint being written: files have their final length from the beginning and are filled in any order.
 ///
@@ -33,6 +37,8 @@ pub struct Writer {
     folder: PathBuf,
     files: Vec<File>,
     written: Vec<Mutex<Spans>>,
+    /// Whether a file was written to since it was last sent to the disk.
+    dirty: Vec<AtomicBool>,
 }
 
 /// How a long piece of work is followed and stopped.
@@ -69,7 +75,8 @@ impl Writer {
             files.push(file);
         }
         let written = plan.tensors().iter().map(|_| Mutex::default()).collect();
-        Ok(Self { plan, folder: folder.to_owned(), files, written })
+        let dirty = plan.files().iter().map(|_| AtomicBool::new(false)).collect();
+        Ok(Self { plan, folder: folder.to_owned(), files, written, dirty })
     }
 
     /// The plan.
@@ -96,10 +103,8 @@ impl Writer {
         if !lock(&self.written[tensor]).add(offset..end) {
             return Err(Error::WrittenTwice { tensor: name(), start: offset, end });
         }
-        write_all_at(&self.files[place.file], bytes, place.offset + offset).map_err(|e| {
-            let planned = &self.plan.files()[place.file];
-            Error::writing(&self.folder.join(&planned.name), planned.bytes)(e)
-        })
+        self.dirty[place.file].store(true, Ordering::Relaxed);
+        write_all_at(&self.files[place.file], bytes, place.offset + offset).map_err(self.writing(place.file))
     }
 
     /// Draws tensors chunk by chunk on all threads of the current rayon pool and writes them.
@@ -154,14 +159,54 @@ impl Writer {
                 }
             }
         };
-        rayon::scope(|scope| {
-            for _ in 0..rayon::current_num_threads().min(chunks.len()) {
-                scope.spawn(|_| work());
-            }
+        let flushed = self.while_flushing(|| {
+            rayon::scope(|scope| {
+                for _ in 0..rayon::current_num_threads().min(chunks.len()) {
+                    scope.spawn(|_| work());
+                }
+            });
         });
         match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some((_, e)) => Err(e),
-            None => Ok(()),
+            None => Ok(flushed?),
+        }
+    }
+
+    /// Runs `work` while a thread of its own sends what has been written to the disk, so that drawing and writing
+    /// take place at the same time and little is left to wait for in the end.
+    fn while_flushing(&self, work: impl FnOnce()) -> Result<(), Error> {
+        let done = AtomicBool::new(false);
+        let flush = || {
+            loop {
+                thread::park_timeout(FLUSH_PAUSE);
+                if done.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+                for (nth, dirty) in self.dirty.iter().enumerate() {
+                    // The system tells of a failed write once only: what is lost here would be lost for good.
+                    if dirty.swap(false, Ordering::Relaxed) {
+                        self.files[nth].sync_data().map_err(self.writing(nth))?;
+                    }
+                }
+            }
+        };
+        thread::scope(|scope| {
+            let flusher = scope.spawn(flush);
+            // Also ends it when the work panics.
+            let end = OnDrop(|| {
+                done.store(true, Ordering::Relaxed);
+                flusher.thread().unpark();
+            });
+            work();
+            drop(end);
+            flusher.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    fn writing(&self, file: usize) -> impl FnOnce(io::Error) -> Error {
+        move |e| {
+            let planned = &self.plan.files()[file];
+            Error::writing(&self.folder.join(&planned.name), planned.bytes)(e)
         }
     }
 
@@ -173,8 +218,8 @@ impl Writer {
                 return Err(Error::Unfinished { tensor: tensor.name.clone(), written, wanted });
             }
         }
-        for (planned, file) in self.plan.files().iter().zip(&self.files) {
-            file.sync_all().map_err(Error::writing(&self.folder.join(&planned.name), planned.bytes))?;
+        for (nth, file) in self.files.iter().enumerate() {
+            file.sync_all().map_err(self.writing(nth))?;
         }
         if let Some(index) = self.plan.index() {
             write_new_file(&self.folder.join(INDEX_FILE), index.as_bytes())?;
@@ -227,6 +272,14 @@ impl Chunks {
         let offset = (nth - self.firsts[at]) * chunk_bytes(bits);
         let bytes = (plan.place(tensor).bytes as usize - offset).min(chunk_bytes(bits));
         Chunk { tensor, start: offset / bits * 8, offset: offset as u64, bytes }
+    }
+}
+
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
     }
 }
 
