@@ -18,16 +18,16 @@ const STYLES: Styles = Styles::styled()
 /// Everything about how a neural network starts.
 #[derive(Debug, Parser)]
 #[command(name = "epoch0", version, styles = STYLES, max_term_width = 100, after_help = AFTER)]
-pub struct Args {
+pub(crate) struct Args {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
     /// Print data as JSON instead of tables.
     #[arg(long, global = true)]
-    pub json: bool,
+    pub(crate) json: bool,
     /// Number of threads; results do not depend on it.
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub threads: Option<u16>,
+    pub(crate) threads: Option<u16>,
 }
 
 const AFTER: &str = "\
@@ -42,7 +42,7 @@ Exit codes: 0 done, 1 done and something does not hold, 2 could not do it, 130 i
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Draw a start for a network and write it as a checkpoint.
     Init(Init),
     /// List methods, families of networks, the zoo or papers.
@@ -71,57 +71,57 @@ pub enum Command {
 
 /// Arguments of `init`.
 #[derive(Debug, ClapArgs)]
-pub struct Init {
+pub(crate) struct Init {
     /// A config.json, a folder that holds one, or a network of the zoo (resnet18, mlp:784-512-10).
     #[arg(value_name = "NET")]
-    pub net: String,
+    pub(crate) net: String,
     /// Folder to write; it appears whole or not at all.
     #[arg(short, long, value_name = "FOLDER", required_unless_present = "dry_run")]
-    pub out: Option<PathBuf>,
+    pub(crate) out: Option<PathBuf>,
     /// Method for the parameters it is meant for; all others keep the base.
     #[arg(long, value_name = "ID")]
-    pub with: Option<String>,
+    pub(crate) with: Option<String>,
     /// Parameter of the method.
     #[arg(long, value_name = "NAME=VALUE", requires = "with", value_parser = pair)]
-    pub set: Vec<(String, String)>,
+    pub(crate) set: Vec<(String, String)>,
     /// Preset for what nothing else covers [default: hf_default for configs, pytorch_default for the zoo; none with a
     /// recipe].
     #[arg(long, value_name = "ID")]
-    pub base: Option<String>,
+    pub(crate) base: Option<String>,
     /// Recipe in YAML: rules by name, role and place; later rules win.
     #[arg(long, value_name = "FILE", conflicts_with = "with")]
-    pub recipe: Option<PathBuf>,
+    pub(crate) recipe: Option<PathBuf>,
     /// Seed: the same seed gives the same bits, whatever the machine, order, sharding and threads.
     #[arg(long, default_value_t = 0)]
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Element type [default: the config's, or f32].
     #[arg(long, value_name = "TYPE", value_parser = float_dtype)]
-    pub dtype: Option<Dtype>,
+    pub(crate) dtype: Option<Dtype>,
     /// Size from which a checkpoint is cut into files: bytes, or with a unit (MB, GiB…).
     #[arg(long, value_name = "SIZE", default_value_t = ShardSize::default())]
-    pub shard_size: ShardSize,
+    pub(crate) shard_size: ShardSize,
     /// Replace a checkpoint that stands there.
     #[arg(long)]
-    pub force: bool,
+    pub(crate) force: bool,
     /// Say what would be drawn, and draw nothing.
     #[arg(long)]
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// Accept keys of a config that its family does not have.
     #[arg(long)]
-    pub any_key: bool,
+    pub(crate) any_key: bool,
 }
 
 /// Arguments of `list`.
 #[derive(Debug, ClapArgs)]
-pub struct List {
+pub(crate) struct List {
     /// What to list.
     #[arg(value_enum, default_value_t)]
-    pub what: Listed,
+    pub(crate) what: Listed,
 }
 
 /// What can be listed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Listed {
+pub(crate) enum Listed {
     /// Methods.
     #[default]
     Methods,
@@ -135,51 +135,51 @@ pub enum Listed {
 
 /// Arguments of `explain`.
 #[derive(Debug, ClapArgs)]
-pub struct Explain {
+pub(crate) struct Explain {
     /// The method.
     #[arg(value_name = "ID")]
-    pub id: String,
+    pub(crate) id: String,
     /// Print the method's source file.
     #[arg(long)]
-    pub source: bool,
+    pub(crate) source: bool,
 }
 
 /// Arguments of `cite`.
 #[derive(Debug, ClapArgs)]
-pub struct Cite {
+pub(crate) struct Cite {
     /// A method, a paper's number, or its key.
     #[arg(value_name = "ID|PAPER")]
-    pub what: String,
+    pub(crate) what: String,
 }
 
 /// Arguments of `verify-weights`.
 #[derive(Debug, ClapArgs)]
-pub struct VerifyWeights {
+pub(crate) struct VerifyWeights {
     /// A checkpoint: a folder, a safetensors file or an index.
     #[arg(value_name = "CHECKPOINT")]
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
 }
 
 /// Arguments of `verify`.
 #[derive(Debug, ClapArgs)]
-pub struct Verify {
+pub(crate) struct Verify {
     /// A method, or a paper's number.
     #[arg(value_name = "ID|PAPER")]
-    pub what: String,
+    pub(crate) what: String,
     /// Only claims whose name contains this.
     #[arg(long, value_name = "TEXT")]
-    pub claim: Option<String>,
+    pub(crate) claim: Option<String>,
 }
 
 /// Arguments of `gain`.
 #[derive(Debug, ClapArgs)]
-pub struct Gain {
+pub(crate) struct Gain {
     /// An activation: relu, gelu, leaky_relu(0.1), expr:x*tanh(x)…
     #[arg(value_name = "ACTIVATION", value_parser = activation)]
-    pub activation: Activation,
+    pub(crate) activation: Activation,
     /// Standard deviation of what the activation is given.
     #[arg(long, default_value_t = 1.0)]
-    pub sigma: f64,
+    pub(crate) sigma: f64,
 }
 
 fn activation(text: &str) -> Result<Activation, String> {

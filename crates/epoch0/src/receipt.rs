@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 
 /// Key of the receipt in a checkpoint's `__metadata__`.
-pub const KEY: &str = "epoch0";
+pub(crate) const KEY: &str = "epoch0";
 
 /// What a checkpoint was drawn from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ pub struct Receipt {
 }
 
 /// Version of the definition of the draws.
-pub const DRAWS: u32 = 1;
+pub(crate) const DRAWS: u32 = 1;
 
 impl Receipt {
     pub(crate) fn new(net: &Network, recipe: &Recipe, seed: u64, plan_sha256: String) -> Self {
