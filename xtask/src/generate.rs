@@ -30,7 +30,8 @@ pub(crate) fn run(root: &Path, check: bool) -> Result<String, String> {
         let name = entry.file_name().to_string_lossy().into_owned();
         if !pages.contains_key(&name) {
             if !check {
-                fs::remove_file(entry.path()).map_err(|error| format!("{}: {error}", entry.path().display()))?;
+                fs::remove_file(entry.path())
+                    .map_err(|error| format!("{}: {error}", entry.path().display()))?;
             }
             stale.push(name);
         }
@@ -51,7 +52,8 @@ fn pages() -> BTreeMap<String, String> {
         let papers: Vec<_> = info.papers.iter().map(|key| format!("[{key}]")).collect();
         let also: Vec<_> = info.aliases.iter().map(|alias| format!("`{alias}`")).collect();
         let (id, summary) = (info.id, info.summary());
-        let _ = writeln!(index, "| [`{id}`]({id}.md) | {} | {summary} | {} |", also.join(", "), papers.join(" "));
+        let _ =
+            writeln!(index, "| [`{id}`]({id}.md) | {} | {summary} | {} |", also.join(", "), papers.join(" "));
     }
     pages.insert("README.md".to_owned(), index);
     pages

@@ -24,7 +24,11 @@ pub(crate) fn run(root: &Path, family: &str, id: &str, paper: &str) -> Result<St
     let registered = register(&text, id).ok_or_else(|| format!("{}: no METHODS to add to", lib.display()))?;
     fs::write(&file, method(id, paper)).map_err(|error| format!("{}: {error}", file.display()))?;
     fs::write(&lib, registered).map_err(|error| format!("{}: {error}", lib.display()))?;
-    Ok(format!("wrote {} and its two lines in {}; CONTRIBUTING.md says what is next", file.display(), lib.display()))
+    Ok(format!(
+        "wrote {} and its two lines in {}; CONTRIBUTING.md says what is next",
+        file.display(),
+        lib.display()
+    ))
 }
 
 /// `lib.rs` with the method's module and row, both in order.
@@ -48,7 +52,11 @@ fn register(lib: &str, id: &str) -> Option<String> {
 fn method(id: &str, paper: &str) -> String {
     let name: String = id
         .split('_')
-        .map(|word| word.chars().next().map_or_else(String::new, |c| c.to_ascii_uppercase().to_string() + &word[c.len_utf8()..]))
+        .map(|word| {
+            word.chars()
+                .next()
+                .map_or_else(String::new, |c| c.to_ascii_uppercase().to_string() + &word[c.len_utf8()..])
+        })
         .collect();
     TEMPLATE.replace("ID", id).replace("NAME", &name).replace("PAPER", paper)
 }
@@ -130,6 +138,10 @@ mod tests {
         assert!(with.contains("pub mod eye;\npub mod normal;\npub mod zeros;\n"), "{with}");
         assert!(with.contains("&eye::ENTRY,\n    &normal::ENTRY,\n    &zeros::ENTRY,\n]"), "{with}");
         let last = register(lib, "zz").unwrap();
-        assert!(last.contains("pub mod zeros;\npub mod zz;\n") && last.contains("&zeros::ENTRY,\n    &zz::ENTRY,\n]"), "{last}");
+        assert!(
+            last.contains("pub mod zeros;\npub mod zz;\n")
+                && last.contains("&zeros::ENTRY,\n    &zz::ENTRY,\n]"),
+            "{last}"
+        );
     }
 }

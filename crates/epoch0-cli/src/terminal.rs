@@ -45,7 +45,8 @@ pub(crate) fn byte_bar(total: u64, what: &'static str) -> ProgressBar {
 
 /// Prints what a command has to say and tells the exit code.
 pub(crate) fn finish(outcome: Outcome) -> ExitCode {
-    let written = anstream::stdout().write_all(outcome.text.as_bytes()).and_then(|()| anstream::stdout().flush());
+    let written =
+        anstream::stdout().write_all(outcome.text.as_bytes()).and_then(|()| anstream::stdout().flush());
     match written {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             fail(&Failure::Output(error.to_string()))

@@ -7,8 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use epoch0_format::{self as format, NewFolder, Replace, ShardSize, TensorSpec, Watch, Writer, pt_metadata};
-use epoch0_init::start::{Measured, Plan, Recipe, Summary};
 use epoch0_init::METHODS;
+use epoch0_init::start::{Measured, Plan, Recipe, Summary};
 use epoch0_net::ParamId;
 
 use crate::{Described, Error, Receipt, Report, receipt};
@@ -80,7 +80,11 @@ fn layout(
     metadata: &BTreeMap<String, String>,
     shard_size: ShardSize,
 ) -> Result<format::Plan, Error> {
-    let specs = plan.net().params().iter().map(|param| TensorSpec::new(&param.name, param.dtype, param.shape.clone()));
+    let specs = plan
+        .net()
+        .params()
+        .iter()
+        .map(|param| TensorSpec::new(&param.name, param.dtype, param.shape.clone()));
     Ok(format::Plan::new(specs.collect(), metadata, shard_size)?)
 }
 

@@ -108,8 +108,12 @@ impl Report {
         for group in &mut groups {
             if group.summary.n > 0 {
                 let summary = &group.summary;
-                group.measured =
-                    Some(Drawn { mean: summary.mean(), std: summary.std(), min: summary.min, max: summary.max });
+                group.measured = Some(Drawn {
+                    mean: summary.mean(),
+                    std: summary.std(),
+                    min: summary.min,
+                    max: summary.max,
+                });
             }
         }
         let dtype = net.params().iter().map(|param| param.dtype).find(|dtype| dtype.is_float());
@@ -122,7 +126,11 @@ impl Report {
             bytes: net.bytes(),
             dtype: dtype.map_or_else(String::new, |dtype| dtype.to_string()),
             groups,
-            ties: net.ties().iter().map(|tie| (tie.alias.clone(), net.param(tie.param).name.clone())).collect(),
+            ties: net
+                .ties()
+                .iter()
+                .map(|tie| (tie.alias.clone(), net.param(tie.param).name.clone()))
+                .collect(),
             out: None,
             files: Vec::new(),
             seconds: None,
@@ -175,7 +183,8 @@ fn pattern(a: &str, b: &str) -> Option<String> {
     if left.len() != right.len() {
         return None;
     }
-    let is_number = |word: &str| word == "*" || (!word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit()));
+    let is_number =
+        |word: &str| word == "*" || (!word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit()));
     let words = left.into_iter().zip(right).map(|(x, y)| match x == y {
         true => Some(x),
         false if is_number(x) && is_number(y) => Some("*"),

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use epoch0_format::{Checkpoint, Tensor};
-use epoch0_init::start::{Plan, Recipe, Use};
 use epoch0_init::METHODS;
+use epoch0_init::start::{Plan, Recipe, Use};
 use epoch0_method::SiteLaw;
 use epoch0_net::{Network, ParamId};
 use epoch0_num::stats;
@@ -153,9 +153,8 @@ fn against_receipt(
         net.set_dtype(dtype);
     }
     let n_tensors = net.params().len();
-    let done = |difference| {
-        Ok(Verified::Receipt { receipt: Box::new(receipt.clone()), n_tensors, difference })
-    };
+    let done =
+        |difference| Ok(Verified::Receipt { receipt: Box::new(receipt.clone()), n_tensors, difference });
     if let Some(difference) = structure(checkpoint, &net) {
         return done(Some(difference));
     }

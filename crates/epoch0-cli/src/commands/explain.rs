@@ -91,7 +91,8 @@ fn page(explained: &Explained) -> String {
         }
     }
     if !explained.claims.is_empty() {
-        let _ = writeln!(out, "\n{HEADING}Claims{HEADING:#} (run them with `epoch0 verify {}`)", explained.id);
+        let _ =
+            writeln!(out, "\n{HEADING}Claims{HEADING:#} (run them with `epoch0 verify {}`)", explained.id);
         for claim in &explained.claims {
             let _ = writeln!(out, "- {NAME}{}{NAME:#}: {}", claim.name, claim.text);
         }
@@ -110,7 +111,11 @@ fn params(out: &mut String, explained: &Explained) {
     }
     let _ = writeln!(out, "{HEADING}Parameters{HEADING:#} (`--set NAME=VALUE`)");
     for param in &explained.params {
-        let _ = writeln!(out, "- {NAME}{}{NAME:#} [{}]: {} Allowed: {}.", param.name, param.default, param.doc, param.allowed);
+        let _ = writeln!(
+            out,
+            "- {NAME}{}{NAME:#} [{}]: {} Allowed: {}.",
+            param.name, param.default, param.doc, param.allowed
+        );
     }
     out.push('\n');
 }

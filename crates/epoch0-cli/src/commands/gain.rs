@@ -35,8 +35,16 @@ pub(super) fn run(args: &Gain, json: bool) -> Result<Outcome, Failure> {
         row("fixed_point", "σ* with E[φ(σ*z)²] = 1: stays at one layer after layer", fixed),
         row("chi", "d log E[φ²] / d log variance at σ: how deviations grow", gain::chi(act, args.sigma)),
         row("chi_at_fixed_point", "the same at σ*", chi_there),
-        row("kumar", "1/(g′(0) √(1 + g(0)²)): first order, variance after", gain::kumar_gain(act, Keep::Post)),
-        row("kumar_pre", "1/√(g(0)² + g′(0)²): first order, variance before", gain::kumar_gain(act, Keep::Pre)),
+        row(
+            "kumar",
+            "1/(g′(0) √(1 + g(0)²)): first order, variance after",
+            gain::kumar_gain(act, Keep::Post),
+        ),
+        row(
+            "kumar_pre",
+            "1/√(g(0)² + g′(0)²): first order, variance before",
+            gain::kumar_gain(act, Keep::Pre),
+        ),
     ];
     if json {
         return Outcome::json(&rows);

@@ -26,9 +26,15 @@ fn show(verified: &Verified) -> String {
         Verified::Receipt { receipt, n_tensors, difference } => {
             let from = format!("seed {}, epoch0 {}", receipt.seed, receipt.version);
             let _ = match difference {
-                None => writeln!(out, "{GOOD}same bits{GOOD:#} all {n_tensors} tensors are what {from} draws"),
+                None => {
+                    writeln!(out, "{GOOD}same bits{GOOD:#} all {n_tensors} tensors are what {from} draws")
+                }
                 Some(found) => {
-                    writeln!(out, "{BAD}differs{BAD:#} from what {from} draws: {}: {}", found.tensor, found.what)
+                    writeln!(
+                        out,
+                        "{BAD}differs{BAD:#} from what {from} draws: {}: {}",
+                        found.tensor, found.what
+                    )
                 }
             };
         }
@@ -49,7 +55,10 @@ fn show(verified: &Verified) -> String {
             out.push('\n');
             let mut table = Table::new(&[("preset", Align::Left), ("tensors explained", Align::Right)]);
             for preset in presets {
-                table.row(vec![preset.preset.clone(), format!("{} of {}", preset.n_matching, preset.n_tensors)]);
+                table.row(vec![
+                    preset.preset.clone(),
+                    format!("{} of {}", preset.n_matching, preset.n_tensors),
+                ]);
             }
             out += &table.render();
             if !best.misses.is_empty() {
