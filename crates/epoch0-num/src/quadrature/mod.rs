@@ -79,7 +79,8 @@ pub enum QuadratureError {
 /// `E[g(σz)]` for standard normal `z`, to a relative error of about 1e-12 of `E|g(σz)|`.
 ///
 /// `kinks` are the arguments of `g` at which it or its derivative jumps. Leaving some out costs evaluations,
-/// not accuracy, unless `g` has features much narrower than both one and `σ`.
+/// not accuracy, unless `g` has features much narrower than both one and `σ`. Where rounding errors of `g` itself
+/// allow no better, an error up to 1e-9 is accepted, and reported.
 ///
 /// # Errors
 /// - [`QuadratureError::NotFinite`] when `g` is not finite or grows as fast as the density decays;
