@@ -32,7 +32,7 @@ fn second_moments_have_their_closed_forms() {
             ("identity", v),
             ("relu", v / 2.0),
             ("leaky_relu(0.2)", 0.52 * v),
-            ("prelu", (1.0 + 0.0625) / 2.0 * v),
+            ("prelu", 0.53125 * v),
             ("abs", v),
             ("relu_squared", 1.5 * v * v),
             ("expr:x^2", 3.0 * v * v),
@@ -95,6 +95,8 @@ fn expectations_that_do_not_exist_are_errors() {
     assert!(not_finite(moment("expr:sqrt(x)", 1.0)));
     // The same formula where it does have an expectation: E[exp(z²/8)²] = √2.
     close(moment("expr:exp(x^2/8)", 1.0).unwrap().value, SQRT_2, 1e-12);
+    // What only matters where the density is next to nothing is next to nothing.
+    close(1.0 + moment("expr:relu(x-37)", 1.0).unwrap().value, 1.0, 1e-15);
     // E[1/|z|] is infinite.
     let diverging = moment("expr:1/sqrt(abs(x))", 1.0);
     assert!(diverging.is_err(), "{diverging:?}");
@@ -241,6 +243,10 @@ proptest! {
         prop_assert!((fixed_point_gain(&act).unwrap() / one - 1.0).abs() < 1e-11);
         prop_assert!((kumar_gain(&act, Keep::Post).unwrap() / one - 1.0).abs() < 1e-12);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn fixed_points_are_fixed(a in 0.1..4.0f64, b in -0.9..0.9f64) {
@@ -260,7 +266,7 @@ fn torch_gains_are_torchs() {
         ("linear", 1.0),
         ("sigmoid", 1.0),
         ("tanh", 5.0 / 3.0),
-        ("relu", 1.4142135623730951),
+        ("relu", SQRT_2),
         ("leaky_relu", 1.4141428569978354),
         ("leaky_relu(0.2)", 1.3867504905630728),
         ("selu", 0.75),
@@ -309,7 +315,7 @@ fn second_moments_are_those_of_mpmath() {
 fn rms_gains_are_known() {
     // Recomputed by independent (Simpson) integration; published with AnyInit.
     for (text, want) in [
-        ("relu", 1.4142136),
+        ("relu", SQRT_2),
         ("relu_squared", 0.8164966),
         ("expr:relu(x)^3", 0.3651484),
         ("gelu", 1.5335304),
@@ -379,7 +385,7 @@ fn fixed_points_are_known() {
             Err(GainError::Unreachable { lowest, highest, .. }) => {
                 assert!(low <= lowest && lowest < low + 1e-4, "{text}: {lowest}");
                 assert!(
-                    highest <= high && (high.is_infinite() || highest > high - 1e-4),
+                    highest <= high + 1e-12 && (high.is_infinite() || highest > high - 1e-4),
                     "{text}: {highest}"
                 );
             }

@@ -26,6 +26,9 @@ const SCAN_STEP: f64 = 0.5;
 const NEGLIGIBLE: f64 = 1e-20;
 /// What it may be at [`REACH`] where the range has to end for want of precision.
 const TOLERABLE: f64 = 1e-14;
+/// Below this, an integrand may be largest at [`REACH`] because it is zero before, as `max(0, x - 37)` is, and
+/// its integral does not matter.
+const TINY: f64 = 1e-280;
 
 /// An integral and how well it is known.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -264,7 +267,7 @@ fn range(g: &mut impl FnMut(f64) -> f64) -> Result<(f64, f64), QuadratureError> 
             // The integrand matters as far as it was seen.
             let tail = &weighted[weighted.len().saturating_sub(4)..];
             let at = stop.unwrap_or(REACH);
-            if stop.is_some() || tail.iter().any(|value| *value > TOLERABLE * top) {
+            if stop.is_some() || (top > TINY && tail.iter().any(|value| *value > TOLERABLE * top)) {
                 return Err(QuadratureError::NotFinite { at });
             }
         }
