@@ -60,8 +60,7 @@ fn values_and_derivatives_are_torchs() {
     for row in rows {
         let [name, values, derivatives]: [&str; 3] = row.split('|').collect::<Vec<_>>().try_into().unwrap();
         let act = act(name);
-        // torch's gelu_fast has constants of ten digits, its derivative of hardsigmoid 1/6 in float32, and
-        // mish loses digits where it is small.
+        // gelu_fast there has a constant of ten digits, and the derivative of hardsigmoid is 1/6 in float32.
         let tol: f64 = if name.contains("fast") || name.contains("hardsigmoid") { 1e-7 } else { 1e-13 };
         for ((x, value), derivative) in xs.iter().zip(numbers(values)).zip(numbers(derivatives)) {
             for (got, want) in [(act.value(*x), value), (act.derivative(*x), derivative)] {
