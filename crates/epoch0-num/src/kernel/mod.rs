@@ -285,3 +285,49 @@ fn finish_past_cache() {
         std::arch::x86_64::_mm_sfence();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use half::{bf16, f16};
+
+    use super::*;
+    use crate::{Law, Stream};
+
+    fn laws() -> [Law; 7] {
+        [
+            Law::uniform(-0.1, 0.3),
+            Law::normal(0.5, 0.02),
+            Law::truncated(0.0, 1.0, -2.0, 2.0),
+            Law::truncated(0.0, 0.02, -2.0, 2.0),
+            Law::truncated(0.0, 1.0, 3.0, f64::INFINITY),
+            Law::truncated(1.0, 1.0, 0.0, 1e-5),
+            Law::constant(0.3),
+        ]
+    }
+
+    fn bits<T: Element>(level: Level, law: &Law, past_cache: bool) -> Vec<u64> {
+        let mut out = vec![T::default(); 5000];
+        let plan = Plan::new::<T>(law).expect("the laws are valid");
+        fill(level, &plan, Stream::new(3, "levels").key(), 37, &mut out, past_cache);
+        out.iter().map(|x| x.to_f64().to_bits()).collect()
+    }
+
+    fn all_levels_agree<T: Element>() {
+        for law in laws() {
+            let want = bits::<T>(Level::Baseline, &law, false);
+            for level in Level::available() {
+                for past_cache in [false, true] {
+                    assert!(bits::<T>(level, &law, past_cache) == want, "{law} in {} at {level:?}", T::DTYPE);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_gives_the_same_bits() {
+        all_levels_agree::<f64>();
+        all_levels_agree::<f32>();
+        all_levels_agree::<f16>();
+        all_levels_agree::<bf16>();
+    }
+}
