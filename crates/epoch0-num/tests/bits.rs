@@ -45,7 +45,11 @@ fn slices_equal_the_whole<T: Bytes>() {
         let same = |start: usize, part: &[T]| part == &whole[start..start + part.len()];
         for start in 0..300 {
             for len in [0, 1, 63, 64, 65, 128, 200, 257] {
-                assert!(same(start, &draw(&law, start as u64, len)), "{name} in {}: {start}, {len}", T::DTYPE);
+                assert!(
+                    same(start, &draw(&law, start as u64, len)),
+                    "{name} in {}: {start}, {len}",
+                    T::DTYPE
+                );
             }
         }
     }

@@ -55,7 +55,12 @@ fn distribution_functions_agree_with_moments() {
         let (low, high) = law.support();
         let step = (high - low) / 20_000.0;
         let area: f64 = (0..20_000).map(|i| law.cdf(low + (f64::from(i) + 0.5) * step) * step).sum();
-        assert!((high - area - law.mean()).abs() < 1e-8 * (high - low), "{law}: {} {}", high - area, law.mean());
+        assert!(
+            (high - area - law.mean()).abs() < 1e-8 * (high - low),
+            "{law}: {} {}",
+            high - area,
+            law.mean()
+        );
         assert_eq!((law.cdf(low - 1.0), law.cdf(high), law.cdf(high + 1.0)), (0.0, 1.0, 1.0));
     }
     assert!(close(Law::normal(1.0, 2.0).cdf(3.0), normal_cdf(1.0), 1e-15));
@@ -71,7 +76,9 @@ fn special_functions_match_references() {
     assert!(close(normal_quantile(0.975), 1.959963984540054, 1e-15));
     assert!(close(normal_quantile(1e-20), -9.262340089798408, 1e-15));
     assert!(normal_quantile(0.0) == f64::NEG_INFINITY && normal_quantile(1.0) == f64::INFINITY);
-    assert!(normal_quantile(-0.1).is_nan() && normal_quantile(1.1).is_nan() && normal_quantile(f64::NAN).is_nan());
+    assert!(
+        normal_quantile(-0.1).is_nan() && normal_quantile(1.1).is_nan() && normal_quantile(f64::NAN).is_nan()
+    );
 }
 
 #[test]
@@ -132,7 +139,10 @@ fn wrong_parameters_are_refused_by_name() {
         assert!(law.fill(&Stream::new(0, ""), 0, &mut out).is_err());
         assert_eq!(out, [7.0; 3], "a refused fill writes nothing");
     }
-    for (law, bound) in [(Law::truncated(0.0, 1.0, 40.0, 50.0), "low is 40"), (Law::truncated(0.0, 1.0, -99.0, -38.0), "high is -38")] {
+    for (law, bound) in [
+        (Law::truncated(0.0, 1.0, 40.0, 50.0), "low is 40"),
+        (Law::truncated(0.0, 1.0, -99.0, -38.0), "high is -38"),
+    ] {
         let message = law.check().unwrap_err().to_string();
         assert!(message.starts_with(bound) && message.contains("probability"), "{message}");
     }
@@ -146,7 +156,12 @@ fn wrong_parameters_are_refused_by_name() {
 fn draws_that_do_not_fit_the_type_are_refused() {
     let stream = Stream::new(0, "");
     let mut out = [f16::ZERO; 4];
-    for law in [Law::normal(0.0, 1e4), Law::uniform(-1e5, 1e5), Law::constant(7e4), Law::truncated(0.0, 1e6, -1e6, 1e6)] {
+    for law in [
+        Law::normal(0.0, 1e4),
+        Law::uniform(-1e5, 1e5),
+        Law::constant(7e4),
+        Law::truncated(0.0, 1e6, -1e6, 1e6),
+    ] {
         assert!(matches!(law.fill(&stream, 0, &mut out), Err(LawError::Range { .. })), "{law}");
     }
     Law::truncated(0.0, 0.02, -1e9, 1e9).fill(&stream, 0, &mut out).unwrap();
