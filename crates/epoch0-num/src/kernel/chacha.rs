@@ -66,6 +66,14 @@ pub(crate) fn chunk<const DOUBLE_ROUNDS: usize>(key: &[u32; 8], chunk: u64, out:
     }
 }
 
+/// The words of `ChaCha8`'s chunks from `first` on.
+#[inline(always)]
+pub(crate) fn chunks(key: &[u32; 8], first: u64, out: &mut [[u32; CHUNK]]) {
+    for (number, words) in out.iter_mut().enumerate() {
+        chunk::<4>(key, first + number as u64, words);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,7 @@
 //! Draws in f32, one word each.
 
-use super::{Aligned, CHUNK};
 use super::plan::{Plan, Truncated};
+use super::{Aligned, CHUNK};
 
 /// Words `i` and `i + PAIR` make one Box–Muller pair.
 const PAIR: usize = CHUNK / 2;
@@ -54,9 +54,10 @@ fn normal(mean: f32, std: f32, words: &[u32; CHUNK], out: &mut [f32; CHUNK]) {
         let square = angle * angle;
         // sin(π/4 a) / a and cos(π/4 a) as polynomials in a² on [0, 1], minimax in relative error: 4e-9 and 4e-8.
         let small = angle
-            * (7.853_981_6e-1 + square * (-8.074_543_25e-2 + square * (2.490_001_02e-3 + square * -3.595_045_22e-5)));
-        let large =
-            9.999_999_67e-1 + square * (-3.084_241_66e-1 + square * (1.584_968_42e-2 + square * -3.187_278_4e-4));
+            * (7.853_981_6e-1
+                + square * (-8.074_543_25e-2 + square * (2.490_001_02e-3 + square * -3.595_045_22e-5)));
+        let large = 9.999_999_67e-1
+            + square * (-3.084_241_66e-1 + square * (1.584_968_42e-2 + square * -3.187_278_4e-4));
         let large = f32::from_bits(large.to_bits() ^ ((word << 1) & 0x8000_0000));
         let swap = (word as i32) < 0;
         cosines[i] = mean + radii.0[i] * if swap { small } else { large };
