@@ -164,8 +164,7 @@ mod law_orthogonal {
     #[test]
     fn traces_are_those_of_the_orthogonal_group() {
         for (n, count) in [(2, 20_000), (4, 20_000), (100, 2000), (150, 600)] {
-            let [mut first, mut second, mut fourth, mut of_square] =
-                [const { None }; 4].map(|_: Option<()>| Sample::default());
+            let [mut first, mut second, mut fourth, mut of_square] = [(); 4].map(|()| Sample::default());
             for i in 0..count {
                 let q = orthogonal::<f64>(&stream("trace", i), n, n, 1.0);
                 let t = trace(&q, n);
@@ -248,23 +247,25 @@ mod law_orthogonal {
         ];
         for n in [2, 3, 5, 8] {
             // The same moments at the other corner, whose entries are made by the last reflections.
-            for corner in [false, true] {
-                for (name, moment, exact) in moments {
-                    let [mut ours, mut theirs] = [(); 2].map(|()| Sample::default());
-                    for i in 0..10_000 {
-                        let ours_q = orthogonal::<f64>(&stream("moments", i), n, n, 1.0);
-                        let theirs_q = gram_schmidt(&stream("factorized", i), n);
-                        for (q, sample) in [(ours_q, &mut ours), (theirs_q, &mut theirs)] {
-                            let at = |i: usize, j: usize| {
-                                if corner { q[(n - 1 - i) * n + n - 1 - j] } else { q[i * n + j] }
-                            };
-                            sample.add(moment(&at));
-                        }
+            let corners = [false, true];
+            let mut samples: Vec<[Sample; 2]> = (0..12).map(|_| Default::default()).collect();
+            for i in 0..10_000 {
+                let ours = orthogonal::<f64>(&stream("moments", i), n, n, 1.0);
+                let theirs = gram_schmidt(&stream("factorized", i), n);
+                let cases = corners.iter().flat_map(|&corner| moments.map(|(_, moment, _)| (corner, moment)));
+                for ((corner, moment), samples) in cases.zip(&mut samples) {
+                    for (q, sample) in [&ours, &theirs].into_iter().zip(samples) {
+                        sample.add(moment(&|i, j| {
+                            if corner { q[(n - 1 - i) * n + n - 1 - j] } else { q[i * n + j] }
+                        }));
                     }
-                    ours.check(exact(n as f64), &format!("{name}, n = {n}, last corner {corner}"));
-                    theirs
-                        .check(exact(n as f64), &format!("factorized {name}, n = {n}, last corner {corner}"));
                 }
+            }
+            let cases =
+                corners.iter().flat_map(|&corner| moments.map(|(name, _, exact)| (corner, name, exact)));
+            for ((corner, name, exact), [ours, theirs]) in cases.zip(&samples) {
+                ours.check(exact(n as f64), &format!("{name}, n = {n}, last corner {corner}"));
+                theirs.check(exact(n as f64), &format!("factorized {name}, n = {n}, last corner {corner}"));
             }
         }
     }
@@ -539,6 +540,52 @@ mod law_sparse {
             pool.install(|| bits(&sparse::<half::bf16>(&stream("s", 0), 333, 511, 0.3)))
         };
         assert!(draw(1) == draw(2) && draw(1) == draw(4));
+    }
+}
+
+/// Our own output, pinned: a change here changes every orthogonal or sparse start that was ever drawn.
+mod snapshot {
+    use super::*;
+
+    /// FNV-1a of the bits.
+    fn digest<T: Element>(values: &[T]) -> u64 {
+        let bytes = values.iter().flat_map(|v| v.to_f64().to_bits().to_le_bytes());
+        bytes
+            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    }
+
+    #[test]
+    fn a_small_orthogonal_matrix() {
+        let q = orthogonal::<f32>(&Stream::new(0, "fc.weight"), 3, 3, 1.0);
+        assert_eq!(
+            q.iter().map(|v| v.to_bits()).collect::<Vec<_>>(),
+            [
+                0x3ec53848, 0xbf565a83, 0xbec6a44b, 0xbf6a94a9, 0xbecb31b4, 0xbd5a2b19, 0xbddfff1d,
+                0x3ec086b9, 0xbf6b8db0
+            ]
+        );
+        let q = orthogonal::<f64>(&Stream::new(0, "fc.weight"), 2, 3, 1.0);
+        assert_eq!(
+            q.iter().map(|v| v.to_bits()).collect::<Vec<_>>(),
+            [
+                0x3fd06aea18c7a80c,
+                0x3fe22c2548aeac45,
+                0xbfe9070ca7ed310e,
+                0x3fee14e1053d92cd,
+                0xbfd56c4a9b5b9f74,
+                0x3fb0b60bc517726d
+            ]
+        );
+    }
+
+    #[test]
+    fn larger_matrices() {
+        let stream = &Stream::new(0, "fc.weight");
+        assert_eq!(digest(&orthogonal::<f32>(stream, 200, 330, 1.5)), 0x6991aa63675b4b42);
+        assert_eq!(digest(&orthogonal::<f64>(stream, 330, 200, 1.5)), 0x221dfd8df158ac);
+        let mut out = vec![0.0_f32; 90 * 70];
+        joint::sparse(stream, 90, 70, 0.3, 0.01, &mut out).unwrap();
+        assert_eq!(digest(&out), 0xb0a8051dc676fc6d);
     }
 }
 

@@ -286,6 +286,30 @@ mod tests {
         check::<f64>();
     }
 
+    /// The definition, one reflection after the other, with the Gaussian vectors where `Block::draw` says they are.
+    #[test]
+    fn blocks_of_reflections_are_their_product() {
+        for (rows, cols) in [(5, 9), (7, 7), (96, 97), (210, 230)] {
+            let mut naive = vec![0.0_f64; rows * cols];
+            for k in (0..rows).rev() {
+                let mut x = vec![0.0_f64; cols - k];
+                let normal = Law::Normal { mean: 0.0, std: 1.0 };
+                normal.fill(&Stream::new(3, "weight"), (k * cols + k) as u64, &mut x).unwrap();
+                let head = x[0];
+                naive[k * cols + k] = -head.signum();
+                x[0] += head.signum() * x.iter().map(|x| x * x).sum::<f64>().sqrt();
+                let square: f64 = x.iter().map(|x| x * x).sum();
+                for row in naive.chunks_exact_mut(cols).skip(k) {
+                    let dot: f64 = row[k..].iter().zip(&x).map(|(w, x)| w * x).sum();
+                    row[k..].iter_mut().zip(&x).for_each(|(w, x)| *w -= 2.0 * dot / square * x);
+                }
+            }
+            for (at, (a, b)) in drawn::<f64>(Isa::detect(), 2, rows, cols).iter().zip(naive).enumerate() {
+                assert!((a - b).abs() < 1e-13, "{rows}×{cols} at {at}: {a}, one by one {b}");
+            }
+        }
+    }
+
     #[test]
     fn a_reflection_takes_its_vector_to_the_axis() {
         for x in

@@ -1,13 +1,9 @@
 //! Gaussian weights with the same number of zeros in every column.
 
-use rayon::prelude::*;
-
 use super::{JointError, Moments, check_length};
 use crate::{Element, Law, Stream};
 
 const LAW: &str = "sparse";
-/// Weights that are drawn at once, by one thread.
-const PIECE: usize = 1 << 16;
 
 /// A `rows × cols` matrix with [`zeros_per_column`] zeros in every column, at places chosen uniformly among all sets
 /// of that many rows, independently for each column; the other entries are N(0, `std`²). (J. Martens, "Deep learning
@@ -29,14 +25,9 @@ pub fn sparse<T: Element>(
 ) -> Result<(), JointError> {
     check_length(LAW, &[rows, cols], out.len())?;
     let zeros = zeros_per_column(rows, sparsity)?;
-    let law = Law::Normal { mean: 0.0, std };
-    let failed = |source| JointError::Law { law: LAW, source };
-    // Also where there is nothing to draw, a law that cannot be drawn is refused.
-    law.fill::<T>(stream, 0, &mut []).map_err(failed)?;
-    out.par_chunks_mut(PIECE)
-        .enumerate()
-        .try_for_each(|(i, piece)| law.fill(stream, (i * PIECE) as u64, piece))
-        .map_err(failed)?;
+    Law::Normal { mean: 0.0, std }
+        .fill_par(stream, 0, out)
+        .map_err(|source| JointError::Law { law: LAW, source })?;
     let places = stream.child("zeros");
     let mut order = vec![0; rows];
     for col in 0..cols {
@@ -76,14 +67,13 @@ pub fn sparse_moments(rows: usize, sparsity: f64, std: f64) -> Result<Moments, J
 /// form). `order` is where the shuffle takes place.
 fn shuffle<'a>(places: &Stream, col: usize, count: usize, order: &'a mut [usize]) -> &'a [usize] {
     order.iter_mut().enumerate().for_each(|(i, row)| *row = i);
-    let mut uniform = vec![0.0_f64; count];
-    Law::Uniform { low: 0.0, high: 1.0 }
-        .fill(places, (col * count) as u64, &mut uniform)
-        .expect("the standard uniform law can be drawn");
-    for (i, u) in uniform.into_iter().enumerate() {
-        // 53 bits choose among `left` places, so none is favoured by more than left/2⁵³ of its share.
+    let mut words = vec![0; 2 * count];
+    places.words(2 * col as u64 * count as u64, &mut words);
+    for (i, pair) in words.chunks_exact(2).enumerate() {
+        // The upper half of the product: none of the `left` places is favoured by more than left/2⁶⁴ of its share.
+        let word = u64::from(pair[1]) << 32 | u64::from(pair[0]);
         let left = order.len() - i;
-        order.swap(i, i + ((u * left as f64) as usize).min(left - 1));
+        order.swap(i, i + ((u128::from(word) * left as u128) >> 64) as usize);
     }
     &order[..count]
 }
