@@ -33,6 +33,9 @@ pub trait Element: kernel::Plain + Copy + Default + PartialEq + PartialOrd + Sen
     /// [`Element::from_draw`] for as many values as `out` holds.
     #[doc(hidden)]
     fn round(draws: &[Self::Draw], out: &mut [Self]);
+    /// `out` as a block of draws, where an element is what draws are computed in.
+    #[doc(hidden)]
+    fn as_block(out: &mut [Self]) -> Option<&mut <Self::Draw as kernel::Draw>::Block>;
 }
 
 macro_rules! native {
@@ -62,6 +65,10 @@ macro_rules! native {
             #[inline(always)]
             fn round(draws: &[$t], out: &mut [Self]) {
                 out.copy_from_slice(&draws[..out.len()]);
+            }
+            #[inline(always)]
+            fn as_block(out: &mut [Self]) -> Option<&mut <$t as kernel::Draw>::Block> {
+                out.try_into().ok()
             }
         }
     };
@@ -106,6 +113,10 @@ macro_rules! short {
                 for (to, from) in out.iter_mut().zip(draws) {
                     *to = $t::from_bits($bits(*from));
                 }
+            }
+            #[inline(always)]
+            fn as_block(_: &mut [Self]) -> Option<&mut <f32 as kernel::Draw>::Block> {
+                None
             }
         }
     };
