@@ -247,7 +247,7 @@ fn with_limits() {
     };
     let error = write().unwrap_err();
     assert!(matches!(&error, Error::NoSpace { wanted, .. } if 8_000_000 < *wanted), "{error}");
-    let error = write_file_atomically(room.join("file"), &[7; 2_000_000]).unwrap_err();
+    let error = write_file_atomically(room.join("file"), &vec![7; 2_000_000]).unwrap_err();
     assert!(matches!(&error, Error::NoSpace { wanted: 2_000_000, .. }), "{error}");
     assert_eq!(names(&room), [""; 0]);
 }
