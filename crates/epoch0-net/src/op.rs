@@ -64,6 +64,16 @@ impl Window {
         let padded = size + 2 * self.padding[dim];
         Some(padded.checked_sub(reach)? / self.stride[dim].max(1) + 1)
     }
+
+    /// As [`Window::output`], with a window more where one begins in the input or the padding before it, but ends
+    /// beyond.
+    pub fn output_ceil(&self, dim: usize, size: usize) -> Option<usize> {
+        let floor = self.output(dim, size)?;
+        let reach = self.dilation[dim] * (self.kernel[dim] - 1) + 1;
+        let is_covered = (floor - 1) * self.stride[dim].max(1) + reach >= size + 2 * self.padding[dim];
+        let begins_inside = floor * self.stride[dim].max(1) < size + self.padding[dim];
+        Some(floor + usize::from(!is_covered && begins_inside))
+    }
 }
 
 /// Which summary a pooling takes.
@@ -77,6 +87,8 @@ pub enum Pool {
     GlobalMean,
     /// Mean over windows that divide space into the given sizes.
     AdaptiveMean(Vec<usize>),
+    /// Largest value in a window, with a last window that begins inside and ends beyond (torch's `ceil_mode`).
+    MaxCeil(Window),
 }
 
 /// Rotary position embedding of queries and keys.
@@ -231,6 +243,20 @@ pub enum Op {
         /// Whether the weights of the chosen ones are normalized to sum to one.
         normalize: bool,
     },
+    /// Zeros before and after along a dimension.
+    Pad {
+        /// The dimension.
+        dim: usize,
+        /// How many before.
+        before: usize,
+        /// How many after.
+        after: usize,
+    },
+    /// Channels (dimension 1) dealt out: seen as `groups × rest`, then made `rest × groups` (ShuffleNet).
+    ChannelShuffle {
+        /// Number of groups.
+        groups: usize,
+    },
 }
 
 impl Op {
@@ -283,6 +309,8 @@ impl Op {
             Self::Mean { .. } => "mean",
             Self::Pool(_) => "pool",
             Self::Mixture { .. } => "mixture",
+            Self::Pad { .. } => "pad",
+            Self::ChannelShuffle { .. } => "channel_shuffle",
         }
     }
 }
