@@ -366,7 +366,7 @@ impl Builder {
                 Some(size) => match rule(window, dim, size) {
                     Some(size) => Some(size),
                     None => {
-                        let kernel = window.kernel[dim];
+                        let (kernel, size) = (window.kernel[dim], size + 2 * window.padding[dim]);
                         self.attribute(
                             name,
                             "kernel",
@@ -613,7 +613,8 @@ impl Builder {
         let mut dims = self.dims(values[0]).to_vec();
         let parts: Vec<_> = values.iter().map(|&value| self.dims(value)[dim]).collect();
         for &value in &values[1..] {
-            for (at, other) in self.dims(value).to_vec().into_iter().enumerate().filter(|(at, _)| *at != dim) {
+            for (at, other) in self.dims(value).to_vec().into_iter().enumerate().filter(|(at, _)| *at != dim)
+            {
                 match (self.axes.size(dims[at]), self.axes.size(other)) {
                     (_, Some(1)) => {}
                     // A class token is the same for each of the batch.

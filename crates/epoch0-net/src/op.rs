@@ -65,14 +65,15 @@ impl Window {
         Some(padded.checked_sub(reach)? / self.stride[dim].max(1) + 1)
     }
 
-    /// As [`Window::output`], with a window more where one begins in the input or the padding before it, but ends
-    /// beyond.
+    /// As [`Window::output`], with a last window that may end beyond the padded input, as long as it begins in the
+    /// input or the padding before it.
     pub fn output_ceil(&self, dim: usize, size: usize) -> Option<usize> {
-        let floor = self.output(dim, size)?;
-        let reach = self.dilation[dim] * (self.kernel[dim] - 1) + 1;
-        let is_covered = (floor - 1) * self.stride[dim].max(1) + reach >= size + 2 * self.padding[dim];
-        let begins_inside = floor * self.stride[dim].max(1) < size + self.padding[dim];
-        Some(floor + usize::from(!is_covered && begins_inside))
+        let reach = self.dilation[dim].checked_mul(self.kernel[dim].checked_sub(1)?)? + 1;
+        let stride = self.stride[dim].max(1);
+        let slack = (size + 2 * self.padding[dim] + stride - 1).checked_sub(reach)?;
+        let n_windows = slack / stride + 1;
+        let begins_behind = (n_windows - 1) * stride >= size + self.padding[dim];
+        Some(n_windows - usize::from(begins_behind && n_windows > 1))
     }
 }
 
@@ -312,5 +313,29 @@ impl Op {
             Self::Pad { .. } => "pad",
             Self::ChannelShuffle { .. } => "channel_shuffle",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_window_may_end_beyond() {
+        // torch 2.15, MaxPool2d(kernel, stride, padding, ceil_mode=True): kernel, stride, padding, input, output.
+        for (kernel, stride, padding, size, output) in [
+            (3, 2, 0, 112, Some(56)),
+            (3, 2, 0, 113, Some(56)),
+            (3, 2, 0, 5, Some(2)),
+            (2, 2, 0, 7, Some(4)),
+            (3, 1, 1, 28, Some(28)),
+            (2, 2, 1, 1, Some(1)),
+            (3, 2, 0, 2, Some(1)),
+            (3, 2, 0, 1, None),
+        ] {
+            let window = Window::square(kernel, stride, padding);
+            assert_eq!(window.output_ceil(0, size), output, "{kernel} {stride} {padding} {size}");
+        }
+        assert_eq!(Window::square(3, 2, 0).output(0, 112), Some(55));
     }
 }

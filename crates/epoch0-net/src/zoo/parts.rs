@@ -14,7 +14,12 @@ pub(super) struct Image {
 
 impl Image {
     /// Reads `classes=`, `in=` and `size=`.
-    pub(super) fn read(spec: &mut Spec<'_>, classes: usize, channels: usize, size: usize) -> Result<Self, String> {
+    pub(super) fn read(
+        spec: &mut Spec<'_>,
+        classes: usize,
+        channels: usize,
+        size: usize,
+    ) -> Result<Self, String> {
         Ok(Self {
             classes: spec.size("classes", classes, &WIDTH)?,
             channels: spec.size("in", channels, &WIDTH)?,
@@ -69,7 +74,14 @@ impl<'a> ConvNorm<'a> {
     }
 
     /// With a square window that keeps the image's size at stride 1.
-    pub(super) fn apply(self, b: &mut Builder, x: ValueId, out: usize, kernel: usize, stride: usize) -> ValueId {
+    pub(super) fn apply(
+        self,
+        b: &mut Builder,
+        x: ValueId,
+        out: usize,
+        kernel: usize,
+        stride: usize,
+    ) -> ValueId {
         let x = b.conv(x, self.conv, out, Window::square(kernel, stride, kernel / 2), self.groups, false);
         b.norm(x, self.norm, NormKind::Batch, self.eps, true)
     }
