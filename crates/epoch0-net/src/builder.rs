@@ -127,6 +127,7 @@ impl Builder {
         self.error.get_or_insert(error);
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers pass numbers and texts as they have them")]
     fn attribute(&mut self, place: &str, name: &'static str, got: impl ToString, allowed: impl Into<String>) {
         self.refuse(NetError::Attribute {
             place: place.to_owned(),
@@ -317,7 +318,7 @@ impl Builder {
         }
         let input = self.dims(x)[1];
         let n_in = self.axes.size(input).unwrap_or(0);
-        if groups == 0 || n_in % groups != 0 || out % groups != 0 {
+        if groups == 0 || !n_in.is_multiple_of(groups) || !out.is_multiple_of(groups) {
             self.attribute(name, "groups", groups, format!("a divisor of {n_in} inputs and {out} outputs"));
             return x;
         }
@@ -363,19 +364,16 @@ impl Builder {
         for dim in 0..window.kernel.len() {
             let size = match self.size(x, dim as isize + 2) {
                 None => None,
-                Some(size) => match rule(window, dim, size) {
-                    Some(size) => Some(size),
-                    None => {
-                        let (kernel, size) = (window.kernel[dim], size + 2 * window.padding[dim]);
-                        self.attribute(
-                            name,
-                            "kernel",
-                            kernel,
-                            format!("at most the padded input, {size} wide"),
-                        );
+                Some(size) => {
+                    let slid = rule(window, dim, size);
+                    if slid.is_none() {
+                        let (kernel, padded) = (window.kernel[dim], size + 2 * window.padding[dim]);
+                        let allowed = format!("at most the padded input, {padded} wide");
+                        self.attribute(name, "kernel", kernel, allowed);
                         return None;
                     }
-                },
+                    slid
+                }
             };
             dims.push(self.axes.fresh(size));
         }
@@ -746,7 +744,7 @@ impl Builder {
     pub fn channel_shuffle(&mut self, x: ValueId, groups: usize) -> ValueId {
         let mut dims = self.dims(x).to_vec();
         let channels = self.axes.size(dims[1]).unwrap_or(0);
-        if groups == 0 || channels == 0 || channels % groups != 0 {
+        if groups == 0 || channels == 0 || !channels.is_multiple_of(groups) {
             self.attribute("channel shuffle", "groups", groups, format!("a divisor of {channels} channels"));
             return x;
         }

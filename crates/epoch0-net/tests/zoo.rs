@@ -70,7 +70,9 @@ fn parameters_are_those_of_torchvision_and_timm() {
             assert_eq!(lines, tensors, "{spec}");
         }
         let mut hasher = Sha256::new();
-        lines.iter().for_each(|line| hasher.update(format!("{line}\n")));
+        for line in &lines {
+            hasher.update(format!("{line}\n"));
+        }
         let hash = hasher.finalize().iter().fold(String::new(), |mut hex, byte| {
             let _ = write!(hex, "{byte:02x}");
             hex
@@ -128,7 +130,8 @@ fn entries_build_and_say_which_options_they_have() {
             .filter_map(|part| Some(part.split_once('=')?.0))
             .collect();
         let mut asked: Vec<_> = allowed.split(", ").collect();
-        (said.sort_unstable(), asked.sort_unstable());
+        said.sort_unstable();
+        asked.sort_unstable();
         assert_eq!(said, asked, "{}: the syntax names the options that are read", entry.name);
         assert_eq!(entry.syntax.starts_with(':'), spec.contains(':'), "{}", entry.name);
     }

@@ -197,6 +197,7 @@ pub(super) fn shufflenet(spec: &mut Spec<'_>, b: &mut Builder) -> Result<(), Str
 }
 
 /// Kinds of convolution in ShuffleNet.
+#[derive(Clone, Copy)]
 enum Kind {
     /// Each channel by itself: kernel, stride.
     Depthwise(usize, usize),

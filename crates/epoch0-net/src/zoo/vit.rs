@@ -59,7 +59,7 @@ static TORCHVISION: Names = Names {
 
 /// Patches as a sequence, `[batch, patches, width]`, and their number.
 fn patches(b: &mut Builder, image: &Image, name: &str, width: usize) -> Result<(ValueId, usize), String> {
-    if image.size % PATCH != 0 {
+    if !image.size.is_multiple_of(PATCH) {
         return Err(format!("size is {}, allowed multiples of {PATCH}, the side of a patch", image.size));
     }
     let x = image.input(b);
