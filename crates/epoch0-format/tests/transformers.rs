@@ -51,13 +51,17 @@ fn names_shapes_and_types_are_those_of_transformers() {
             .unwrap()
             .iter()
             .map(|(name, tensor)| {
-                let shape = tensor["shape"].as_array().unwrap().iter().map(|size| size.as_u64().unwrap()).collect();
+                let shape =
+                    tensor["shape"].as_array().unwrap().iter().map(|size| size.as_u64().unwrap()).collect();
                 (name.clone(), (tensor["dtype"].as_str().unwrap().to_owned(), shape))
             })
             .collect();
         let missing: Vec<_> = theirs.keys().filter(|name| !ours.contains_key(*name)).collect();
         let unexpected: Vec<_> = ours.keys().filter(|name| !theirs.contains_key(*name)).collect();
-        assert!(missing.is_empty() && unexpected.is_empty(), "{case}: missing {missing:?}, unexpected {unexpected:?}");
+        assert!(
+            missing.is_empty() && unexpected.is_empty(),
+            "{case}: missing {missing:?}, unexpected {unexpected:?}"
+        );
         for (name, tensor) in &ours {
             assert_eq!(tensor, &theirs[name], "{case}: {name}");
         }
@@ -94,7 +98,10 @@ fn parameters_start_from_the_laws_of_transformers() {
             let law = param.native.unwrap_or_else(|| panic!("{case}: {} has no law", param.name));
             let numbers = reference["tensors"][&param.name]["start"].as_array().unwrap();
             let [mean, std, low, high] = [0, 1, 2, 3].map(|at| numbers[at].as_f64().unwrap());
-            let at = format!("{case}: {} from {law}, theirs mean {mean}, std {std}, in [{low}, {high}]", param.name);
+            let at = format!(
+                "{case}: {} from {law}, theirs mean {mean}, std {std}, in [{low}, {high}]",
+                param.name
+            );
             let (n, roundoff) = (n_drawn(param), param.dtype.unit_roundoff());
             let share = n / param.len() as f64;
             if law.std() == 0.0 {
@@ -105,7 +112,10 @@ fn parameters_start_from_the_laws_of_transformers() {
             }
             assert!(std > 0.0, "{at}");
             // What share of elements is free scales the moments; ±5 standard errors.
-            assert!((mean - law.mean() * share).abs() <= 5.0 * law.std() / n.sqrt() + roundoff * law.std(), "{at}");
+            assert!(
+                (mean - law.mean() * share).abs() <= 5.0 * law.std() / n.sqrt() + roundoff * law.std(),
+                "{at}"
+            );
             let kurtosis = law.fourth_central_moment() / law.var().powi(2);
             let relative = 5.0 * ((kurtosis - 1.0) / n).sqrt() / 2.0 + 5.0 / n + 2.0 * roundoff;
             let wanted = (law.var() * share).sqrt();
@@ -116,6 +126,23 @@ fn parameters_start_from_the_laws_of_transformers() {
         }
     }
     assert!(n_compared > 1000, "only {n_compared} random parameters compared");
+}
+
+/// What `transformers` writes back has every default spelt out: reading it gives the same network, graph and laws
+/// included, and no key that it writes is refused.
+#[test]
+fn configs_that_transformers_saves_are_the_same_networks() {
+    let mut n_compared = 0;
+    for (case, net, reference) in cases() {
+        let Some(saved) = reference.get("config") else { continue };
+        let config = hf::Config::parse(&case, saved.to_string().as_bytes()).unwrap();
+        let again = hf::network(&config, false).unwrap_or_else(|error| panic!("{error}"));
+        assert!(again.params() == net.params(), "{case}: parameters");
+        assert!(again.nodes() == net.nodes(), "{case}: operations");
+        assert!(again == net, "{case}");
+        n_compared += 1;
+    }
+    assert!(n_compared >= 30, "only {n_compared} saved configs compared");
 }
 
 #[test]

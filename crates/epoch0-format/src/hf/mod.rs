@@ -2,7 +2,17 @@
 //! that `transformers` saves, and the law that `transformers` itself starts each parameter from.
 
 mod config;
+mod decoder;
+mod gemma2;
 mod gpt2;
+mod gpt_neox;
+mod llama;
+mod mistral;
+mod mixtral;
+mod qwen2;
+mod qwen3;
+mod rope;
+mod t5;
 
 use std::path::Path;
 
@@ -28,7 +38,17 @@ pub struct Family {
 }
 
 /// Every family, by name.
-pub static FAMILIES: &[&Family] = &[&gpt2::FAMILY];
+pub static FAMILIES: &[&Family] = &[
+    &gemma2::FAMILY,
+    &gpt2::FAMILY,
+    &gpt_neox::FAMILY,
+    &llama::FAMILY,
+    &mistral::FAMILY,
+    &mixtral::FAMILY,
+    &qwen2::FAMILY,
+    &qwen3::FAMILY,
+    &t5::FAMILY,
+];
 
 /// The network that a `config.json` describes.
 ///
