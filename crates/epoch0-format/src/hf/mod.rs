@@ -2,7 +2,17 @@
 //! that `transformers` saves, and the law that `transformers` itself starts each parameter from.
 
 mod config;
+mod decoder;
+mod gemma2;
 mod gpt2;
+mod gpt_neox;
+mod llama;
+mod mistral;
+mod mixtral;
+mod qwen2;
+mod qwen3;
+mod rope;
+mod t5;
 
 use std::path::Path;
 
@@ -11,6 +21,9 @@ use epoch0_num::Law;
 use serde_json::Value;
 
 pub use config::{Config, ConfigError};
+
+/// More layers than this are a mistake, not a network: every operation of every layer is built.
+const MOST_LAYERS: usize = 1024;
 
 /// A family of networks: what its `model_type` means.
 #[derive(Debug)]
@@ -28,7 +41,17 @@ pub struct Family {
 }
 
 /// Every family, by name.
-pub static FAMILIES: &[&Family] = &[&gpt2::FAMILY];
+pub static FAMILIES: &[&Family] = &[
+    &gemma2::FAMILY,
+    &gpt2::FAMILY,
+    &gpt_neox::FAMILY,
+    &llama::FAMILY,
+    &mistral::FAMILY,
+    &mixtral::FAMILY,
+    &qwen2::FAMILY,
+    &qwen3::FAMILY,
+    &t5::FAMILY,
+];
 
 /// The network that a `config.json` describes.
 ///
