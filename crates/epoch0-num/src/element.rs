@@ -3,39 +3,112 @@
 use half::{bf16, f16};
 
 use crate::Dtype;
+use crate::kernel::{self, round};
 
-/// A floating-point type that draws are computed in.
-pub trait Real: Copy + Send + Sync + 'static {}
+/// A floating-point type that draws are computed in. Sealed: f32 and f64.
+pub trait Real: kernel::Draw {}
 impl Real for f32 {}
 impl Real for f64 {}
 
-/// A floating-point type that draws are written in: f64, f32, f16 or bf16.
-pub trait Element: Copy + Default + Send + Sync + 'static {
+/// A floating-point type that draws are written in: f64, f32, f16 or bf16. Sealed.
+pub trait Element: kernel::Plain + Copy + Default + PartialEq + PartialOrd + Send + Sync + 'static {
     /// The type that draws for this type are computed in: f64 for f64, f32 for the others.
     type Draw: Real;
     /// Its name.
     const DTYPE: Dtype;
+    /// Its largest finite number.
+    const MAX: Self;
     /// The nearest element to a drawn value, ties to even.
     fn from_draw(value: Self::Draw) -> Self;
+    /// The nearest element to `value`, ties to even.
+    fn from_f64(value: f64) -> Self;
     /// Its value.
     fn to_f64(self) -> f64;
+    /// The smallest element above it; infinity and NaN stay what they are.
+    #[must_use]
+    fn next_up(self) -> Self;
+    /// The largest element below it; negative infinity and NaN stay what they are.
+    #[must_use]
+    fn next_down(self) -> Self;
+    /// [`Element::from_draw`] for as many values as `out` holds.
+    #[doc(hidden)]
+    fn round(draws: &[Self::Draw], out: &mut [Self]);
 }
 
-macro_rules! element {
-    ($t:ty, $draw:ty, $dtype:ident, $from:expr, $to:expr) => {
+macro_rules! native {
+    ($t:ident, $dtype:ident) => {
         impl Element for $t {
-            type Draw = $draw;
+            type Draw = $t;
             const DTYPE: Dtype = Dtype::$dtype;
-            fn from_draw(value: $draw) -> Self {
-                $from(value)
+            const MAX: Self = $t::MAX;
+            #[inline]
+            fn from_draw(value: $t) -> Self {
+                value
             }
+            #[inline]
+            fn from_f64(value: f64) -> Self {
+                value as $t
+            }
+            #[inline]
             fn to_f64(self) -> f64 {
-                $to(self)
+                f64::from(self)
+            }
+            fn next_up(self) -> Self {
+                $t::next_up(self)
+            }
+            fn next_down(self) -> Self {
+                $t::next_down(self)
+            }
+            #[inline(always)]
+            fn round(draws: &[$t], out: &mut [Self]) {
+                out.copy_from_slice(&draws[..out.len()]);
             }
         }
     };
 }
-element!(f64, f64, F64, |v| v, |v| v);
-element!(f32, f32, F32, |v| v, f64::from);
-element!(f16, f32, F16, f16::from_f32, f16::to_f64);
-element!(bf16, f32, BF16, bf16::from_f32, bf16::to_f64);
+native!(f64, F64);
+native!(f32, F32);
+
+macro_rules! short {
+    ($t:ident, $dtype:ident, $bits:path) => {
+        impl Element for $t {
+            type Draw = f32;
+            const DTYPE: Dtype = Dtype::$dtype;
+            const MAX: Self = $t::MAX;
+            #[inline]
+            fn from_draw(value: f32) -> Self {
+                $t::from_bits($bits(value))
+            }
+            #[inline]
+            fn from_f64(value: f64) -> Self {
+                $t::from_f64(value)
+            }
+            #[inline]
+            fn to_f64(self) -> f64 {
+                $t::to_f64(self)
+            }
+            fn next_up(self) -> Self {
+                if self.is_nan() || self == $t::INFINITY {
+                    return self;
+                }
+                let bits = self.to_bits();
+                $t::from_bits(match bits {
+                    0x8000 => 1,
+                    _ if bits > 0x8000 => bits - 1,
+                    _ => bits + 1,
+                })
+            }
+            fn next_down(self) -> Self {
+                -(-self).next_up()
+            }
+            #[inline(always)]
+            fn round(draws: &[f32], out: &mut [Self]) {
+                for (to, from) in out.iter_mut().zip(draws) {
+                    *to = $t::from_bits($bits(*from));
+                }
+            }
+        }
+    };
+}
+short!(f16, F16, round::f16_bits);
+short!(bf16, BF16, round::bf16_bits);

@@ -8,6 +8,7 @@ pub mod dtype;
 mod element;
 pub mod gain;
 pub mod joint;
+mod kernel;
 pub mod law;
 pub mod quadrature;
 pub mod special;

@@ -1,0 +1,239 @@
+//! How words become weights, and which instructions do it.
+//!
+//! Everything in here is plain IEEE 754 `+ - * / sqrt` and integer arithmetic in loops over fixed-size arrays, in
+//! an order that the source fixes. The compiler may turn those loops into vector instructions, but it may not
+//! change a result: Rust never contracts `a * b + c` into one rounding and never reassociates. So the same source,
+//! compiled for several instruction sets, gives the same bits, and the set can be picked at run time.
+
+pub(crate) mod chacha;
+pub(crate) mod double;
+pub(crate) mod plan;
+pub(crate) mod quantile;
+pub(crate) mod round;
+pub(crate) mod single;
+
+use crate::Element;
+use plan::Plan;
+
+/// Words that one chunk of the stream holds: 8 blocks of 16.
+pub(crate) const CHUNK: usize = 128;
+
+/// Outputs of at least this many bytes are written past the caches: they would not fit there, and a plain store
+/// first reads the line it overwrites, which halves the bandwidth.
+const PAST_CACHE_BYTES: usize = 16 << 20;
+
+/// A type that draws are computed in. Sealed: only [`crate::Real`]'s two types implement it.
+pub trait Draw: Copy + PartialOrd + Send + Sync + 'static {
+    /// The draws of one chunk.
+    type Block: AsMut<[Self]> + AsRef<[Self]>;
+    /// Draws that one chunk of words makes.
+    const PER_CHUNK: usize;
+    /// A block of zeros.
+    const ZEROS: Self::Block;
+    /// The draws of the chunk that has these words.
+    fn draw(plan: &Plan<Self>, words: &[u32; CHUNK], out: &mut Self::Block);
+    /// The nearest number to `value`.
+    fn nearest(value: f64) -> Self;
+    /// The smallest number that is at least `value`.
+    fn at_least(value: f64) -> Self;
+    /// The largest number that is at most `value`.
+    fn at_most(value: f64) -> Self;
+    /// The largest number below `value`.
+    fn below(value: f64) -> Self;
+    /// Its value.
+    fn to_f64(self) -> f64;
+}
+
+macro_rules! draw {
+    ($t:ty, $per_chunk:expr, $draw:path) => {
+        impl Draw for $t {
+            type Block = [$t; $per_chunk];
+            const PER_CHUNK: usize = $per_chunk;
+            const ZEROS: Self::Block = [0.0; $per_chunk];
+            #[inline(always)]
+            fn draw(plan: &Plan<Self>, words: &[u32; CHUNK], out: &mut Self::Block) {
+                $draw(plan, words, out);
+            }
+            fn nearest(value: f64) -> Self {
+                value as Self
+            }
+            fn at_least(value: f64) -> Self {
+                let near = value as Self;
+                if f64::from(near) < value { near.next_up() } else { near }
+            }
+            fn at_most(value: f64) -> Self {
+                let near = value as Self;
+                if f64::from(near) > value { near.next_down() } else { near }
+            }
+            fn below(value: f64) -> Self {
+                let near = value as Self;
+                if f64::from(near) >= value { near.next_down() } else { near }
+            }
+            fn to_f64(self) -> f64 {
+                f64::from(self)
+            }
+        }
+    };
+}
+draw!(f32, CHUNK, single::draw);
+draw!(f64, CHUNK / 2, double::draw);
+
+/// An element without padding, of which every pattern of bits is a value. Sealed.
+pub trait Plain {}
+impl Plain for f64 {}
+impl Plain for f32 {}
+impl Plain for half::f16 {}
+impl Plain for half::bf16 {}
+
+/// A set of instructions that the kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// What every machine of this architecture has.
+    Baseline,
+    /// x86-64 with AVX2.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// x86-64 with AVX-512 F, BW, DQ and VL.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Level {
+    /// The levels that this machine can run, best last.
+    pub(crate) fn available() -> impl Iterator<Item = Self> {
+        #[cfg(target_arch = "x86_64")]
+        let levels = {
+            let avx2 = is_x86_feature_detected!("avx2");
+            let avx512 = avx2
+                && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl");
+            [Some(Self::Baseline), avx2.then_some(Self::Avx2), avx512.then_some(Self::Avx512)]
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        let levels = [Some(Self::Baseline)];
+        levels.into_iter().flatten()
+    }
+
+    /// The best level that this machine can run. (The standard library caches the detection.)
+    pub(crate) fn best() -> Self {
+        Self::available().last().unwrap_or(Self::Baseline)
+    }
+}
+
+/// Draws elements `start..start + out.len()` of the tensor that `key`'s stream makes under `plan`.
+pub(crate) fn fill<T: Element>(
+    level: Level,
+    plan: &Plan<T::Draw>,
+    key: &[u32; 8],
+    start: u64,
+    out: &mut [T],
+    past_cache: bool,
+) {
+    match level {
+        Level::Baseline => run(plan, key, start, out, past_cache),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => {
+            #[expect(unsafe_code, reason = "instructions picked at run time")]
+            // SAFETY: `Level::available` yields this level only where the machine has these instructions.
+            unsafe {
+                run_avx2(plan, key, start, out, past_cache);
+            }
+        }
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => {
+            #[expect(unsafe_code, reason = "instructions picked at run time")]
+            // SAFETY: `Level::available` yields this level only where the machine has these instructions.
+            unsafe {
+                run_avx512(plan, key, start, out, past_cache);
+            }
+        }
+    }
+}
+
+/// Whether an output of `len` elements should be written past the caches.
+pub(crate) fn past_cache<T>(len: usize) -> bool {
+    len.saturating_mul(size_of::<T>()) >= PAST_CACHE_BYTES
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn run_avx2<T: Element>(plan: &Plan<T::Draw>, key: &[u32; 8], start: u64, out: &mut [T], past_cache: bool) {
+    run(plan, key, start, out, past_cache);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn run_avx512<T: Element>(plan: &Plan<T::Draw>, key: &[u32; 8], start: u64, out: &mut [T], past_cache: bool) {
+    run(plan, key, start, out, past_cache);
+}
+
+#[inline(always)]
+fn run<T: Element>(plan: &Plan<T::Draw>, key: &[u32; 8], start: u64, mut out: &mut [T], past_cache: bool) {
+    let per_chunk = <T::Draw as Draw>::PER_CHUNK;
+    let mut chunk = start / per_chunk as u64;
+    let mut skip = (start % per_chunk as u64) as usize;
+    let mut words = [0; CHUNK];
+    let mut draws = <T::Draw as Draw>::ZEROS;
+    let mut rounded = [T::default(); CHUNK];
+    while !out.is_empty() {
+        let (now, later) = out.split_at_mut((per_chunk - skip).min(out.len()));
+        chacha::chunk::<4>(key, chunk, &mut words);
+        T::Draw::draw(plan, &words, &mut draws);
+        if now.len() == per_chunk && !past_cache {
+            T::round(draws.as_ref(), now);
+        } else {
+            T::round(draws.as_ref(), &mut rounded[..per_chunk]);
+            let source = &rounded[skip..skip + now.len()];
+            if !(past_cache && store_past_cache(source, now)) {
+                now.copy_from_slice(source);
+            }
+        }
+        out = later;
+        chunk += 1;
+        skip = 0;
+    }
+    if past_cache {
+        finish_past_cache();
+    }
+}
+
+/// Copies `source` to `to` with stores that bypass the caches; false, and nothing done, where that cannot be.
+#[inline(always)]
+fn store_past_cache<T: Element>(source: &[T], to: &mut [T]) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
+        let bytes = size_of_val(to);
+        let whole = size_of_val(source) == bytes && bytes.is_multiple_of(16);
+        let target = to.as_mut_ptr().cast::<__m128i>();
+        if !whole || !target.is_aligned() {
+            return false;
+        }
+        let source = source.as_ptr().cast::<__m128i>();
+        #[expect(unsafe_code, reason = "non-temporal stores have no safe form")]
+        for i in 0..bytes / 16 {
+            // SAFETY: both slices are `bytes` long, `Plain` elements have no padding, `target` is aligned
+            // to 16 bytes, and SSE2 is part of x86-64.
+            unsafe { _mm_stream_si128(target.add(i), _mm_loadu_si128(source.add(i))) };
+        }
+        true
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = (source, to);
+        false
+    }
+}
+
+/// Makes stores past the caches visible to other threads before the call that made them returns.
+#[inline(always)]
+fn finish_past_cache() {
+    #[cfg(target_arch = "x86_64")]
+    #[expect(unsafe_code, reason = "the fence has no safe form")]
+    // SAFETY: SSE is part of x86-64.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    }
+}
