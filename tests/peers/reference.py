@@ -7,7 +7,8 @@
 
 A reference holds, for the checkpoint that `save_pretrained` writes: every tensor's dtype and shape, the names that
 the state dict has besides (ties), and mean, standard deviation, smallest and largest value of what `transformers`
-itself starts each tensor from.
+itself starts each tensor from. Beside it stands the `config.json` that `save_pretrained` writes, every default spelt
+out.
 """
 
 import json
@@ -44,6 +45,7 @@ def reference(config_path):
     tensors = {}
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
+        saved = json.loads((Path(folder) / "config.json").read_text())
         for path in sorted(Path(folder).glob("*.safetensors")):
             with safe_open(path, "pt") as file:
                 for name in file.keys():
@@ -70,6 +72,7 @@ def reference(config_path):
         "architecture": type(model).__name__,
         "n_params": sum(p.numel() for p in model.parameters()),
         "ties": ties,
+        "config": saved,
         "tensors": dict(sorted(tensors.items())),
     }
 

@@ -51,13 +51,17 @@ fn names_shapes_and_types_are_those_of_transformers() {
             .unwrap()
             .iter()
             .map(|(name, tensor)| {
-                let shape = tensor["shape"].as_array().unwrap().iter().map(|size| size.as_u64().unwrap()).collect();
+                let shape =
+                    tensor["shape"].as_array().unwrap().iter().map(|size| size.as_u64().unwrap()).collect();
                 (name.clone(), (tensor["dtype"].as_str().unwrap().to_owned(), shape))
             })
             .collect();
         let missing: Vec<_> = theirs.keys().filter(|name| !ours.contains_key(*name)).collect();
         let unexpected: Vec<_> = ours.keys().filter(|name| !theirs.contains_key(*name)).collect();
-        assert!(missing.is_empty() && unexpected.is_empty(), "{case}: missing {missing:?}, unexpected {unexpected:?}");
+        assert!(
+            missing.is_empty() && unexpected.is_empty(),
+            "{case}: missing {missing:?}, unexpected {unexpected:?}"
+        );
         for (name, tensor) in &ours {
             assert_eq!(tensor, &theirs[name], "{case}: {name}");
         }
@@ -91,10 +95,28 @@ fn parameters_start_from_the_laws_of_transformers() {
     let mut n_compared = 0;
     for (case, net, reference) in cases() {
         for param in net.params() {
-            let law = param.native.unwrap_or_else(|| panic!("{case}: {} has no law", param.name));
             let numbers = reference["tensors"][&param.name]["start"].as_array().unwrap();
             let [mean, std, low, high] = [0, 1, 2, 3].map(|at| numbers[at].as_f64().unwrap());
-            let at = format!("{case}: {} from {law}, theirs mean {mean}, std {std}, in [{low}, {high}]", param.name);
+            if let Some(fixed) = param.fixed {
+                let (width, n) = (param.shape[1], param.len() as f64);
+                let values = || (0..param.len()).map(|at| fixed.value(width, at / width, at % width));
+                let ours = values().sum::<f64>() / n;
+                let var = values().map(|value| (value - ours).powi(2)).sum::<f64>() / n;
+                let ends = values().fold([f64::MAX, f64::MIN], |ends, x| [ends[0].min(x), ends[1].max(x)]);
+                for (ours, theirs) in [(ours, mean), (var.sqrt(), std), (ends[0], low), (ends[1], high)] {
+                    assert!(
+                        (ours - theirs).abs() <= 2.0 * param.dtype.unit_roundoff(),
+                        "{case}: {}",
+                        param.name
+                    );
+                }
+                continue;
+            }
+            let law = param.native.unwrap_or_else(|| panic!("{case}: {} has no law", param.name));
+            let at = format!(
+                "{case}: {} from {law}, theirs mean {mean}, std {std}, in [{low}, {high}]",
+                param.name
+            );
             let (n, roundoff) = (n_drawn(param), param.dtype.unit_roundoff());
             let share = n / param.len() as f64;
             if law.std() == 0.0 {
@@ -105,7 +127,10 @@ fn parameters_start_from_the_laws_of_transformers() {
             }
             assert!(std > 0.0, "{at}");
             // What share of elements is free scales the moments; ±5 standard errors.
-            assert!((mean - law.mean() * share).abs() <= 5.0 * law.std() / n.sqrt() + roundoff * law.std(), "{at}");
+            assert!(
+                (mean - law.mean() * share).abs() <= 5.0 * law.std() / n.sqrt() + roundoff * law.std(),
+                "{at}"
+            );
             let kurtosis = law.fourth_central_moment() / law.var().powi(2);
             let relative = 5.0 * ((kurtosis - 1.0) / n).sqrt() / 2.0 + 5.0 / n + 2.0 * roundoff;
             let wanted = (law.var() * share).sqrt();

@@ -1,6 +1,6 @@
 //! Reading a `config.json`: typed keys, the defaults of `transformers`, and errors that say what is known.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -97,6 +97,7 @@ pub struct Config {
     prefix: String,
     keys: Map<String, Value>,
     read: RefCell<BTreeSet<String>>,
+    any_key: Cell<bool>,
 }
 
 impl Config {
@@ -117,7 +118,14 @@ impl Config {
     pub fn parse(path: &str, text: &[u8]) -> Result<Self, ConfigError> {
         match serde_json::from_slice(text) {
             Ok(Value::Object(keys)) => {
-                Ok(Self { path: path.to_owned(), prefix: String::new(), keys, read: RefCell::default() })
+                let path = path.to_owned();
+                Ok(Self {
+                    path,
+                    prefix: String::new(),
+                    keys,
+                    read: RefCell::default(),
+                    any_key: Cell::default(),
+                })
             }
             Ok(other) => {
                 Err(ConfigError::Json { path: path.to_owned(), why: format!("found {}", shorten(&other)) })
@@ -148,6 +156,7 @@ impl Config {
             prefix: format!("{}{key}.", self.prefix),
             keys,
             read: RefCell::default(),
+            any_key: self.any_key.clone(),
         })
     }
 
@@ -315,11 +324,19 @@ impl Config {
         Ok(Rope { theta, dims, scaling })
     }
 
+    /// From here on, parts included, keys that a family does not have are accepted, or not.
+    pub(super) fn accept_any_key(&self, any_key: bool) {
+        self.any_key.set(any_key);
+    }
+
     /// Refuses the first key that was neither read nor is known to have no say in shapes.
     ///
     /// # Errors
     /// [`ConfigError::UnknownKey`].
     pub fn refuse_unread(&self, model_type: &str, ignored: &[&str]) -> Result<(), ConfigError> {
+        if self.any_key.get() {
+            return Ok(());
+        }
         let read = self.read.borrow();
         let is_known = |key: &str| {
             key.starts_with('_') || read.contains(key) || ignored.contains(&key) || COMMON.contains(&key)
