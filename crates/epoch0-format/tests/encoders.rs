@@ -329,7 +329,7 @@ fn configs_that_are_no_network_are_refused() {
         (bert(r#""hidden_size": 8"#), "key `hidden_size` is 8, allowed a multiple of num_attention_heads, 3"),
         (
             bert(r#""hidden_size": 6, "pad_token_id": 9"#),
-            "padding row is 9, allowed less than 9, the table's rows",
+            "key `pad_token_id` is 9, allowed a whole number from -9 to 8, or null",
         ),
         (
             bert(r#""hidden_size": 6, "position_embedding_type": "relative_key""#),

@@ -143,6 +143,23 @@ fn parameters_start_from_the_laws_of_transformers() {
     assert!(n_compared > 1000, "only {n_compared} random parameters compared");
 }
 
+/// What `transformers` writes back has every default spelt out: reading it gives the same network, graph and laws
+/// included, and no key that it writes is refused.
+#[test]
+fn configs_that_transformers_saves_are_the_same_networks() {
+    let mut n_compared = 0;
+    for (case, net, reference) in cases() {
+        let Some(saved) = reference.get("config") else { continue };
+        let config = hf::Config::parse(&case, saved.to_string().as_bytes()).unwrap();
+        let again = hf::network(&config, false).unwrap_or_else(|error| panic!("{error}"));
+        assert!(again.params() == net.params(), "{case}: parameters");
+        assert!(again.nodes() == net.nodes(), "{case}: operations");
+        assert!(again == net, "{case}");
+        n_compared += 1;
+    }
+    assert!(n_compared >= 30, "only {n_compared} saved configs compared");
+}
+
 #[test]
 fn own_sites_cover_every_element_once() {
     for (case, net, _) in cases() {

@@ -406,6 +406,21 @@ impl Builder {
         }
     }
 
+    /// Rows of a table that is declared already (T5's decoder reads the words of the encoder).
+    pub fn embedding_tied(&mut self, ids: ValueId, table: &str) -> ValueId {
+        let Some(id) = self.find(table) else {
+            self.refuse(NetError::Tie { alias: "embedding".to_owned(), target: table.to_owned() });
+            return ids;
+        };
+        let [_, out] = self.params[id.0 as usize].axes[..] else {
+            self.attribute(table, "shape", "not a matrix", "two dimensions");
+            return ids;
+        };
+        let mut dims = self.dims(ids).to_vec();
+        dims.push(out);
+        self.node1(Op::Embedding { table: id }, &[ids], dims)
+    }
+
     /// A parameter as a value. Its last dimension is coupled with others by what it is added to or multiplied with.
     pub fn param(&mut self, name: &str, shape: &[usize], role: Role) -> ValueId {
         let axes: Vec<_> = shape.iter().map(|&size| self.axes.fresh(Some(size))).collect();
@@ -555,20 +570,34 @@ impl Builder {
         self.node1(Op::Attention(Box::new(attention)), &inputs, dims)
     }
 
-    /// T5's bias on attention logits: a table `NAME.weight` `[buckets, heads]`. The value is `[heads, q, k]`.
+    /// T5's bias on the attention logits of `x`, `[batch, positions, …]`, to itself: a table `NAME.weight`
+    /// `[buckets, heads]`. The value is `[heads, positions, positions]`.
     pub fn relative_bias(
         &mut self,
+        x: ValueId,
         name: &str,
         buckets: usize,
         heads: usize,
         max_distance: usize,
         bidirectional: bool,
     ) -> ValueId {
+        let Some(&positions) = self.dims(x).get(1) else {
+            let got = self.dims(x).len();
+            self.attribute(name, "input dimensions", got, "at least 2");
+            return x;
+        };
+        // Half of a direction's buckets hold one distance each, the others share the distances up to the largest.
+        let exact = if bidirectional { buckets / 2 / 2 } else { buckets / 2 };
+        if exact == 0 {
+            self.attribute(name, "buckets", buckets, if bidirectional { "at least 4" } else { "at least 2" });
+        } else if max_distance <= exact {
+            self.attribute(name, "largest distance", max_distance, format!("more than {exact}"));
+        }
         let (rows, heads) = (self.axes.fresh(Some(buckets)), self.axes.fresh(Some(heads)));
         self.axes.name(rows, 1, &format!("{name}.rows"));
         let table = self.declare(&format!("{name}.weight"), Role::RelativeBias, vec![rows, heads]);
-        let dims = vec![heads, self.axes.fresh(None), self.axes.fresh(None)];
-        self.node1(Op::RelativeBias { table, buckets, max_distance, bidirectional }, &[], dims)
+        let dims = vec![heads, positions, positions];
+        self.node1(Op::RelativeBias { table, buckets, max_distance, bidirectional }, &[x], dims)
     }
 
     /// Cuts the last dimension into consecutive parts. The names label the parts of the weight before it.

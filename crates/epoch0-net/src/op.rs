@@ -86,7 +86,8 @@ pub struct Rope {
     pub theta: f64,
     /// How many of a head's dimensions rotate.
     pub dims: usize,
-    /// Frequency scaling as the config has it (`rope_type`, `factor`, …).
+    /// Frequency scaling (`rope_type`, `factor`, …), with the lengths that its formula needs, keys sorted; `None` when
+    /// frequencies are `theta^(-2i/dims)`.
     pub scaling: Option<serde_json::Value>,
 }
 
@@ -101,7 +102,7 @@ pub struct Attention {
     pub scale: f64,
     /// Whether a position sees only itself and what came before.
     pub causal: bool,
-    /// How far back a position sees.
+    /// How many positions a position sees, itself included and backwards from it; all when `None`.
     pub window: Option<usize>,
     /// Rotary positions.
     pub rope: Option<Rope>,
@@ -160,7 +161,9 @@ pub enum Op {
     Activation(Activation),
     /// Attention; inputs are queries, keys, values, and a bias on the logits where there is one.
     Attention(Box<Attention>),
-    /// Bias on attention logits from a table `[buckets, heads]` by relative position (T5).
+    /// Bias on attention logits from a table `[buckets, heads]` by relative position (T5): the first half of a
+    /// direction's buckets is for one distance each, the other half grows logarithmically up to `max_distance`. The
+    /// input says how many positions there are.
     RelativeBias {
         /// Table.
         table: ParamId,

@@ -48,7 +48,10 @@ fn main() {
     let arguments: Vec<usize> = std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect();
     let get = |i: usize, default| arguments.get(i).copied().unwrap_or(default).max(1);
     let (elements, runs, threads) = (get(0, 4096 * 4096), get(1, 9), get(2, 2));
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().expect("the first pool of the process");
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .expect("the first pool of the process");
 
     let mut buffer = vec![1_f32; elements];
     time("memset", "f32", runs, || black_box(&mut buffer[..]).fill(0.0));

@@ -1,10 +1,11 @@
 //! BERT: words, segments and positions summed; norms after the sums; words predicted by the table of words.
 
-use epoch0_net::{Builder, Linear, Network, NormKind, Role, Site, ValueId};
-use epoch0_num::{Activation, Law};
+use epoch0_net::{Builder, Linear, NormKind, Role, ValueId};
+use epoch0_num::Activation;
 
-use super::encoder::{Layer, Names, head_dim, initializer_range, word_logits};
-use super::{Config, ConfigError, Family, usual_start};
+use super::decoder::{MOST_LAYERS, start};
+use super::encoder::{Layer, Names, head_dim, word_logits};
+use super::{Config, ConfigError, Family};
 
 pub(super) static FAMILY: Family = Family {
     model_type: "bert",
@@ -67,14 +68,14 @@ pub(super) fn body(
 ) -> Result<Body, ConfigError> {
     let vocab = config.size("vocab_size", 30522)?;
     let embed = config.size("hidden_size", 768)?;
-    let n_layers = config.size("num_hidden_layers", 12)?;
+    let n_layers = config.count("num_hidden_layers", 12, MOST_LAYERS)?;
     let heads = config.size("num_attention_heads", 12)?;
     let inner = config.size("intermediate_size", 3072)?;
     let n_positions = config.size("max_position_embeddings", 512)?;
     let n_segments = config.size_or("type_vocab_size", 2)?;
     let eps = config.number_or("layer_norm_eps", 1e-12)?;
     let act = config.activation_or("hidden_act", "gelu")?;
-    let pad = config.index_or("pad_token_id", Some(pad))?;
+    let pad = config.padding(vocab, Some(pad))?;
     if config.word_or("position_embedding_type", "absolute")? != "absolute" {
         return Err(config.wrong("position_embedding_type", "absolute"));
     }
@@ -169,9 +170,4 @@ fn predictions(config: &Config, b: &mut Builder, body: &Body) -> Result<ValueId,
     let x = b.norm(x, "cls.predictions.transform.LayerNorm", NormKind::Layer, body.eps, true);
     let table = ("bert.embeddings.word_embeddings.weight", body.vocab);
     word_logits(config, b, x, table, "cls.predictions.decoder", Some("cls.predictions.bias"))
-}
-
-/// `initializer_range` throughout.
-pub(super) fn start(config: &Config, _: &Network, site: &Site) -> Result<Law, ConfigError> {
-    Ok(usual_start(site, initializer_range(config)?))
 }

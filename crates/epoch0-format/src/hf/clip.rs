@@ -4,6 +4,7 @@ use epoch0_net::{Builder, Linear, Network, NormKind, Op, Role, Site, ValueId, Wi
 use epoch0_num::Law;
 use serde_json::Value;
 
+use super::decoder::MOST_LAYERS;
 use super::encoder::{Layer, Names, head_dim};
 use super::{Config, ConfigError, Family, usual_start};
 
@@ -41,7 +42,7 @@ fn part(config: &Config, name: &str) -> Result<Config, ConfigError> {
     }
 }
 
-/// A tower's layers. What a part leaves out is `transformers`' default: it does not write what equals it.
+/// A tower's layers. What a part leaves out is the default of `transformers`: published parts are often short.
 fn layers(part: &Config, default: [usize; 3], causal: bool) -> Result<(Layer, usize), ConfigError> {
     let embed = part.size_or("hidden_size", default[0])?;
     let heads = part.size_or("num_attention_heads", default[2])?;
@@ -57,7 +58,7 @@ fn layers(part: &Config, default: [usize; 3], causal: bool) -> Result<(Layer, us
         qkv_bias: true,
         causal,
     };
-    Ok((layer, part.size_or("num_hidden_layers", 12)?))
+    Ok((layer, part.count_or("num_hidden_layers", 12, MOST_LAYERS)?))
 }
 
 const TEXT: [usize; 3] = [512, 2048, 8];

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use epoch0_net::{NetError, Rope};
+use epoch0_net::NetError;
 use epoch0_num::{Activation, Dtype};
 use serde_json::{Map, Value};
 use strsim::jaro_winkler;
@@ -95,6 +95,8 @@ pub struct Config {
     path: String,
     /// `text_config.` for a part of a config, or nothing.
     prefix: String,
+    /// Whose config it is, for errors.
+    model_type: String,
     keys: Map<String, Value>,
     read: RefCell<BTreeSet<String>>,
     any_key: Cell<bool>,
@@ -118,10 +120,11 @@ impl Config {
     pub fn parse(path: &str, text: &[u8]) -> Result<Self, ConfigError> {
         match serde_json::from_slice(text) {
             Ok(Value::Object(keys)) => {
-                let path = path.to_owned();
+                let model_type = keys.get("model_type").and_then(Value::as_str).unwrap_or("the family");
                 Ok(Self {
-                    path,
+                    path: path.to_owned(),
                     prefix: String::new(),
+                    model_type: model_type.to_owned(),
                     keys,
                     read: RefCell::default(),
                     any_key: Cell::default(),
@@ -154,6 +157,7 @@ impl Config {
         Ok(Self {
             path: self.path.clone(),
             prefix: format!("{}{key}.", self.prefix),
+            model_type: self.model_type.clone(),
             keys,
             read: RefCell::default(),
             any_key: self.any_key.clone(),
@@ -176,19 +180,15 @@ impl Config {
         }
     }
 
-    fn missing(&self, key: &str, default: Option<&str>) -> ConfigError {
+    /// The error that a key is missing. `default` is what `transformers` would take, for the hint.
+    pub(super) fn missing(&self, key: &str, default: Option<&str>) -> ConfigError {
         let hint = default.map_or_else(String::new, |default| {
             format!("\nhint: transformers would take {default}; write it in the config if that is meant")
         });
         ConfigError::Missing {
             path: self.path.clone(),
             key: format!("{}{key}", self.prefix),
-            model_type: self
-                .keys
-                .get("model_type")
-                .and_then(Value::as_str)
-                .unwrap_or("the family")
-                .to_owned(),
+            model_type: self.model_type.clone(),
             hint,
         }
     }
@@ -206,6 +206,58 @@ impl Config {
     /// A size that has to be there. `default` is what `transformers` would take, for the hint.
     pub fn size(&self, key: &str, default: usize) -> Result<usize, ConfigError> {
         self.opt_size(key)?.ok_or_else(|| self.missing(key, Some(&default.to_string())))
+    }
+
+    /// A number of things that are built one by one (layers, experts), from 1 to `most`; it has to be there.
+    pub fn count(&self, key: &str, default: usize, most: usize) -> Result<usize, ConfigError> {
+        self.size(key, default)?;
+        self.count_or(key, default, most)
+    }
+
+    /// A number of things that are built one by one, from 1 to `most`, or the default of `transformers`.
+    pub fn count_or(&self, key: &str, default: usize, most: usize) -> Result<usize, ConfigError> {
+        let count = self.size_or(key, default)?;
+        if count <= most {
+            Ok(count)
+        } else {
+            Err(self.wrong(key, format!("a whole number from 1 to {most}")))
+        }
+    }
+
+    /// A size that `null` switches off, or the default of `transformers`.
+    pub fn nullable_size(&self, key: &str, default: Option<usize>) -> Result<Option<usize>, ConfigError> {
+        if self.keys.contains_key(key) { self.opt_size(key) } else { self.index_or(key, default) }
+    }
+
+    /// A number above 0 that `null` switches off, or the default of `transformers`.
+    pub fn nullable_positive(&self, key: &str, default: f64) -> Result<Option<f64>, ConfigError> {
+        match self.opt_number(key)? {
+            None if self.keys.contains_key(key) => Ok(None),
+            None => Ok(Some(default)),
+            Some(number) if number > 0.0 => Ok(Some(number)),
+            Some(_) => Err(self.wrong(key, "a number above 0, or null")),
+        }
+    }
+
+    /// Row of the padding word in a table of `vocab` words: `pad_token_id`, which torch counts from the end when
+    /// it is negative.
+    pub fn padding(&self, vocab: usize, default: Option<usize>) -> Result<Option<usize>, ConfigError> {
+        let _ = self.get("pad_token_id");
+        match self.keys.get("pad_token_id") {
+            None => Ok(default.filter(|&row| row < vocab)),
+            Some(Value::Null) => Ok(None),
+            Some(value) => {
+                let index = value.as_i64();
+                let row = index.map(|index| if index < 0 { index + vocab as i64 } else { index });
+                match row {
+                    Some(row) if (0..vocab as i64).contains(&row) => Ok(Some(row as usize)),
+                    _ => {
+                        let allowed = format!("a whole number from -{vocab} to {}, or null", vocab - 1);
+                        Err(self.wrong("pad_token_id", allowed))
+                    }
+                }
+            }
+        }
     }
 
     /// A size, or the default of `transformers`.
@@ -303,25 +355,6 @@ impl Config {
             Some(_) => Err(self.wrong("id2label", "an object with an entry for every class")),
             None => self.size_or("num_labels", 2),
         }
-    }
-
-    /// Rotary positions, from `rope_parameters` or, as older configs have it, `rope_theta` and `rope_scaling`.
-    /// `head_dim` is the size of a head and `partial` the share of it that rotates when the config does not say.
-    pub fn rope(&self, head_dim: usize, theta: f64, partial: f64) -> Result<Rope, ConfigError> {
-        let theta = self.number_or("rope_theta", theta)?;
-        let partial = self.number_or("partial_rotary_factor", partial)?;
-        let old = self.get("rope_scaling").cloned();
-        let scaling = self.get("rope_parameters").cloned().or(old);
-        let inner = |key: &str, outer: f64| match &scaling {
-            Some(Value::Object(keys)) => keys.get(key).and_then(Value::as_f64).unwrap_or(outer),
-            _ => outer,
-        };
-        let (theta, partial) = (inner("rope_theta", theta), inner("partial_rotary_factor", partial));
-        if !(0.0..=1.0).contains(&partial) {
-            return Err(self.wrong("partial_rotary_factor", "a number from 0 to 1"));
-        }
-        let dims = (head_dim as f64 * partial) as usize;
-        Ok(Rope { theta, dims, scaling })
     }
 
     /// From here on, parts included, keys that a family does not have are accepted, or not.

@@ -3,7 +3,8 @@
 use epoch0_net::{Builder, Linear, Network, NormKind, Pool, Role, Site, ValueId, Window};
 use epoch0_num::{Activation, Law};
 
-use super::encoder::initializer_range;
+use super::decoder::init_std;
+use super::encoder::depths;
 use super::vit::height_and_width;
 use super::{Config, ConfigError, Family, usual_start};
 
@@ -22,15 +23,13 @@ fn build(config: &Config, architecture: &str, b: &mut Builder) -> Result<(), Con
     let channels = config.size_or("num_channels", 3)?;
     let patch = height_and_width(config, "patch_size", 4)?;
     let n_stages = config.size_or("num_stages", 4)?;
-    let [widths, depths] =
-        [("hidden_sizes", [96, 192, 384, 768]), ("depths", [3, 3, 9, 3])].map(|(key, default)| match config
-            .sizes(key, &default)
-        {
-            Ok(sizes) if sizes.len() == n_stages => Ok(sizes),
-            Ok(_) => Err(config.wrong(key, format!("a list of {n_stages} sizes, num_stages"))),
-            Err(error) => Err(error),
-        });
-    let (widths, depths) = (widths?, depths?);
+    let widths = config.sizes("hidden_sizes", &[96, 192, 384, 768])?;
+    let depths = depths(config, &[3, 3, 9, 3])?;
+    for (key, list) in [("hidden_sizes", &widths), ("depths", &depths)] {
+        if list.len() != n_stages {
+            return Err(config.wrong(key, format!("a list of {n_stages} sizes, num_stages")));
+        }
+    }
     let act = config.activation_or("hidden_act", "gelu")?;
     let has_scale = config.number_or("layer_scale_init_value", 1e-6)? > 0.0;
     let eps = config.number_or("layer_norm_eps", 1e-12)?;
@@ -101,6 +100,6 @@ fn layer(
 fn start(config: &Config, _: &Network, site: &Site) -> Result<Law, ConfigError> {
     Ok(match site.role {
         Role::LayerScale => Law::Constant { value: config.number_or("layer_scale_init_value", 1e-6)? },
-        _ => usual_start(site, initializer_range(config)?),
+        _ => usual_start(site, init_std(config)?),
     })
 }

@@ -3,7 +3,7 @@
 use epoch0_net::{Builder, Network, Op, Role, Site};
 use epoch0_num::Law;
 
-use super::encoder::initializer_range;
+use super::decoder::init_std;
 use super::vit::{IGNORED, body, classify, outputs};
 use super::{Config, ConfigError, Family, usual_start};
 
@@ -41,6 +41,6 @@ fn build(config: &Config, architecture: &str, b: &mut Builder) -> Result<(), Con
 fn start(config: &Config, _: &Network, site: &Site) -> Result<Law, ConfigError> {
     Ok(match site.role {
         Role::Token | Role::Position => Law::Constant { value: 0.0 },
-        _ => usual_start(site, initializer_range(config)?),
+        _ => usual_start(site, init_std(config)?),
     })
 }

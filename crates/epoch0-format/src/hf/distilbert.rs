@@ -3,7 +3,7 @@
 use epoch0_net::{Builder, Fixed, Linear, NormKind, Role, ValueId};
 use epoch0_num::Activation;
 
-use super::bert::start;
+use super::decoder::{MOST_LAYERS, start};
 use super::encoder::{Layer, Names, head_dim, word_logits};
 use super::{Config, ConfigError, Family};
 
@@ -46,11 +46,11 @@ const EPS: f64 = 1e-12;
 fn build(config: &Config, architecture: &str, b: &mut Builder) -> Result<(), ConfigError> {
     let vocab = config.size("vocab_size", 30522)?;
     let embed = config.size("dim", 768)?;
-    let n_layers = config.size("n_layers", 6)?;
+    let n_layers = config.count("n_layers", 6, MOST_LAYERS)?;
     let heads = config.size("n_heads", 12)?;
     let n_positions = config.size("max_position_embeddings", 512)?;
     let act = config.activation_or("activation", "gelu")?;
-    let pad = config.index_or("pad_token_id", Some(0))?;
+    let pad = config.padding(vocab, Some(0))?;
     let layer = Layer {
         names: &NAMES,
         norm_first: false,

@@ -4,6 +4,7 @@
 use epoch0_net::{Attention, Builder, Linear, NormKind, Role, ValueId};
 use epoch0_num::Activation;
 
+use super::decoder::MOST_LAYERS;
 use super::{Config, ConfigError};
 
 /// Names of a layer's modules in a family.
@@ -127,8 +128,13 @@ pub(super) fn word_logits(
     }
 }
 
-/// `initializer_range`, in place of which `transformers` takes 0.02 when it is 0.
-pub(super) fn initializer_range(config: &Config) -> Result<f64, ConfigError> {
-    let std = config.std_or("initializer_range", 0.02)?;
-    Ok(if std == 0.0 { 0.02 } else { std })
+/// Numbers of layers in each stage, from the key `depths`.
+pub(super) fn depths(config: &Config, default: &[usize]) -> Result<Vec<usize>, ConfigError> {
+    let depths = config.sizes("depths", default)?;
+    // The sum cannot overflow: no size is above 2³², and no list that fits in memory is that long.
+    if depths.iter().sum::<usize>() <= MOST_LAYERS {
+        Ok(depths)
+    } else {
+        Err(config.wrong("depths", format!("at most {MOST_LAYERS} layers in all")))
+    }
 }

@@ -5,12 +5,22 @@ mod bert;
 mod clip;
 mod config;
 mod convnext;
+mod decoder;
 mod deit;
 mod distilbert;
 mod encoder;
+mod gemma2;
 mod gpt2;
+mod gpt_neox;
+mod llama;
+mod mistral;
+mod mixtral;
+mod qwen2;
+mod qwen3;
 mod resnet;
 mod roberta;
+mod rope;
+mod t5;
 mod vit;
 
 use std::path::Path;
@@ -43,9 +53,17 @@ pub static FAMILIES: &[&Family] = &[
     &convnext::FAMILY,
     &deit::FAMILY,
     &distilbert::FAMILY,
+    &gemma2::FAMILY,
     &gpt2::FAMILY,
+    &gpt_neox::FAMILY,
+    &llama::FAMILY,
+    &mistral::FAMILY,
+    &mixtral::FAMILY,
+    &qwen2::FAMILY,
+    &qwen3::FAMILY,
     &resnet::FAMILY,
     &roberta::FAMILY,
+    &t5::FAMILY,
     &vit::FAMILY,
 ];
 

@@ -4,6 +4,7 @@
 use epoch0_net::{Builder, Fans, Linear, Network, NormKind, Pool, Role, Site, ValueId, Window};
 use epoch0_num::{Activation, Law};
 
+use super::encoder::depths;
 use super::{Config, ConfigError, Family, usual_start};
 
 pub(super) static FAMILY: Family = Family {
@@ -29,7 +30,7 @@ fn build(config: &Config, architecture: &str, b: &mut Builder) -> Result<(), Con
     let channels = config.size_or("num_channels", 3)?;
     let stem = config.size("embedding_size", 64)?;
     let widths = config.sizes("hidden_sizes", &[256, 512, 1024, 2048])?;
-    let depths = config.sizes("depths", &[3, 4, 6, 3])?;
+    let depths = depths(config, &[3, 4, 6, 3])?;
     if depths.len() != widths.len() {
         return Err(config.wrong("depths", format!("a list as long as hidden_sizes, {}", widths.len())));
     }

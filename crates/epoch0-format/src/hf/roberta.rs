@@ -4,7 +4,8 @@
 use epoch0_net::{Builder, Linear, NormKind, Role};
 use epoch0_num::Activation;
 
-use super::bert::{IGNORED, body, pooler, start};
+use super::bert::{IGNORED, body, pooler};
+use super::decoder::start;
 use super::encoder::word_logits;
 use super::{Config, ConfigError, Family};
 

@@ -3,7 +3,8 @@
 use epoch0_net::{Builder, Linear, Network, NormKind, Role, Site, ValueId, Window};
 use epoch0_num::Law;
 
-use super::encoder::{Layer, Names, initializer_range};
+use super::decoder::{MOST_LAYERS, init_std};
+use super::encoder::{Layer, Names};
 use super::{Config, ConfigError, Family, usual_start};
 
 pub(super) static FAMILY: Family = Family {
@@ -55,7 +56,7 @@ pub(super) fn body(
     tokens: &[&str],
 ) -> Result<ValueId, ConfigError> {
     let embed = config.size("hidden_size", 768)?;
-    let n_layers = config.size("num_hidden_layers", 12)?;
+    let n_layers = config.count("num_hidden_layers", 12, MOST_LAYERS)?;
     let heads = config.size("num_attention_heads", 12)?;
     let image = height_and_width(config, "image_size", 224)?;
     let patch = height_and_width(config, "patch_size", 16)?;
@@ -134,7 +135,7 @@ fn build(config: &Config, architecture: &str, b: &mut Builder) -> Result<(), Con
 
 /// `initializer_range` throughout; the class token and the positions within ±2.
 fn start(config: &Config, _: &Network, site: &Site) -> Result<Law, ConfigError> {
-    let std = initializer_range(config)?;
+    let std = init_std(config)?;
     Ok(match site.role {
         Role::Token | Role::Position => Law::TruncatedNormal { mean: 0.0, std, low: -2.0, high: 2.0 },
         _ => usual_start(site, std),

@@ -54,11 +54,7 @@ fn truncated(law: &Truncated<f64>, word: impl Fn(usize) -> u64, out: &mut [f64; 
     for i in 0..DRAWS {
         let half = half(word(i));
         let p = law.shift + law.exact.mass * half;
-        let z = if p.abs() <= quantile::CENTRAL {
-            quantile::central(p)
-        } else {
-            law.exact.quantile(half)
-        };
+        let z = if p.abs() <= quantile::CENTRAL { quantile::central(p) } else { law.exact.quantile(half) };
         out[i] = clamp(law.exact.mean + law.exact.std * z, law.min, law.max);
     }
 }

@@ -80,7 +80,11 @@ impl<R: Draw> Plan<R> {
                 let span = nearest(high - low);
                 // Two finite ends can be further apart than the largest number.
                 if !span.to_f64().is_finite() {
-                    return Err(LawError::Range { dtype: T::DTYPE, reach: high - low, largest: T::MAX.to_f64() });
+                    return Err(LawError::Range {
+                        dtype: T::DTYPE,
+                        reach: high - low,
+                        largest: T::MAX.to_f64(),
+                    });
                 }
                 Self::Uniform { low: nearest(low), span, min, max }
             }

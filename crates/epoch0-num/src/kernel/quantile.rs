@@ -90,7 +90,11 @@ pub(crate) fn upper(q: f64) -> f64 {
         return central(0.5 - q);
     }
     let r = (-ln(q)).sqrt();
-    if r <= 5.0 { horner(&C, r - 1.6) / horner(&D, r - 1.6) } else { horner(&E, r - 5.0) / horner(&F, r - 5.0) }
+    if r <= 5.0 {
+        horner(&C, r - 1.6) / horner(&D, r - 1.6)
+    } else {
+        horner(&E, r - 5.0) / horner(&F, r - 5.0)
+    }
 }
 
 /// Natural logarithm of a positive normal number: ln(2^e m) = e ln 2 + 2 artanh((m - 1) / (m + 1)) with m between √½

@@ -38,9 +38,10 @@ mod tests {
     #[test]
     fn rounding_equals_half() {
         for upper in 0..=0xffff_u32 {
-            for lower in
-                [0, 1, 0x0fff, 0x1000, 0x1001, 0x2fff, 0x3000, 0x3001, 0x7fff, 0x8000, 0x8001, 0xf000, 0xf001, 0xffff]
-            {
+            for lower in [
+                0, 1, 0x0fff, 0x1000, 0x1001, 0x2fff, 0x3000, 0x3001, 0x7fff, 0x8000, 0x8001, 0xf000, 0xf001,
+                0xffff,
+            ] {
                 let x = f32::from_bits(upper << 16 | lower);
                 assert_eq!(bf16_bits(x), bf16::from_f32(x).to_bits(), "bf16 of {x:e}");
                 assert_eq!(f16_bits(x), f16::from_f32(x).to_bits(), "f16 of {x:e}");

@@ -51,9 +51,10 @@ fn normal(mean: f32, std: f32, words: &[u32; CHUNK], out: &mut [f32; CHUNK]) {
         let square = angle * angle;
         // sin(π/4 a) / a and cos(π/4 a) as polynomials in a² on [0, 1], minimax in relative error: 4e-9 and 4e-8.
         let small = angle
-            * (7.853_981_6e-1 + square * (-8.074_543_25e-2 + square * (2.490_001_02e-3 + square * -3.595_045_22e-5)));
-        let large =
-            9.999_999_67e-1 + square * (-3.084_241_66e-1 + square * (1.584_968_42e-2 + square * -3.187_278_4e-4));
+            * (7.853_981_6e-1
+                + square * (-8.074_543_25e-2 + square * (2.490_001_02e-3 + square * -3.595_045_22e-5)));
+        let large = 9.999_999_67e-1
+            + square * (-3.084_241_66e-1 + square * (1.584_968_42e-2 + square * -3.187_278_4e-4));
         let large = f32::from_bits(large.to_bits() ^ ((word << 1) & 0x8000_0000));
         let swap = (word as i32) < 0;
         cosines[i] = mean + radius * if swap { small } else { large };
@@ -99,9 +100,10 @@ fn truncated(law: &Truncated<f32>, words: &[u32; CHUNK], out: &mut [f32; CHUNK])
 fn quantile(p: f32) -> f32 {
     let t = 0.25 - p * p;
     let above = 7.232_644_08
-        + t * (8_241.952_15 + t * (1_246_072.25 + t * (35_958_328.0 + t * (187_143_088.0 + t * 89_283_504.0))));
-    let below =
-        1.0 + t * (1_429.874_76 + t * (268_737.969 + t * (10_190_623.0 + t * (80_304_608.0 + t * 94_605_576.0))));
+        + t * (8_241.952_15
+            + t * (1_246_072.25 + t * (35_958_328.0 + t * (187_143_088.0 + t * 89_283_504.0))));
+    let below = 1.0
+        + t * (1_429.874_76 + t * (268_737.969 + t * (10_190_623.0 + t * (80_304_608.0 + t * 94_605_576.0))));
     p * (above / below)
 }
 

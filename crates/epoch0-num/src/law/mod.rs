@@ -224,7 +224,8 @@ impl Law {
                 if mass < 1e-290 {
                     // Of the two bounds the one nearer to the mean is out of reach.
                     let (name, got) = if low > mean { ("low", low) } else { ("high", high) };
-                    let allowed = "within 36 std of the mean, with a probability of 1e-290 or more between the bounds";
+                    let allowed =
+                        "within 36 std of the mean, with a probability of 1e-290 or more between the bounds";
                     return Err(LawError::Parameter { name, got, allowed });
                 }
                 Ok(())
@@ -314,7 +315,11 @@ fn check_scale(name: &'static str, got: f64) -> Result<(), LawError> {
 
 fn check_positive_std(std: f64) -> Result<(), LawError> {
     check_scale("std", std)?;
-    if std > 0.0 { Ok(()) } else { Err(LawError::Parameter { name: "std", got: std, allowed: "more than 0" }) }
+    if std > 0.0 {
+        Ok(())
+    } else {
+        Err(LawError::Parameter { name: "std", got: std, allowed: "more than 0" })
+    }
 }
 
 fn check_bound(name: &'static str, got: f64) -> Result<(), LawError> {
