@@ -95,9 +95,24 @@ fn parameters_start_from_the_laws_of_transformers() {
     let mut n_compared = 0;
     for (case, net, reference) in cases() {
         for param in net.params() {
-            let law = param.native.unwrap_or_else(|| panic!("{case}: {} has no law", param.name));
             let numbers = reference["tensors"][&param.name]["start"].as_array().unwrap();
             let [mean, std, low, high] = [0, 1, 2, 3].map(|at| numbers[at].as_f64().unwrap());
+            if let Some(fixed) = param.fixed {
+                let (width, n) = (param.shape[1], param.len() as f64);
+                let values = || (0..param.len()).map(|at| fixed.value(width, at / width, at % width));
+                let ours = values().sum::<f64>() / n;
+                let var = values().map(|value| (value - ours).powi(2)).sum::<f64>() / n;
+                let ends = values().fold([f64::MAX, f64::MIN], |ends, x| [ends[0].min(x), ends[1].max(x)]);
+                for (ours, theirs) in [(ours, mean), (var.sqrt(), std), (ends[0], low), (ends[1], high)] {
+                    assert!(
+                        (ours - theirs).abs() <= 2.0 * param.dtype.unit_roundoff(),
+                        "{case}: {}",
+                        param.name
+                    );
+                }
+                continue;
+            }
+            let law = param.native.unwrap_or_else(|| panic!("{case}: {} has no law", param.name));
             let at = format!(
                 "{case}: {} from {law}, theirs mean {mean}, std {std}, in [{low}, {high}]",
                 param.name

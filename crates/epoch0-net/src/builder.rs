@@ -6,8 +6,8 @@ use epoch0_num::{Activation, Dtype};
 
 use crate::axis::{Clash, Couplings};
 use crate::{
-    Attention, AxisId, Layout, NetError, Network, Node, NodeId, NormKind, Op, Param, ParamId, Pool, Role,
-    Source, Structure, Tie, Value, ValueId, Window,
+    Attention, AxisId, Fixed, Layout, NetError, Network, Node, NodeId, NormKind, Op, Param, ParamId, Pool,
+    Role, Source, Structure, Tie, Value, ValueId, Window,
 };
 
 /// A linear map to be added: see [`Builder::linear`].
@@ -242,6 +242,7 @@ impl Builder {
             role,
             axes,
             native: None,
+            fixed: None,
             padding_row: None,
         });
         id
@@ -403,6 +404,16 @@ impl Builder {
         let mut dims = self.dims(ids).to_vec();
         dims.push(out);
         self.node1(Op::Embedding { table }, &[ids], dims)
+    }
+
+    /// Says that the source computes the table `name` instead of drawing it.
+    pub fn fix(&mut self, name: &str, fixed: Fixed) {
+        match self.find(name) {
+            Some(id) if self.params[id.0 as usize].shape.len() == 2 => {
+                self.params[id.0 as usize].fixed = Some(fixed);
+            }
+            _ => self.attribute(name, "shape", "not that of a table", "two dimensions"),
+        }
     }
 
     /// Rows of a table that is declared already (T5's decoder reads the words of the encoder).
@@ -635,26 +646,41 @@ impl Builder {
         self.node(Op::SplitInHeads { heads: head.count, parts }, &[x], outputs)
     }
 
-    /// The values side by side along a dimension.
+    /// The values side by side along a dimension. The other dimensions broadcast from the right, as in a sum, and a
+    /// value that lacks the dimension is one position of it.
     pub fn concat(&mut self, values: &[ValueId], dim: usize) -> ValueId {
-        let mut dims = self.dims(values[0]).to_vec();
-        let parts: Vec<_> = values.iter().map(|&value| self.dims(value)[dim]).collect();
-        for &value in &values[1..] {
-            for (at, other) in self.dims(value).to_vec().into_iter().enumerate().filter(|(at, _)| *at != dim)
-            {
-                match (self.axes.size(dims[at]), self.axes.size(other)) {
-                    (_, Some(1)) => {}
-                    // A class token is the same for each of the batch.
-                    (Some(1), _) => dims[at] = other,
-                    _ => self.join("concat", dims[at], other),
+        let rank = values.iter().map(|&value| self.dims(value).len()).max().unwrap_or(0);
+        if dim >= rank {
+            self.attribute("concat", "dimension", dim, format!("less than {rank}, the number of dimensions"));
+            return values[0];
+        }
+        let mut dims: Vec<Option<AxisId>> = vec![None; rank];
+        let mut parts = Vec::new();
+        for &value in values {
+            let others = self.dims(value).to_vec();
+            let skip = rank - others.len();
+            parts.push(if dim < skip { self.axes.fresh(Some(1)) } else { others[dim - skip] });
+            for (at, theirs) in (skip..).zip(others).filter(|&(at, _)| at != dim) {
+                match dims[at] {
+                    Some(mine) if self.axes.size(mine) != Some(1) => {
+                        if self.axes.size(theirs) != Some(1) {
+                            self.join("concat", mine, theirs);
+                        }
+                    }
+                    _ => dims[at] = Some(theirs),
                 }
             }
         }
-        dims[dim] = if parts.iter().all(|&part| self.axes.size(part).is_some()) {
+        let along = if parts.iter().all(|&part| self.axes.size(part).is_some()) {
             self.axes.structured(Structure::Concat(parts))
         } else {
             self.axes.fresh(None)
         };
+        let dims = dims
+            .into_iter()
+            .enumerate()
+            .map(|(at, axis)| if at == dim { along } else { axis.unwrap_or(along) });
+        let dims = dims.collect();
         self.node1(Op::Concat { dim }, values, dims)
     }
 
@@ -689,6 +715,17 @@ impl Builder {
         let mut dims = self.dims(x).to_vec();
         dims.remove(1);
         self.node1(Op::Select { index }, &[x], dims)
+    }
+
+    /// For each row of `words` the position of dimension 1 of `x` where `token` first stands, or the largest word for
+    /// `None`; the dimension goes.
+    pub fn select_token(&mut self, x: ValueId, words: ValueId, token: Option<usize>) -> ValueId {
+        let mut dims = self.dims(x).to_vec();
+        for (at, theirs) in self.dims(words).to_vec().into_iter().enumerate().take(2) {
+            self.join("select token", dims[at], theirs);
+        }
+        dims.remove(1);
+        self.node1(Op::SelectToken { token }, &[x, words], dims)
     }
 
     /// Mean over a dimension, which goes.

@@ -17,5 +17,5 @@ pub use builder::{Builder, Head, Linear};
 pub use error::NetError;
 pub use network::{Network, Node, NodeId, Source, Tie, Value, ValueId};
 pub use op::{Attention, Layout, NormKind, Op, Pool, Rope, Window};
-pub use param::{Param, ParamId, Role};
+pub use param::{Fixed, Param, ParamId, Role};
 pub use site::{Fans, Residual, Site, Strided, View};

@@ -201,7 +201,7 @@ pub enum Op {
     UnitNorm,
     /// Matrix product of the inputs over the last dimension of both: `x yᵀ`.
     MatMulTransposed,
-    /// The inputs side by side along a dimension.
+    /// The inputs side by side along a dimension, the others broadcast. A shape with fewer dimensions has ones before it.
     Concat {
         /// The dimension.
         dim: usize,
@@ -231,6 +231,12 @@ pub enum Op {
     Select {
         /// Which one; negative from the end.
         index: i64,
+    },
+    /// In each row of the second input (words), the first position of `token`, or of the largest word; the value of
+    /// the first input there (CLIP's end of text).
+    SelectToken {
+        /// The word; `None` for the largest.
+        token: Option<usize>,
     },
     /// Mean over a dimension.
     Mean {
@@ -310,6 +316,7 @@ impl Op {
             Self::SpaceToSequence => "space_to_sequence",
             Self::Permute { .. } => "permute",
             Self::Select { .. } => "select",
+            Self::SelectToken { .. } => "select_token",
             Self::Mean { .. } => "mean",
             Self::Pool(_) => "pool",
             Self::Mixture { .. } => "mixture",

@@ -87,6 +87,29 @@ impl fmt::Display for Role {
     }
 }
 
+/// Values that a source computes instead of drawing them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Fixed {
+    /// Waves of a table `[positions, width]`: at position p, column j, `sin(p / 10000^(2⌊j/2⌋ / width))` for even j and
+    /// the cosine of the same for odd j (Vaswani et al. 2017, section 3.5).
+    Sinusoids,
+}
+
+impl Fixed {
+    /// The value at a row and a column of a table of that width.
+    pub fn value(self, width: usize, row: usize, column: usize) -> f64 {
+        match self {
+            Self::Sinusoids => {
+                let exponent = (column - column % 2) as f64 / width as f64;
+                let angle = row as f64 / libm::pow(10000.0, exponent);
+                if column % 2 == 0 { libm::sin(angle) } else { libm::cos(angle) }
+            }
+        }
+    }
+}
+
 /// A named array that a network owns.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Param {
@@ -102,6 +125,8 @@ pub struct Param {
     pub axes: Vec<AxisId>,
     /// The law that the network's source draws it from, where the source has one.
     pub native: Option<Law>,
+    /// What its source computes it from, in place of a law.
+    pub fixed: Option<Fixed>,
     /// Row that stays zero: the vector of the padding word of an embedding.
     pub padding_row: Option<usize>,
 }
@@ -120,5 +145,31 @@ impl Param {
     /// Size in a checkpoint, in bytes.
     pub fn bytes(&self) -> u64 {
         self.len() as u64 * self.dtype.bytes() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SINUSOIDS: [(usize, usize, f32); 7] = [
+        (1, 0, 0.8414709568023682),
+        (1, 1, 0.5403022766113281),
+        (2, 2, 0.09269849956035614),
+        (3, 1, -0.9899924993515015),
+        (3, 3, 0.9903206825256348),
+        (4, 4, 0.00861763209104538),
+        (4, 5, 0.9999628663063049),
+    ];
+
+    /// Numbers of `transformers` 5.24 (`create_sinusoidal_embeddings(5, 6)`), rounded to f32 there.
+    #[test]
+    fn sinusoids_are_those_of_transformers() {
+        for (row, column, wanted) in SINUSOIDS {
+            let value = Fixed::Sinusoids.value(6, row, column);
+            assert_eq!(value as f32, wanted, "row {row}, column {column}");
+        }
+        assert_eq!(Fixed::Sinusoids.value(6, 0, 2), 0.0);
+        assert_eq!(Fixed::Sinusoids.value(6, 0, 3), 1.0);
     }
 }

@@ -268,6 +268,34 @@ fn grouped_and_depthwise_convolutions_have_the_fans_of_a_group() {
 }
 
 #[test]
+fn class_token_stands_before_the_patches() {
+    for shape in [&[1, 1, 8][..], &[8]] {
+        let mut b = Builder::new("tokens", Source::Built, Dtype::F32);
+        let words = b.index_input("words", &[None, Some(9)]);
+        let patches = b.input("patches", &[None, Some(9), Some(8)]);
+        let class = b.param("class", shape, Role::Token);
+        let x = b.concat(&[class, patches], 1);
+        assert_eq!([0, 1, 2].map(|dim| b.size(x, dim)), [None, Some(10), Some(8)]);
+        let positions = b.param("positions", &[10, 8], Role::Position);
+        let x = b.add(&[x, positions]);
+        let y = b.linear(x, "fc", Linear::new(3));
+        let end = b.select_token(patches, words, Some(5));
+        b.output(y, "y");
+        b.output(end, "end");
+        let net = b.finish().unwrap();
+        let channels = *net.param(net.find("fc.weight").unwrap()).axes.last().unwrap();
+        for name in ["class", "positions"] {
+            assert_eq!(net.param(net.find(name).unwrap()).axes.last(), Some(&channels), "{name}");
+        }
+        let batch = net.value(net.inputs()[0]).dims[0];
+        let dims = net.outputs().iter().map(|&output| net.value(output).dims.clone()).collect::<Vec<_>>();
+        assert_eq!((dims[0][0], &dims[1][..]), (batch, &[batch, channels][..]));
+        assert_eq!(net.axis(batch).size, None);
+        assert!(net.sites().iter().all(|site| site.residual.is_none()));
+    }
+}
+
+#[test]
 fn wrong_graphs_are_refused_by_name() {
     let refuse = |build: fn(&mut Builder)| {
         let mut b = Builder::new("bad", Source::Built, Dtype::F32);
@@ -324,6 +352,13 @@ fn wrong_graphs_are_refused_by_name() {
             b.embedding_tied(ids, "shared.weight");
         }),
         "`embedding` is tied to `shared.weight`, which is no parameter of the network"
+    );
+    assert_eq!(
+        refuse(|b| {
+            let x = b.input("x", &[None, Some(3)]);
+            b.concat(&[x, x], 2);
+        }),
+        "concat: dimension is 2, allowed less than 2, the number of dimensions"
     );
     assert_eq!(
         refuse(|b| b.tie("lm_head.weight", "wte.weight")),

@@ -5,9 +5,8 @@ use std::path::Path;
 use epoch0_format::{Checkpoint, Tensor};
 use epoch0_init::METHODS;
 use epoch0_init::start::{Plan, Recipe, Use};
-use epoch0_method::SiteLaw;
 use epoch0_net::{Network, ParamId};
-use epoch0_num::stats;
+use epoch0_num::{Dtype, Element, Law, bf16, f16, stats};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -271,9 +270,8 @@ fn test(plan: &Plan<'_>, param: ParamId, checkpoint: &Checkpoint) -> Result<Opti
         // All values are inside a support of one point.
         1.0
     } else {
-        stats::ks_rounded(&values, |x| law.cdf(x), roundoff)
+        p_value_of(described.dtype, &values, &law)
     };
-    debug_assert!(matches!(plan.sites_of(param)[0].law, SiteLaw::Each(_)));
     Ok(Some(Match {
         tensor: described.name.clone(),
         law: law.to_string(),
@@ -281,4 +279,18 @@ fn test(plan: &Plan<'_>, param: ParamId, checkpoint: &Checkpoint) -> Result<Opti
         std: moments.var().sqrt(),
         p_value,
     }))
+}
+
+/// Chance of a distance as large as between the values, rounded to their type, and the law.
+fn p_value_of(dtype: Dtype, values: &[f64], law: &Law) -> f64 {
+    fn rounded<T: Element>(values: &[f64], law: &Law) -> f64 {
+        let values: Vec<T> = values.iter().map(|&value| T::from_f64(value)).collect();
+        stats::kolmogorov_smirnov_rounded(&values, |x| law.cdf(x)).p_value
+    }
+    match dtype {
+        Dtype::F64 => rounded::<f64>(values, law),
+        Dtype::F16 => rounded::<f16>(values, law),
+        Dtype::BF16 => rounded::<bf16>(values, law),
+        _ => rounded::<f32>(values, law),
+    }
 }

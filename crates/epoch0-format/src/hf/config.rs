@@ -1,6 +1,6 @@
 //! Reading a `config.json`: typed keys, the defaults of `transformers`, and errors that say what is known.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -99,6 +99,7 @@ pub struct Config {
     model_type: String,
     keys: Map<String, Value>,
     read: RefCell<BTreeSet<String>>,
+    any_key: Cell<bool>,
 }
 
 impl Config {
@@ -126,6 +127,7 @@ impl Config {
                     model_type: model_type.to_owned(),
                     keys,
                     read: RefCell::default(),
+                    any_key: Cell::default(),
                 })
             }
             Ok(other) => {
@@ -158,6 +160,7 @@ impl Config {
             model_type: self.model_type.clone(),
             keys,
             read: RefCell::default(),
+            any_key: self.any_key.clone(),
         })
     }
 
@@ -354,11 +357,19 @@ impl Config {
         }
     }
 
+    /// From here on, parts included, keys that a family does not have are accepted, or not.
+    pub(super) fn accept_any_key(&self, any_key: bool) {
+        self.any_key.set(any_key);
+    }
+
     /// Refuses the first key that was neither read nor is known to have no say in shapes.
     ///
     /// # Errors
     /// [`ConfigError::UnknownKey`].
     pub fn refuse_unread(&self, model_type: &str, ignored: &[&str]) -> Result<(), ConfigError> {
+        if self.any_key.get() {
+            return Ok(());
+        }
         let read = self.read.borrow();
         let is_known = |key: &str| {
             key.starts_with('_') || read.contains(key) || ignored.contains(&key) || COMMON.contains(&key)

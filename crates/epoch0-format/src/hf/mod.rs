@@ -1,8 +1,14 @@
 //! Hugging Face configs: from `config.json` to a network with the names, shapes, ties and types of the checkpoint
 //! that `transformers` saves, and the law that `transformers` itself starts each parameter from.
 
+mod bert;
+mod clip;
 mod config;
+mod convnext;
 mod decoder;
+mod deit;
+mod distilbert;
+mod encoder;
 mod gemma2;
 mod gpt2;
 mod gpt_neox;
@@ -11,8 +17,11 @@ mod mistral;
 mod mixtral;
 mod qwen2;
 mod qwen3;
+mod resnet;
+mod roberta;
 mod rope;
 mod t5;
+mod vit;
 
 use std::path::Path;
 
@@ -42,6 +51,11 @@ pub struct Family {
 
 /// Every family, by name.
 pub static FAMILIES: &[&Family] = &[
+    &bert::FAMILY,
+    &clip::FAMILY,
+    &convnext::FAMILY,
+    &deit::FAMILY,
+    &distilbert::FAMILY,
     &gemma2::FAMILY,
     &gpt2::FAMILY,
     &gpt_neox::FAMILY,
@@ -50,7 +64,10 @@ pub static FAMILIES: &[&Family] = &[
     &mixtral::FAMILY,
     &qwen2::FAMILY,
     &qwen3::FAMILY,
+    &resnet::FAMILY,
+    &roberta::FAMILY,
     &t5::FAMILY,
+    &vit::FAMILY,
 ];
 
 /// The network that a `config.json` describes.
@@ -72,20 +89,22 @@ pub fn network(config: &Config, any_key: bool) -> Result<Network, ConfigError> {
         model_type: family.model_type.to_owned(),
         architecture: architecture.to_owned(),
     };
+    config.accept_any_key(any_key);
     let mut builder = Builder::new(family.model_type, source, config.dtype()?);
     (family.build)(config, architecture, &mut builder)?;
     let mut net =
         builder.finish().map_err(|source| ConfigError::Network { path: config.path().to_owned(), source })?;
     let mut failed = None;
     net.set_native(|net, site| {
+        if net.param(site.param).fixed.is_some() {
+            return None;
+        }
         (family.start)(config, net, site).map_err(|error| failed.get_or_insert(error)).ok()
     });
     if let Some(error) = failed {
         return Err(error);
     }
-    if !any_key {
-        config.refuse_unread(family.model_type, family.ignored)?;
-    }
+    config.refuse_unread(family.model_type, family.ignored)?;
     Ok(net)
 }
 
