@@ -4,8 +4,8 @@
 use epoch0_net::{Attention, Builder, Linear, NormKind, Role, ValueId};
 use epoch0_num::Activation;
 
-use super::decoder::MOST_LAYERS;
-use super::{Config, ConfigError};
+
+use super::{Config, ConfigError, MOST_LAYERS};
 
 /// Names of a layer's modules in a family.
 pub(super) struct Names {
