@@ -1,14 +1,68 @@
 //! Starts from nothing: initializers, presets of frameworks and models, and recipes that put them together.
 
+mod shared;
 pub mod start;
 
+pub mod constant;
+pub mod delta_orthogonal;
+pub mod dirac;
+pub mod eye;
 pub mod he_normal;
+pub mod he_uniform;
+pub mod hf_default;
+pub mod jax_default;
+pub mod keras_default;
+pub mod kumar;
+pub mod lecun_normal;
+pub mod lecun_uniform;
+pub mod megatron;
+pub mod normal;
+pub mod olmo;
+pub mod ones;
+pub mod orthogonal;
+pub mod pytorch_default;
+pub mod sparse;
+pub mod timm_vit;
+pub mod trunc_normal;
+pub mod trunc_normal_tf;
+pub mod uniform;
 pub mod variance_scaling;
+pub mod xavier_normal;
+pub mod xavier_uniform;
+pub mod zeros;
 
 use epoch0_method::{Entry, Initializer};
 
 /// Every method of the family, by id.
-pub static METHODS: &[&Entry<dyn Initializer>] = &[&he_normal::ENTRY, &variance_scaling::ENTRY];
+pub static METHODS: &[&Entry<dyn Initializer>] = &[
+    &constant::ENTRY,
+    &delta_orthogonal::ENTRY,
+    &dirac::ENTRY,
+    &eye::ENTRY,
+    &he_normal::ENTRY,
+    &he_uniform::ENTRY,
+    &hf_default::ENTRY,
+    &jax_default::ENTRY,
+    &keras_default::ENTRY,
+    &kumar::ENTRY,
+    &lecun_normal::ENTRY,
+    &lecun_uniform::ENTRY,
+    &megatron::ENTRY,
+    &normal::ENTRY,
+    &olmo::ENTRY,
+    &ones::ENTRY,
+    &orthogonal::ENTRY,
+    &pytorch_default::ENTRY,
+    &sparse::ENTRY,
+    &timm_vit::ENTRY,
+    &trunc_normal::ENTRY,
+    &trunc_normal_tf::ENTRY,
+    &uniform::ENTRY,
+    &variance_scaling::ENTRY,
+    &xavier_normal::ENTRY,
+    &xavier_uniform::ENTRY,
+    &zeros::ENTRY,
+];
 
 /// The method of that id or alias.
 ///

@@ -1,0 +1,9 @@
+//! What several methods use: refusals, maps as matrices, and the part that all presets agree on.
+
+mod matrix;
+mod preset;
+mod refuse;
+
+pub(crate) use matrix::{Matrix, each_map};
+pub(crate) use preset::{is_table, settled};
+pub(crate) use refuse::{checked, unsupported};
