@@ -1,7 +1,7 @@
 //! Axes and sites derived from graphs built by hand.
 
 use epoch0_net::{
-    Attention, Builder, Fans, Head, Linear, Network, NormKind, Op, Pool, Residual, Role, Site, Source,
+    Attention, Builder, Fans, Fixed, Head, Linear, Network, NormKind, Op, Pool, Residual, Role, Site, Source,
     Structure, Window,
 };
 use epoch0_num::Dtype;
@@ -296,6 +296,14 @@ fn wrong_graphs_are_refused_by_name() {
             b.add(&[x, y]);
         }),
         "add: dimensions of 3 and 4 have to agree"
+    );
+    assert_eq!(
+        refuse(|b| {
+            let x = b.input("x", &[None, Some(3)]);
+            b.fix("waves", Fixed::Sinusoids);
+            b.output(x, "x");
+        }),
+        "waves: shape is not that of a table, allowed two dimensions"
     );
     assert_eq!(
         refuse(|b| {

@@ -42,7 +42,7 @@ impl Layer {
         let name = |part: &str| format!("{block}.{part}");
         let norm = |b: &mut Builder, x, part| b.norm(x, &name(part), NormKind::Layer, self.eps, true);
         let attend = |b: &mut Builder, x| {
-            let packed = self.heads * self.head_dim;
+            let packed = self.heads.saturating_mul(self.head_dim);
             let part =
                 |b: &mut Builder, part| b.linear(x, &name(part), Linear::new(packed).bias(self.qkv_bias));
             let q = part(b, self.names.query);
