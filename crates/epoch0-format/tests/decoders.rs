@@ -182,13 +182,14 @@ fn gpt_neox_runs_branches_side_by_side_or_in_turn() {
         let name = format!("gpt_neox.layers.0.{name}.weight");
         assert_eq!(residual(&side_by_side, &name), Some(Residual { index, count: 2 }), "{name}");
     }
-    let in_turn = net("gpt_neox", json!({"num_hidden_layers": 1, "use_parallel_residual": false}));
+    let changes = json!({"num_hidden_layers": 1, "num_attention_heads": 3, "use_parallel_residual": false});
+    let in_turn = net("gpt_neox", changes);
     assert_eq!(ops(&in_turn).iter().filter(|op| **op == "add").count(), 2);
     let norms: Vec<_> = in_turn.nodes().iter().filter(|node| node.op.name() == "layer_norm").collect();
     assert_ne!(norms[0].inputs, norms[1].inputs);
-    let heads = net("gpt_neox", json!({}));
+    let heads = net("gpt_neox", json!({"num_attention_heads": 3}));
     let keys = heads.sites().iter().find(|site| site.part.as_deref() == Some("k")).unwrap();
-    assert_eq!((keys.view.offset, &keys.view.out), (4 * 24, &vec![(6, 12 * 24), (4, 24)]));
+    assert_eq!((keys.view.offset, &keys.view.out), (8 * 24, &vec![(3, 24 * 24), (8, 24)]));
 }
 
 #[test]
@@ -280,7 +281,7 @@ fn wrong_configs_are_refused_with_what_is_allowed() {
         (
             "llama",
             json!({"num_hidden_layers": 100_000}),
-            "config.json: key `num_hidden_layers` is 100000, allowed a whole number from 1 to 4096",
+            "config.json: key `num_hidden_layers` is 100000, allowed a whole number from 1 to 1024",
         ),
         (
             "llama",
@@ -302,6 +303,12 @@ fn wrong_configs_are_refused_with_what_is_allowed() {
             json!({"head_dim": 5}),
             "config.json: key `head_dim` is 5, allowed what lets an even number of a head's 5 dimensions rotate\n\
              hint: 5 would, and rotary positions turn dimensions in pairs",
+        ),
+        (
+            "gpt_neox",
+            json!({}),
+            "config.json: key `rotary_pct` is absent, allowed what lets an even number of a head's 4 dimensions \
+             rotate\nhint: 1 would, and rotary positions turn dimensions in pairs",
         ),
         (
             "gpt_neox",

@@ -379,7 +379,7 @@ fn configs_that_are_no_network_are_refused() {
         (
             r#"{"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 8], "depths": [1, 4294967296]}"#
                 .to_owned(),
-            "key `depths` is [1,4294967296], allowed at most 4096 layers in all",
+            "key `depths` is [1,4294967296], allowed at most 1024 layers in all",
         ),
         (
             r#"{"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [3], "depths": [1]}"#.to_owned(),

@@ -114,6 +114,41 @@ fn tied_table_is_drawn_once_and_read_twice() {
 }
 
 #[test]
+fn tied_table_is_looked_up_twice() {
+    let mut b = Builder::new("two", Source::Built, Dtype::F32);
+    let (left, right) = (b.index_input("left", &[None, None]), b.index_input("right", &[None, None]));
+    let x = b.embedding(left, "shared", 50, 12, Role::Embedding, None);
+    let y = b.embedding_tied(right, "shared.weight");
+    b.output(x, "x");
+    b.output(y, "y");
+    let net = b.finish().unwrap();
+    assert_eq!(net.n_params(), 600);
+    assert_eq!(net.sites().iter().map(|site| site.is_own).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(net.value(net.outputs()[0]).dims[2], net.value(net.outputs()[1]).dims[2]);
+}
+
+#[test]
+fn relative_bias_couples_the_heads_that_share_it() {
+    let mut b = Builder::new("relative", Source::Built, Dtype::F32);
+    let mut x = b.input("x", &[None, None, Some(12)]);
+    let bias = b.relative_bias(x, "bias", 8, 3, 20, true);
+    for layer in ["0", "1"] {
+        b.block(layer);
+        let [q, k, v] = ["q", "k", "v"].map(|part| b.linear(x, &format!("{layer}.{part}"), Linear::new(6)));
+        let y = b.attention(q, k, v, Some(bias), attention(3, 3));
+        x = b.linear(y, &format!("{layer}.o"), Linear::new(12));
+    }
+    b.output(x, "y");
+    let net = b.finish().unwrap();
+    let heads = net.param(net.find("bias.weight").unwrap()).axes[1];
+    for name in ["0.q.weight", "1.k.weight", "1.v.weight"] {
+        let packed = net.param(net.find(name).unwrap()).axes[0];
+        let Some(Structure::Product(parts)) = &net.axis(packed).structure else { panic!("{name}") };
+        assert_eq!(parts[0], heads, "{name}");
+    }
+}
+
+#[test]
 fn residual_stream_is_one_axis() {
     let net = gpt();
     assert_eq!(axis_names(&net, "wte.weight"), ["wte.rows", "embed"]);
@@ -311,6 +346,27 @@ fn wrong_graphs_are_refused_by_name() {
             b.concat(&[x, x], 2);
         }),
         "concat: dimension is 2, allowed less than 2, the number of dimensions"
+    );
+    assert_eq!(
+        refuse(|b| {
+            let x = b.input("x", &[None, None, Some(8)]);
+            b.relative_bias(x, "bias", 3, 2, 20, true);
+        }),
+        "bias: buckets is 3, allowed at least 4"
+    );
+    assert_eq!(
+        refuse(|b| {
+            let x = b.input("x", &[None, None, Some(8)]);
+            b.relative_bias(x, "bias", 32, 2, 16, false);
+        }),
+        "bias: largest distance is 16, allowed more than 16"
+    );
+    assert_eq!(
+        refuse(|b| {
+            let ids = b.index_input("ids", &[None, None]);
+            b.embedding_tied(ids, "shared.weight");
+        }),
+        "`embedding` is tied to `shared.weight`, which is no parameter of the network"
     );
     assert_eq!(
         refuse(|b| b.tie("lm_head.weight", "wte.weight")),

@@ -4,9 +4,8 @@ use epoch0_net::{Builder, Linear, Network, NormKind, Op, Role, Site, ValueId, Wi
 use epoch0_num::Law;
 use serde_json::Value;
 
-use super::decoder::MOST_LAYERS;
 use super::encoder::{Layer, Names, head_dim};
-use super::{Config, ConfigError, Family, usual_start};
+use super::{Config, ConfigError, Family, MOST_LAYERS, usual_start};
 
 pub(super) static FAMILY: Family = Family {
     model_type: "clip",

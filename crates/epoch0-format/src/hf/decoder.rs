@@ -6,10 +6,7 @@ use epoch0_num::{Activation, Law};
 use serde_json::Value;
 
 use super::rope::RopeKeys;
-use super::{Config, ConfigError, usual_start};
-
-/// More layers than this are a mistake, not a network.
-pub(super) const MOST_LAYERS: usize = 4096;
+use super::{Config, ConfigError, MOST_LAYERS, usual_start};
 
 /// What `transformers` takes where a config is silent.
 pub(super) struct Defaults {

@@ -3,9 +3,9 @@
 use epoch0_net::{Builder, Fixed, Linear, NormKind, Role, ValueId};
 use epoch0_num::Activation;
 
-use super::decoder::{MOST_LAYERS, start};
+use super::decoder::start;
 use super::encoder::{Layer, Names, head_dim, word_logits};
-use super::{Config, ConfigError, Family};
+use super::{Config, ConfigError, Family, MOST_LAYERS};
 
 pub(super) static FAMILY: Family = Family {
     model_type: "distilbert",

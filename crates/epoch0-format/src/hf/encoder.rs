@@ -4,8 +4,7 @@
 use epoch0_net::{Attention, Builder, Linear, NormKind, Role, ValueId};
 use epoch0_num::Activation;
 
-use super::decoder::MOST_LAYERS;
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, MOST_LAYERS};
 
 /// Names of a layer's modules in a family.
 pub(super) struct Names {
@@ -94,7 +93,7 @@ pub(super) fn head_dim(
     embed: (&str, usize),
     heads: (&str, usize),
 ) -> Result<usize, ConfigError> {
-    if embed.1 % heads.1 == 0 {
+    if embed.1.is_multiple_of(heads.1) {
         Ok(embed.1 / heads.1)
     } else {
         Err(config.wrong(embed.0, format!("a multiple of {}, {}", heads.0, heads.1)))

@@ -3,7 +3,7 @@
 use epoch0_net::{Attention, Builder, Linear, Network, NormKind, Role, Site, ValueId};
 use epoch0_num::Law;
 
-use super::{Config, ConfigError, Family, usual_start};
+use super::{Config, ConfigError, Family, MOST_LAYERS, usual_start};
 
 pub(super) static FAMILY: Family = Family {
     model_type: "gpt2",
@@ -35,7 +35,7 @@ fn build(config: &Config, architecture: &str, b: &mut Builder) -> Result<(), Con
     let vocab = config.size("vocab_size", 50257)?;
     let n_positions = config.size("n_positions", 1024)?;
     let embed = config.size("n_embd", 768)?;
-    let n_layers = config.size("n_layer", 12)?;
+    let n_layers = config.count("n_layer", 12, MOST_LAYERS)?;
     let heads = config.size("n_head", 12)?;
     let inner = config.size_or("n_inner", 4 * embed)?;
     let eps = config.number_or("layer_norm_epsilon", 1e-5)?;

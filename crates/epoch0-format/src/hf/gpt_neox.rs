@@ -4,9 +4,9 @@
 use epoch0_net::{Attention, Builder, Head, Linear, Network, NormKind, Role, Site, ValueId};
 use epoch0_num::Law;
 
-use super::decoder::{MOST_LAYERS, init_std, whole_heads};
+use super::decoder::{init_std, whole_heads};
 use super::rope::RopeKeys;
-use super::{Config, ConfigError, Family, usual_start};
+use super::{Config, ConfigError, Family, MOST_LAYERS, usual_start};
 
 pub(super) static FAMILY: Family = Family {
     model_type: "gpt_neox",

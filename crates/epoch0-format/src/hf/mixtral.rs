@@ -28,7 +28,7 @@ pub(super) static FAMILY: Family = Family {
 };
 
 /// More experts than this, in all layers together, are a mistake, not a network.
-const MOST_EXPERTS: usize = 1 << 14;
+const MOST_EXPERTS: usize = 1 << 12;
 
 fn build(config: &Config, architecture: &str, b: &mut Builder) -> Result<(), ConfigError> {
     let defaults = Defaults { inner: 14336, kv_heads: Some(8), eps: 1e-5, theta: 1e6, ..DEFAULTS };

@@ -31,6 +31,9 @@ use serde_json::Value;
 
 pub use config::{Config, ConfigError};
 
+/// More layers than this are a mistake, not a network: every operation of every layer is built.
+const MOST_LAYERS: usize = 1024;
+
 /// A family of networks: what its `model_type` means.
 #[derive(Debug)]
 pub struct Family {

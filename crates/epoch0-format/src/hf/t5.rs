@@ -4,8 +4,7 @@
 use epoch0_net::{Attention, Builder, Linear, Network, NormKind, Op, Role, Site, ValueId};
 use epoch0_num::{Activation, Law};
 
-use super::decoder::MOST_LAYERS;
-use super::{Config, ConfigError, Family};
+use super::{Config, ConfigError, Family, MOST_LAYERS};
 
 pub(super) static FAMILY: Family = Family {
     model_type: "t5",

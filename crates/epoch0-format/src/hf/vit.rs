@@ -3,9 +3,9 @@
 use epoch0_net::{Builder, Linear, Network, NormKind, Role, Site, ValueId, Window};
 use epoch0_num::Law;
 
-use super::decoder::{MOST_LAYERS, init_std};
+use super::decoder::init_std;
 use super::encoder::{Layer, Names};
-use super::{Config, ConfigError, Family, usual_start};
+use super::{Config, ConfigError, Family, MOST_LAYERS, usual_start};
 
 pub(super) static FAMILY: Family = Family {
     model_type: "vit",
