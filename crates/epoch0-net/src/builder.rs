@@ -127,6 +127,7 @@ impl Builder {
         self.error.get_or_insert(error);
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers pass numbers and texts as they have them")]
     fn attribute(&mut self, place: &str, name: &'static str, got: impl ToString, allowed: impl Into<String>) {
         self.refuse(NetError::Attribute {
             place: place.to_owned(),
@@ -318,7 +319,7 @@ impl Builder {
         }
         let input = self.dims(x)[1];
         let n_in = self.axes.size(input).unwrap_or(0);
-        if groups == 0 || n_in % groups != 0 || out % groups != 0 {
+        if groups == 0 || !n_in.is_multiple_of(groups) || !out.is_multiple_of(groups) {
             self.attribute(name, "groups", groups, format!("a divisor of {n_in} inputs and {out} outputs"));
             return x;
         }
@@ -348,23 +349,32 @@ impl Builder {
 
     /// Dimensions after a window slid over `x`; `None`, with the mistake kept, when it does not fit.
     fn spatial(&mut self, x: ValueId, name: &str, channels: AxisId, window: &Window) -> Option<Vec<AxisId>> {
+        self.slid(x, name, channels, window, Window::output)
+    }
+
+    /// As [`Builder::spatial`], with the rule for a dimension's size.
+    fn slid(
+        &mut self,
+        x: ValueId,
+        name: &str,
+        channels: AxisId,
+        window: &Window,
+        rule: fn(&Window, usize, usize) -> Option<usize>,
+    ) -> Option<Vec<AxisId>> {
         let mut dims = vec![self.dims(x)[0], channels];
         for dim in 0..window.kernel.len() {
             let size = match self.size(x, dim as isize + 2) {
                 None => None,
-                Some(size) => match window.output(dim, size) {
-                    Some(size) => Some(size),
-                    None => {
-                        let kernel = window.kernel[dim];
-                        self.attribute(
-                            name,
-                            "kernel",
-                            kernel,
-                            format!("at most the padded input, {size} wide"),
-                        );
+                Some(size) => {
+                    let slid = rule(window, dim, size);
+                    if slid.is_none() {
+                        let (kernel, padded) = (window.kernel[dim], size + 2 * window.padding[dim]);
+                        let allowed = format!("at most the padded input, {padded} wide");
+                        self.attribute(name, "kernel", kernel, allowed);
                         return None;
                     }
-                },
+                    slid
+                }
             };
             dims.push(self.axes.fresh(size));
         }
@@ -733,6 +743,10 @@ impl Builder {
                 Some(dims) => dims,
                 None => return x,
             },
+            Pool::MaxCeil(window) => match self.slid(x, "pool", channels, window, Window::output_ceil) {
+                Some(dims) => dims,
+                None => return x,
+            },
             Pool::GlobalMean => {
                 let n_space = self.dims(x).len() - 2;
                 let mut dims = self.dims(x)[..2].to_vec();
@@ -772,6 +786,39 @@ impl Builder {
         let rows = self.dims(y).first().copied().unwrap_or(b);
         let dims = self.with_last(x, rows);
         self.node1(Op::MatMulTransposed, &[x, y], dims)
+    }
+
+    /// Zeros before and after along a dimension.
+    pub fn pad(&mut self, x: ValueId, dim: usize, before: usize, after: usize) -> ValueId {
+        let mut dims = self.dims(x).to_vec();
+        let inner = dims[dim];
+        dims[dim] = if self.axes.size(inner).is_some() {
+            let mut parts = Vec::new();
+            for (size, part) in [(before, None), (1, Some(inner)), (after, None)] {
+                if size > 0 {
+                    parts.push(part.unwrap_or_else(|| self.axes.fresh(Some(size))));
+                }
+            }
+            if parts.len() == 1 { inner } else { self.axes.structured(Structure::Concat(parts)) }
+        } else {
+            self.axes.fresh(None)
+        };
+        self.node1(Op::Pad { dim, before, after }, &[x], dims)
+    }
+
+    /// Channels dealt out: `groups × rest` made `rest × groups`.
+    pub fn channel_shuffle(&mut self, x: ValueId, groups: usize) -> ValueId {
+        let mut dims = self.dims(x).to_vec();
+        let channels = self.axes.size(dims[1]).unwrap_or(0);
+        if groups == 0 || channels == 0 || !channels.is_multiple_of(groups) {
+            self.attribute("channel shuffle", "groups", groups, format!("a divisor of {channels} channels"));
+            return x;
+        }
+        let (group, rest) = (self.axes.fresh(Some(groups)), self.axes.fresh(Some(channels / groups)));
+        let before = self.product(&[group, rest]);
+        self.join("channel shuffle", dims[1], before);
+        dims[1] = self.product(&[rest, group]);
+        self.node1(Op::ChannelShuffle { groups }, &[x], dims)
     }
 
     /// Says that checkpoints may call the parameter `target` by `alias` too; the alias is not stored.

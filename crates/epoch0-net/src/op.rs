@@ -64,6 +64,17 @@ impl Window {
         let padded = size + 2 * self.padding[dim];
         Some(padded.checked_sub(reach)? / self.stride[dim].max(1) + 1)
     }
+
+    /// As [`Window::output`], with a last window that may end beyond the padded input, as long as it begins in the
+    /// input or the padding before it.
+    pub fn output_ceil(&self, dim: usize, size: usize) -> Option<usize> {
+        let reach = self.dilation[dim].checked_mul(self.kernel[dim].checked_sub(1)?)? + 1;
+        let stride = self.stride[dim].max(1);
+        let slack = (size + 2 * self.padding[dim] + stride - 1).checked_sub(reach)?;
+        let n_windows = slack / stride + 1;
+        let begins_behind = (n_windows - 1) * stride >= size + self.padding[dim];
+        Some(n_windows - usize::from(begins_behind && n_windows > 1))
+    }
 }
 
 /// Which summary a pooling takes.
@@ -77,6 +88,8 @@ pub enum Pool {
     GlobalMean,
     /// Mean over windows that divide space into the given sizes.
     AdaptiveMean(Vec<usize>),
+    /// Largest value in a window, with a last window that begins inside and ends beyond (torch's `ceil_mode`).
+    MaxCeil(Window),
 }
 
 /// Rotary position embedding of queries and keys.
@@ -240,6 +253,20 @@ pub enum Op {
         /// Whether the weights of the chosen ones are normalized to sum to one.
         normalize: bool,
     },
+    /// Zeros before and after along a dimension.
+    Pad {
+        /// The dimension.
+        dim: usize,
+        /// How many before.
+        before: usize,
+        /// How many after.
+        after: usize,
+    },
+    /// Channels (dimension 1) dealt out: seen as `groups × rest`, then made `rest × groups` (ShuffleNet).
+    ChannelShuffle {
+        /// Number of groups.
+        groups: usize,
+    },
 }
 
 impl Op {
@@ -293,6 +320,32 @@ impl Op {
             Self::Mean { .. } => "mean",
             Self::Pool(_) => "pool",
             Self::Mixture { .. } => "mixture",
+            Self::Pad { .. } => "pad",
+            Self::ChannelShuffle { .. } => "channel_shuffle",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_window_may_end_beyond() {
+        // torch 2.15, MaxPool2d(kernel, stride, padding, ceil_mode=True): kernel, stride, padding, input, output.
+        for (kernel, stride, padding, size, output) in [
+            (3, 2, 0, 112, Some(56)),
+            (3, 2, 0, 113, Some(56)),
+            (3, 2, 0, 5, Some(2)),
+            (2, 2, 0, 7, Some(4)),
+            (3, 1, 1, 28, Some(28)),
+            (2, 2, 1, 1, Some(1)),
+            (3, 2, 0, 2, Some(1)),
+            (3, 2, 0, 1, None),
+        ] {
+            let window = Window::square(kernel, stride, padding);
+            assert_eq!(window.output_ceil(0, size), output, "{kernel} {stride} {padding} {size}");
+        }
+        assert_eq!(Window::square(3, 2, 0).output(0, 112), Some(55));
     }
 }

@@ -373,3 +373,46 @@ fn wrong_graphs_are_refused_by_name() {
         "`lm_head.weight` is tied to `wte.weight`, which is no parameter of the network"
     );
 }
+
+#[test]
+fn padding_and_shuffling_keep_track_of_channels() {
+    let mut b = Builder::new("channels", Source::Built, Dtype::F32);
+    let x = b.input("x", &[None, Some(6), None, None]);
+    let padded = b.pad(x, 1, 1, 2);
+    let same = b.pad(x, 1, 0, 0);
+    let shuffled = b.channel_shuffle(x, 2);
+    for (value, name) in [(padded, "padded"), (same, "same"), (shuffled, "shuffled")] {
+        b.output(value, name);
+    }
+    let net = b.finish().unwrap();
+    let axis = |value: epoch0_net::ValueId| net.value(value).dims[1];
+    let sizes = |parts: &[epoch0_net::AxisId]| parts.iter().map(|&at| net.axis(at).size).collect::<Vec<_>>();
+    let Some(Structure::Concat(parts)) = &net.axis(axis(padded)).structure else { panic!("padded") };
+    assert_eq!((sizes(parts), parts[1]), (vec![Some(1), Some(6), Some(2)], axis(x)));
+    assert_eq!(axis(same), axis(x));
+    let Some(Structure::Product(before)) = &net.axis(axis(x)).structure else { panic!("before") };
+    let Some(Structure::Product(after)) = &net.axis(axis(shuffled)).structure else { panic!("after") };
+    assert_eq!((before[0], before[1]), (after[1], after[0]));
+    assert_eq!(sizes(before), [Some(2), Some(3)]);
+
+    let mut b = Builder::new("bad", Source::Built, Dtype::F32);
+    let x = b.input("x", &[None, Some(6), None, None]);
+    b.channel_shuffle(x, 4);
+    let error = b.finish().unwrap_err().to_string();
+    assert_eq!(error, "channel shuffle: groups is 4, allowed a divisor of 6 channels");
+}
+
+#[test]
+fn token_before_a_sequence_leaves_the_batch_open() {
+    let mut b = Builder::new("token", Source::Built, Dtype::F32);
+    let x = b.input("x", &[None, Some(5), Some(4)]);
+    let token = b.param("token", &[1, 1, 4], Role::Token);
+    let both = b.concat(&[token, x], 1);
+    b.output(both, "both");
+    let net = b.finish().unwrap();
+    assert_eq!(net.value(both).dims[0], net.value(x).dims[0]);
+    assert_eq!(net.axis(net.value(x).dims[0]).size, None);
+    let sizes: Vec<_> = net.value(both).dims.iter().map(|&axis| net.axis(axis).size).collect();
+    assert_eq!(sizes, [None, Some(6), Some(4)]);
+    assert_eq!(net.param(net.find("token").unwrap()).axes[2], net.value(x).dims[2]);
+}

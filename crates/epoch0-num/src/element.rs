@@ -11,7 +11,9 @@ impl Real for f32 {}
 impl Real for f64 {}
 
 /// A floating-point type that draws are written in: f64, f32, f16 or bf16. Sealed.
-pub trait Element: kernel::Plain + Copy + Default + PartialEq + PartialOrd + Send + Sync + 'static {
+pub trait Element:
+    kernel::Plain + bytemuck::Pod + Default + PartialEq + PartialOrd + Send + Sync + 'static
+{
     /// The type that draws for this type are computed in: f64 for f64, f32 for the others.
     type Draw: Real;
     /// Its name.
@@ -24,6 +26,8 @@ pub trait Element: kernel::Plain + Copy + Default + PartialEq + PartialOrd + Sen
     fn from_f64(value: f64) -> Self;
     /// Its value.
     fn to_f64(self) -> f64;
+    /// Its value in single precision; f64 is rounded to nearest.
+    fn to_f32(self) -> f32;
     /// The smallest element above it; infinity and NaN stay what they are.
     #[must_use]
     fn next_up(self) -> Self;
@@ -33,6 +37,9 @@ pub trait Element: kernel::Plain + Copy + Default + PartialEq + PartialOrd + Sen
     /// [`Element::from_draw`] for as many values as `out` holds.
     #[doc(hidden)]
     fn round(draws: &[Self::Draw], out: &mut [Self]);
+    /// `out` as a block of draws, where an element is what draws are computed in.
+    #[doc(hidden)]
+    fn as_block(out: &mut [Self]) -> Option<&mut <Self::Draw as kernel::Draw>::Block>;
 }
 
 macro_rules! native {
@@ -53,6 +60,10 @@ macro_rules! native {
             fn to_f64(self) -> f64 {
                 f64::from(self)
             }
+            #[inline]
+            fn to_f32(self) -> f32 {
+                self as f32
+            }
             fn next_up(self) -> Self {
                 $t::next_up(self)
             }
@@ -62,6 +73,10 @@ macro_rules! native {
             #[inline(always)]
             fn round(draws: &[$t], out: &mut [Self]) {
                 out.copy_from_slice(&draws[..out.len()]);
+            }
+            #[inline(always)]
+            fn as_block(out: &mut [Self]) -> Option<&mut <$t as kernel::Draw>::Block> {
+                out.try_into().ok()
             }
         }
     };
@@ -87,6 +102,10 @@ macro_rules! short {
             fn to_f64(self) -> f64 {
                 $t::to_f64(self)
             }
+            #[inline]
+            fn to_f32(self) -> f32 {
+                $t::to_f32(self)
+            }
             fn next_up(self) -> Self {
                 if self.is_nan() || self == $t::INFINITY {
                     return self;
@@ -106,6 +125,10 @@ macro_rules! short {
                 for (to, from) in out.iter_mut().zip(draws) {
                     *to = $t::from_bits($bits(*from));
                 }
+            }
+            #[inline(always)]
+            fn as_block(_: &mut [Self]) -> Option<&mut <f32 as kernel::Draw>::Block> {
+                None
             }
         }
     };

@@ -18,5 +18,6 @@ pub mod stream;
 pub use activation::Activation;
 pub use dtype::Dtype;
 pub use element::{Element, Real};
+pub use half::{bf16, f16};
 pub use law::{Law, LawError};
 pub use stream::Stream;

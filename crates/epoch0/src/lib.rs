@@ -1,1 +1,36 @@
-//! epoch0.
+//! Everything about how a neural network starts.
+//!
+//! A network is data; a start is a function of a network and a seed. This crate puts the rooms of the house together:
+//!
+//! ```
+//! use epoch0::{Described, Options, Recipe, initialize};
+//!
+//! # let room = tempfile::tempdir().unwrap();
+//! # let out = room.path().join("out");
+//! let described = Described::open("mlp:784-512-10")?;
+//! let recipe = Recipe::from_yaml("recipe", "base: pytorch_default\nrules: [{with: he_normal}]")?;
+//! let report = initialize(&described, &recipe, &out, &Options { seed: 7, ..Options::default() })?;
+//! assert_eq!(report.n_params, 407_050);
+//! # Ok::<(), epoch0::Error>(())
+//! ```
+
+mod describe;
+mod error;
+mod initialize;
+mod receipt;
+mod report;
+mod verify;
+
+pub use describe::Described;
+pub use error::Error;
+pub use initialize::{Options, Progress, initialize, plan};
+pub use receipt::Receipt;
+pub use report::{Group, Report};
+pub use verify::{Difference, Match, Tested, Verified, bytes_to_verify, verify};
+
+pub use epoch0_format as format;
+pub use epoch0_init as init;
+pub use epoch0_init::start::{Plan, Recipe, Rule, Setting, Use};
+pub use epoch0_method as method;
+pub use epoch0_net as net;
+pub use epoch0_num as num;

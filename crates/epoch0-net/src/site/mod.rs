@@ -177,6 +177,7 @@ pub struct Site {
     pub is_tied: bool,
 }
 
+#[expect(clippy::ref_option, reason = "serde passes fields by reference")]
 fn activation_name<S: serde::Serializer>(act: &Option<Activation>, serializer: S) -> Result<S::Ok, S::Error> {
     match act {
         Some(act) => serializer.collect_str(act),

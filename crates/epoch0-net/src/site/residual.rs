@@ -71,7 +71,7 @@ fn skip_of(net: &Network, ancestors: &Ancestors, terms: &[ValueId]) -> Option<us
     });
     identity.or_else(|| {
         let common = ancestors.common(terms);
-        if !common.iter().any(|&value| !net.value(value).is_index) {
+        if !ancestors.members(&common).iter().any(|&value| !net.value(value).is_index) {
             return None;
         }
         let weights: Vec<_> = terms.iter().map(|&term| ancestors.n_weights(net, term, &common)).collect();
@@ -169,21 +169,24 @@ impl Ancestors {
         (0..self.words).flat_map(bit).map(|value| ValueId(value as u32)).collect()
     }
 
-    /// Values that all the given ones are computed from.
-    fn common(&self, values: &[ValueId]) -> Vec<ValueId> {
+    /// Values that all the given ones are computed from, constants left out.
+    fn common(&self, values: &[ValueId]) -> Vec<u64> {
         let mut row = self.row(values[0]).to_vec();
         for &value in &values[1..] {
             row.iter_mut().zip(self.row(value)).for_each(|(word, other)| *word &= other);
         }
-        self.members(&row).into_iter().filter(|&value| !self.is_constant(value)).collect()
+        for value in self.members(&row).into_iter().filter(|&value| self.is_constant(value)) {
+            row[value.0 as usize / 64] &= !(1 << (value.0 % 64));
+        }
+        row
     }
 
     /// Weights that a value passed since the common values.
-    fn n_weights(&self, net: &Network, value: ValueId, common: &[ValueId]) -> usize {
+    fn n_weights(&self, net: &Network, value: ValueId, common: &[u64]) -> usize {
+        let row: Vec<_> = self.row(value).iter().zip(common).map(|(word, common)| word & !common).collect();
         let mut nodes: Vec<_> = self
-            .members(self.row(value))
+            .members(&row)
             .into_iter()
-            .filter(|member| !common.contains(member))
             .filter_map(|member| net.value(member).from)
             .filter(|node| matches!(net.nodes[node.0 as usize].op, Op::Linear { .. } | Op::Conv { .. }))
             .collect();

@@ -8,67 +8,69 @@ pub(crate) const LANES: usize = 8;
 /// "expand 32-byte k".
 const CONSTANTS: [u32; 4] = [0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574];
 
-type Lanes = [u32; LANES];
-
 #[inline(always)]
-fn add(a: Lanes, b: Lanes) -> Lanes {
-    let mut sum = a;
-    for lane in 0..LANES {
-        sum[lane] = a[lane].wrapping_add(b[lane]);
-    }
-    sum
+fn quarter_round(x: &mut [u32; 16], a: usize, b: usize, c: usize, d: usize) {
+    x[a] = x[a].wrapping_add(x[b]);
+    x[d] = (x[d] ^ x[a]).rotate_left(16);
+    x[c] = x[c].wrapping_add(x[d]);
+    x[b] = (x[b] ^ x[c]).rotate_left(12);
+    x[a] = x[a].wrapping_add(x[b]);
+    x[d] = (x[d] ^ x[a]).rotate_left(8);
+    x[c] = x[c].wrapping_add(x[d]);
+    x[b] = (x[b] ^ x[c]).rotate_left(7);
 }
 
 #[inline(always)]
-fn xor_rotate<const BITS: u32>(a: Lanes, b: Lanes) -> Lanes {
-    let mut rotated = a;
-    for lane in 0..LANES {
-        rotated[lane] = (a[lane] ^ b[lane]).rotate_left(BITS);
-    }
-    rotated
-}
-
-#[inline(always)]
-fn quarter_round(x: &mut [Lanes; 16], a: usize, b: usize, c: usize, d: usize) {
-    x[a] = add(x[a], x[b]);
-    x[d] = xor_rotate::<16>(x[d], x[a]);
-    x[c] = add(x[c], x[d]);
-    x[b] = xor_rotate::<12>(x[b], x[c]);
-    x[a] = add(x[a], x[b]);
-    x[d] = xor_rotate::<8>(x[d], x[a]);
-    x[c] = add(x[c], x[d]);
-    x[b] = xor_rotate::<7>(x[b], x[c]);
+fn double_round(x: &mut [u32; 16]) {
+    quarter_round(x, 0, 4, 8, 12);
+    quarter_round(x, 1, 5, 9, 13);
+    quarter_round(x, 2, 6, 10, 14);
+    quarter_round(x, 3, 7, 11, 15);
+    quarter_round(x, 0, 5, 10, 15);
+    quarter_round(x, 1, 6, 11, 12);
+    quarter_round(x, 2, 7, 8, 13);
+    quarter_round(x, 3, 4, 9, 14);
 }
 
 /// The words of blocks `8 * chunk .. 8 * chunk + 8` under `key` with a zero nonce and a 64-bit counter:
 /// `out[word * 8 + lane]` is the word of that number in block `8 * chunk + lane`.
+///
+/// One block at a time on paper. The compiler turns the loop over blocks into vectors of eight lanes (measured: faster
+/// than both arrays of lanes, which it scalarizes in part, and the same written with intrinsics). For that the rounds
+/// have to be without a loop of their own.
 #[inline(always)]
 pub(crate) fn chunk<const DOUBLE_ROUNDS: usize>(key: &[u32; 8], chunk: u64, out: &mut [u32; CHUNK]) {
-    let mut x = [[0; LANES]; 16];
-    for word in 0..4 {
-        x[word] = [CONSTANTS[word]; LANES];
-    }
-    for word in 0..8 {
-        x[4 + word] = [key[word]; LANES];
-    }
+    const { assert!(DOUBLE_ROUNDS == 4 || DOUBLE_ROUNDS == 10) };
     // The lane fills the lowest three bits of the counter, so that nothing carries.
+    let (low, high) = ((chunk as u32) << 3, (chunk >> 29) as u32);
+    let [c0, c1, c2, c3] = CONSTANTS;
+    let [k0, k1, k2, k3, k4, k5, k6, k7] = *key;
     for lane in 0..LANES {
-        x[12][lane] = ((chunk as u32) << 3) | lane as u32;
+        let first = [c0, c1, c2, c3, k0, k1, k2, k3, k4, k5, k6, k7, low | lane as u32, high, 0, 0];
+        let mut x = first;
+        double_round(&mut x);
+        double_round(&mut x);
+        double_round(&mut x);
+        double_round(&mut x);
+        if DOUBLE_ROUNDS == 10 {
+            double_round(&mut x);
+            double_round(&mut x);
+            double_round(&mut x);
+            double_round(&mut x);
+            double_round(&mut x);
+            double_round(&mut x);
+        }
+        for word in 0..16 {
+            out[word * LANES + lane] = x[word].wrapping_add(first[word]);
+        }
     }
-    x[13] = [(chunk >> 29) as u32; LANES];
-    let first = x;
-    for _ in 0..DOUBLE_ROUNDS {
-        quarter_round(&mut x, 0, 4, 8, 12);
-        quarter_round(&mut x, 1, 5, 9, 13);
-        quarter_round(&mut x, 2, 6, 10, 14);
-        quarter_round(&mut x, 3, 7, 11, 15);
-        quarter_round(&mut x, 0, 5, 10, 15);
-        quarter_round(&mut x, 1, 6, 11, 12);
-        quarter_round(&mut x, 2, 7, 8, 13);
-        quarter_round(&mut x, 3, 4, 9, 14);
-    }
-    for word in 0..16 {
-        out[word * LANES..(word + 1) * LANES].copy_from_slice(&add(x[word], first[word]));
+}
+
+/// The words of `ChaCha8`'s chunks from `first` on.
+#[inline(always)]
+pub(crate) fn chunks(key: &[u32; 8], first: u64, out: &mut [[u32; CHUNK]]) {
+    for (number, words) in out.iter_mut().enumerate() {
+        chunk::<4>(key, first + number as u64, words);
     }
 }
 

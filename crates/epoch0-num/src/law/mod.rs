@@ -121,6 +121,7 @@ pub enum LawError {
     },
 }
 
+const MORE_THAN_LOW: &str = "more than low";
 const FINITE: &str = "a finite number";
 
 impl Law {
@@ -177,6 +178,7 @@ impl Law {
                 LawError::Parameter { name: "low_in_std", got, allowed }
             }
             LawError::Parameter { name: "high", got, allowed } => {
+                let allowed = if allowed == MORE_THAN_LOW { "more than low_in_std" } else { allowed };
                 LawError::Parameter { name: "high_in_std", got, allowed }
             }
             other => other,
@@ -217,7 +219,7 @@ impl Law {
                 check_bound("low", low)?;
                 check_bound("high", high)?;
                 if high <= low {
-                    return Err(LawError::Parameter { name: "high", got: high, allowed: "more than low" });
+                    return Err(LawError::Parameter { name: "high", got: high, allowed: MORE_THAN_LOW });
                 }
                 let mass = Truncation::of(mean, std, low, high).mass;
                 // What a double holds of a tail, with room for the 2^-54 that the rarest draw is of it.

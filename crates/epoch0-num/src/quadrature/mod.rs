@@ -26,6 +26,9 @@ const SCAN_STEP: f64 = 0.5;
 const NEGLIGIBLE: f64 = 1e-20;
 /// What it may be at [`REACH`] where the range has to end for want of precision.
 const TOLERABLE: f64 = 1e-14;
+/// Below this, an integrand may be largest at [`REACH`] because it is zero before, as `max(0, x - 37)` is, and
+/// its integral does not matter.
+const TINY: f64 = 1e-280;
 
 /// An integral and how well it is known.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -79,7 +82,8 @@ pub enum QuadratureError {
 /// `E[g(σz)]` for standard normal `z`, to a relative error of about 1e-12 of `E|g(σz)|`.
 ///
 /// `kinks` are the arguments of `g` at which it or its derivative jumps. Leaving some out costs evaluations,
-/// not accuracy, unless `g` has features much narrower than both one and `σ`.
+/// not accuracy, unless `g` has features much narrower than both one and `σ`. Where rounding errors of `g` itself
+/// allow no better, an error up to 1e-9 is accepted, and reported.
 ///
 /// # Errors
 /// - [`QuadratureError::NotFinite`] when `g` is not finite or grows as fast as the density decays;
@@ -263,7 +267,7 @@ fn range(g: &mut impl FnMut(f64) -> f64) -> Result<(f64, f64), QuadratureError> 
             // The integrand matters as far as it was seen.
             let tail = &weighted[weighted.len().saturating_sub(4)..];
             let at = stop.unwrap_or(REACH);
-            if stop.is_some() || tail.iter().any(|value| *value > TOLERABLE * top) {
+            if stop.is_some() || (top > TINY && tail.iter().any(|value| *value > TOLERABLE * top)) {
                 return Err(QuadratureError::NotFinite { at });
             }
         }

@@ -62,15 +62,18 @@ impl Expression {
         self.run(Dual { value: x, slope: 1.0 }, Ties::Framework, |_, _| ()).slope
     }
 
-    /// Value and derivative at 0; there is a derivative when those from both sides are equal.
+    /// Value and derivative at 0; there is a derivative when those from both sides are finite and equal.
     pub(super) fn at_zero(&self) -> AtZero {
         // Moving to the left, the derivative along the way is that from the left with its sign turned.
         let left = self.run(Dual { value: 0.0, slope: -1.0 }, Ties::AlongSlope, |_, _| ());
         let right = self.run(Dual { value: 0.0, slope: 1.0 }, Ties::AlongSlope, |_, _| ());
         let at = self.run(Dual { value: 0.0, slope: 1.0 }, Ties::Framework, |_, _| ());
         let equal = |a: f64, b: f64| (a - b).abs() <= 1e-12 * (1.0 + a.abs());
-        let differentiable =
-            equal(left.value, right.value) && equal(right.value, at.value) && equal(-left.slope, right.slope);
+        let differentiable = at.value.is_finite()
+            && right.slope.is_finite()
+            && equal(left.value, right.value)
+            && equal(right.value, at.value)
+            && equal(-left.slope, right.slope);
         let derivative = if differentiable { right.slope } else { at.slope };
         AtZero { value: at.value, derivative, differentiable }
     }
@@ -94,7 +97,9 @@ impl Expression {
             signs = next;
         }
         kinks.sort_by(f64::total_cmp);
-        kinks.dedup_by(|next, kept| *next - *kept <= 1e-14 * kept.abs());
+        // Rounding can make an argument change its sign more than once.
+        let apart = 1e-15 * (high - low).min(1.0);
+        kinks.dedup_by(|next, kept| *next - *kept <= apart + 1e-14 * kept.abs());
         kinks
     }
 

@@ -1,0 +1,200 @@
+//! Arguments.
+
+use std::path::PathBuf;
+
+use clap::builder::Styles;
+use clap::builder::styling::{AnsiColor, Effects};
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap_complete::Shell;
+use epoch0::format::ShardSize;
+use epoch0::num::{Activation, Dtype};
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Yellow.on_default().effects(Effects::BOLD))
+    .usage(AnsiColor::Yellow.on_default().effects(Effects::BOLD))
+    .literal(AnsiColor::Green.on_default())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// Everything about how a neural network starts.
+#[derive(Debug, Parser)]
+#[command(name = "epoch0", version, styles = STYLES, max_term_width = 100, after_help = AFTER)]
+pub(crate) struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Print data as JSON instead of tables.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Number of threads; results do not depend on it.
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) threads: Option<u16>,
+}
+
+const AFTER: &str = "\
+Examples:
+  epoch0 init examples/gpt2/config.json -o out       GPT-2 as transformers starts it
+  epoch0 init config.json --with orthogonal --set gain=1.4 --seed 7 -o out
+  epoch0 init resnet18 --with he_normal --set mode=fan_out --dry-run
+  epoch0 verify-weights out                          draw it again and compare every bit
+  epoch0 list · epoch0 explain kumar · epoch0 gain gelu
+
+Exit codes: 0 done, 1 done and something does not hold, 2 could not do it, 130 interrupted.";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Draw a start for a network and write it as a checkpoint.
+    Init(Init),
+    /// List methods, families of networks, the zoo or papers.
+    List(List),
+    /// Explain a method: idea, formulas, parameters, traps, references.
+    Explain(Explain),
+    /// Print the BibTeX of a method's papers, or of a paper by its number.
+    Cite(Cite),
+    /// Draw a checkpoint again from its receipt and compare, or say which preset it looks like.
+    VerifyWeights(VerifyWeights),
+    /// Run what a method's papers claim.
+    Verify(Verify),
+    /// Gains of an activation: torch's table, exact second moment, fixed point, first order.
+    Gain(Gain),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print the manual page, or write those of all commands into a folder.
+    Man {
+        /// Folder to write into.
+        folder: Option<PathBuf>,
+    },
+}
+
+/// Arguments of `init`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Init {
+    /// A config.json, a folder that holds one, or a network of the zoo (resnet18, mlp:784-512-10).
+    #[arg(value_name = "NET")]
+    pub(crate) net: String,
+    /// Folder to write; it appears whole or not at all.
+    #[arg(short, long, value_name = "FOLDER", required_unless_present = "dry_run")]
+    pub(crate) out: Option<PathBuf>,
+    /// Method for the parameters it is meant for; all others keep the base.
+    #[arg(long, value_name = "ID")]
+    pub(crate) with: Option<String>,
+    /// Parameter of the method.
+    #[arg(long, value_name = "NAME=VALUE", requires = "with", value_parser = pair)]
+    pub(crate) set: Vec<(String, String)>,
+    /// Preset for what nothing else covers [default: hf_default for configs, pytorch_default for the zoo; none with a
+    /// recipe].
+    #[arg(long, value_name = "ID")]
+    pub(crate) base: Option<String>,
+    /// Recipe in YAML: rules by name, role and place; later rules win.
+    #[arg(long, value_name = "FILE", conflicts_with = "with")]
+    pub(crate) recipe: Option<PathBuf>,
+    /// Seed: the same seed gives the same bits, whatever the machine, order, sharding and threads.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Element type [default: the config's, or f32].
+    #[arg(long, value_name = "TYPE", value_parser = float_dtype)]
+    pub(crate) dtype: Option<Dtype>,
+    /// Size from which a checkpoint is cut into files: bytes, or with a unit (MB, GiB…).
+    #[arg(long, value_name = "SIZE", default_value_t = ShardSize::default())]
+    pub(crate) shard_size: ShardSize,
+    /// Replace a checkpoint that stands there.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Say what would be drawn, and draw nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Accept keys of a config that its family does not have.
+    #[arg(long)]
+    pub(crate) any_key: bool,
+}
+
+/// Arguments of `list`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct List {
+    /// What to list.
+    #[arg(value_enum, default_value_t)]
+    pub(crate) what: Listed,
+}
+
+/// What can be listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Listed {
+    /// Methods.
+    #[default]
+    Methods,
+    /// Families of Hugging Face configs.
+    Families,
+    /// Networks by name.
+    Zoo,
+    /// The papers the project grew out of.
+    Papers,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Explain {
+    /// The method.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Print the method's source file.
+    #[arg(long)]
+    pub(crate) source: bool,
+}
+
+/// Arguments of `cite`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Cite {
+    /// A method, a paper's number, or its key.
+    #[arg(value_name = "ID|PAPER")]
+    pub(crate) what: String,
+}
+
+/// Arguments of `verify-weights`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct VerifyWeights {
+    /// A checkpoint: a folder, a safetensors file or an index.
+    #[arg(value_name = "CHECKPOINT")]
+    pub(crate) path: PathBuf,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Verify {
+    /// A method, or a paper's number.
+    #[arg(value_name = "ID|PAPER")]
+    pub(crate) what: String,
+    /// Only claims whose name contains this.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) claim: Option<String>,
+}
+
+/// Arguments of `gain`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Gain {
+    /// An activation: relu, gelu, leaky_relu(0.1), expr:x*tanh(x)…
+    #[arg(value_name = "ACTIVATION", value_parser = activation)]
+    pub(crate) activation: Activation,
+    /// Standard deviation of what the activation is given.
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) sigma: f64,
+}
+
+fn activation(text: &str) -> Result<Activation, String> {
+    text.parse().map_err(|error: epoch0::num::activation::ActivationError| error.to_string())
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("a parameter is given as NAME=VALUE")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+fn float_dtype(text: &str) -> Result<Dtype, String> {
+    let dtype: Dtype = text.parse().map_err(|error: epoch0::num::dtype::UnknownDtype| error.to_string())?;
+    match dtype {
+        Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16 => Ok(dtype),
+        other => Err(format!("weights cannot be drawn as {other}, allowed f64, f32, f16 and bf16")),
+    }
+}

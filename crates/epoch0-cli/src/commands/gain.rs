@@ -1,0 +1,60 @@
+//! `epoch0 gain`.
+
+use epoch0::num::gain::{self, GainError, Keep};
+use serde::Serialize;
+
+use super::{Failure, Outcome};
+use crate::args::Gain;
+use crate::table::{Align, Table};
+use crate::terminal;
+
+#[derive(Serialize)]
+struct Row {
+    name: &'static str,
+    value: Option<f64>,
+    /// Why there is no value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    meaning: &'static str,
+}
+
+pub(super) fn run(args: &Gain, json: bool) -> Result<Outcome, Failure> {
+    if !(args.sigma.is_finite() && args.sigma > 0.0) {
+        return Err(Failure::Sigma(args.sigma));
+    }
+    let act = &args.activation;
+    let row = |name, meaning, value: Result<f64, GainError>| match value {
+        Ok(value) => Row { name, value: Some(value), why: None, meaning },
+        Err(error) => Row { name, value: None, why: Some(error.to_string()), meaning },
+    };
+    let fixed = gain::fixed_point_gain(act);
+    let chi_there = fixed.clone().and_then(|sigma| gain::chi(act, sigma));
+    let rows = [
+        row("torch", "calculate_gain's table", gain::torch_gain(act)),
+        row("rms", "1/√E[φ(σz)²]: second moment back to one", gain::rms_gain(act, args.sigma)),
+        row("fixed_point", "σ* with E[φ(σ*z)²] = 1: stays at one layer after layer", fixed),
+        row("chi", "d log E[φ²] / d log variance at σ: how deviations grow", gain::chi(act, args.sigma)),
+        row("chi_at_fixed_point", "the same at σ*", chi_there),
+        row(
+            "kumar",
+            "1/(g′(0) √(1 + g(0)²)): first order, variance after",
+            gain::kumar_gain(act, Keep::Post),
+        ),
+        row(
+            "kumar_pre",
+            "1/√(g(0)² + g′(0)²): first order, variance before",
+            gain::kumar_gain(act, Keep::Pre),
+        ),
+    ];
+    if json {
+        return Outcome::json(&rows);
+    }
+    let mut table = Table::new(&[("gain", Align::Left), ("value", Align::Right), ("meaning", Align::Left)]);
+    for row in rows {
+        let value = row.value.map_or_else(|| "–".to_owned(), |value| format!("{value:.7}"));
+        let why = row.why.as_deref().and_then(|why| why.lines().next()).map(|why| format!(" ({why})"));
+        table.row(vec![row.name.to_owned(), value, row.meaning.to_owned() + &why.unwrap_or_default()]);
+    }
+    table.fit(terminal::width(), &["meaning"]);
+    Outcome::text(format!("{act}, σ = {}\n\n{}", args.sigma, table.render()))
+}

@@ -1,0 +1,131 @@
+//! `epoch0 init`.
+
+use std::fmt::Write as _;
+
+use epoch0::format::Replace;
+use epoch0::method::Value;
+use epoch0::net::Source;
+use epoch0::{Described, Options, Recipe, Report, Rule, Setting, Use, initialize, plan};
+
+use super::{Failure, Outcome};
+use crate::args::Init;
+use crate::number::{bytes, grouped, short};
+use crate::table::{Align, FAINT, HEADING, Table};
+use crate::terminal;
+
+pub(super) fn run(args: &Init, json: bool) -> Result<Outcome, Failure> {
+    let mut described = Described::open_with(&args.net, args.any_key)?;
+    if let Some(dtype) = args.dtype {
+        described.set_dtype(dtype);
+    }
+    let recipe = recipe(args, &described)?;
+    let report = match &args.out {
+        Some(out) if !args.dry_run => {
+            terminal::catch_interrupts();
+            let bar = terminal::byte_bar(described.net.bytes(), "drawing");
+            let progress = |bytes| bar.inc(bytes);
+            let options = Options {
+                seed: args.seed,
+                shard_size: args.shard_size,
+                replace: if args.force { Replace::Checkpoint } else { Replace::Never },
+                cancel: Some(&terminal::CANCELLED),
+                progress: Some(&progress),
+            };
+            let report = initialize(&described, &recipe, out, &options);
+            bar.finish_and_clear();
+            report?
+        }
+        _ => plan(&described, &recipe, args.seed)?,
+    };
+    if json { Outcome::json(&report) } else { Outcome::text(table(&report)) }
+}
+
+fn recipe(args: &Init, described: &Described) -> Result<Recipe, Failure> {
+    let mut recipe = match &args.recipe {
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| Failure::File { path: path.clone(), source })?;
+            Recipe::from_yaml(&path.display().to_string(), &text)?
+        }
+        None => {
+            let usual = match described.net.source() {
+                Source::HuggingFace { .. } => "hf_default",
+                _ => "pytorch_default",
+            };
+            Recipe { base: Some(Use::new(usual)), rules: Vec::new() }
+        }
+    };
+    if let Some(base) = &args.base {
+        recipe.base = Some(Use::new(base));
+    }
+    if let Some(with) = &args.with {
+        let set = args.set.iter().map(|(name, value)| (name.clone(), Setting::One(Value::parse(value))));
+        recipe.rules.push(Rule { with: Some(with.clone()), set: set.collect(), ..Rule::default() });
+    }
+    Ok(recipe)
+}
+
+fn table(report: &Report) -> String {
+    let mut out = String::new();
+    let kind = match &report.source {
+        Source::HuggingFace { architecture, .. } => architecture.as_str(),
+        _ => "zoo",
+    };
+    let _ = writeln!(
+        out,
+        "{HEADING}{}{HEADING:#} {kind} · {} parameters · {} · {} · seed {}\n",
+        report.network,
+        grouped(report.n_params),
+        report.dtype,
+        bytes(report.bytes),
+        report.seed
+    );
+    let mut table = Table::new(&[
+        ("parameter", Align::Left),
+        ("×", Align::Right),
+        ("shape", Align::Right),
+        ("role", Align::Left),
+        ("method", Align::Left),
+        ("rule", Align::Left),
+        ("law", Align::Left),
+        ("fan in", Align::Right),
+        ("fan out", Align::Right),
+        ("std asked", Align::Right),
+        ("measured", Align::Right),
+    ]);
+    for group in &report.groups {
+        let fan = |fan: Option<f64>| fan.map_or_else(|| "–".to_owned(), |fan| fan.to_string());
+        let shape = group.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("×");
+        table.row(vec![
+            group.name.clone(),
+            group.n_params.to_string(),
+            if shape.is_empty() { "scalar".to_owned() } else { shape },
+            group.role.to_owned(),
+            group.method.clone(),
+            group.rule.clone(),
+            group.law.clone(),
+            fan(group.fans.map(|fans| fans.in_)),
+            fan(group.fans.map(|fans| fans.out)),
+            short(group.std),
+            group.measured.map_or_else(|| "–".to_owned(), |drawn| short(drawn.std)),
+        ]);
+    }
+    table.fit(terminal::width(), &["rule", "shape", "method", "×", "role", "fan out", "fan in"]);
+    out += &table.render();
+    for (alias, name) in &report.ties {
+        let _ = writeln!(out, "{FAINT}{alias} is {name}{FAINT:#}");
+    }
+    match (&report.out, report.seconds) {
+        (Some(folder), Some(seconds)) => {
+            let files = if report.files.len() == 1 { "file" } else { "files" };
+            let _ = writeln!(
+                out,
+                "\nwrote {folder}/ · {} {files} · {} in {seconds:.1} s",
+                report.files.len(),
+                bytes(report.bytes)
+            );
+        }
+        _ => out.push_str("\nnothing was drawn (dry run)\n"),
+    }
+    out
+}

@@ -1,0 +1,97 @@
+//! The commands, one file each.
+
+mod cite;
+mod explain;
+mod gain;
+mod init;
+mod list;
+mod verify;
+mod verify_weights;
+
+use std::path::PathBuf;
+
+use clap::CommandFactory;
+use serde::Serialize;
+
+use crate::args::{Args, Command};
+
+/// What a command has to say.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) text: String,
+    /// Whether what it was asked to check holds.
+    pub(crate) holds: bool,
+}
+
+impl Outcome {
+    fn text(text: impl Into<String>) -> Result<Self, Failure> {
+        Ok(Self { text: text.into(), holds: true })
+    }
+
+    fn json(value: &impl Serialize) -> Result<Self, Failure> {
+        let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Output(error.to_string()))?;
+        Self::text(text + "\n")
+    }
+}
+
+/// Why a command could not do it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Epoch0(#[from] epoch0::Error),
+    #[error(transparent)]
+    Method(#[from] epoch0::method::Error),
+    #[error(transparent)]
+    Format(#[from] epoch0::format::Error),
+    #[error("{}: {source}", path.display())]
+    File { path: PathBuf, source: std::io::Error },
+    #[error("standard output: {0}")]
+    Output(String),
+    #[error("threads: {0}")]
+    Threads(String),
+    #[error("{what} `{given}` is unknown\nhint: {hint}")]
+    Unknown { what: &'static str, given: String, hint: String },
+    #[error("sigma is {0}, allowed a finite number above 0")]
+    Sigma(f64),
+}
+
+pub(crate) fn run(args: Args) -> Result<Outcome, Failure> {
+    if let Some(threads) = args.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
+        pool.build_global().map_err(|error| Failure::Threads(error.to_string()))?;
+    }
+    let json = args.json;
+    match args.command {
+        Command::Init(args) => init::run(&args, json),
+        Command::List(args) => list::run(args.what, json),
+        Command::Explain(args) => explain::run(&args, json),
+        Command::Cite(args) => cite::run(&args.what, json),
+        Command::VerifyWeights(args) => verify_weights::run(&args.path, json),
+        Command::Verify(args) => verify::run(&args, json),
+        Command::Gain(args) => gain::run(&args, json),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "epoch0", &mut text);
+            Outcome::text(String::from_utf8_lossy(&text))
+        }
+        Command::Man { folder } => man(folder),
+    }
+}
+
+fn man(folder: Option<PathBuf>) -> Result<Outcome, Failure> {
+    let failed = |path: PathBuf| move |source| Failure::File { path, source };
+    match folder {
+        Some(folder) => {
+            std::fs::create_dir_all(&folder).map_err(failed(folder.clone()))?;
+            clap_mangen::generate_to(Args::command(), &folder).map_err(failed(folder.clone()))?;
+            Outcome::text("")
+        }
+        None => {
+            let mut text = Vec::new();
+            clap_mangen::Man::new(Args::command())
+                .render(&mut text)
+                .map_err(|error| Failure::Output(error.to_string()))?;
+            Outcome::text(String::from_utf8_lossy(&text))
+        }
+    }
+}

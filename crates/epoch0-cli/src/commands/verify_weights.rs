@@ -1,0 +1,88 @@
+//! `epoch0 verify-weights`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use epoch0::{Verified, bytes_to_verify, verify};
+
+use super::{Failure, Outcome};
+use crate::number::short;
+use crate::table::{Align, BAD, GOOD, Table};
+use crate::terminal;
+
+pub(super) fn run(path: &Path, json: bool) -> Result<Outcome, Failure> {
+    let bar = terminal::byte_bar(bytes_to_verify(path)?, "checking");
+    let progress = |bytes| bar.inc(bytes);
+    let verified = verify(path, Some(&progress));
+    bar.finish_and_clear();
+    let verified = verified?;
+    let text = if json { Outcome::json(&verified)?.text } else { show(&verified) };
+    Ok(Outcome { text, holds: verified.holds() })
+}
+
+fn show(verified: &Verified) -> String {
+    let mut out = String::new();
+    match verified {
+        Verified::Receipt { receipt, n_tensors, difference } => {
+            let from = format!("seed {}, epoch0 {}", receipt.seed, receipt.version);
+            let _ = match difference {
+                None => {
+                    writeln!(out, "{GOOD}same bits{GOOD:#} all {n_tensors} tensors are what {from} draws")
+                }
+                Some(found) => {
+                    writeln!(
+                        out,
+                        "{BAD}differs{BAD:#} from what {from} draws: {}: {}",
+                        found.tensor, found.what
+                    )
+                }
+            };
+        }
+        Verified::Tested { presets } => {
+            let Some(best) = presets.first() else { return "no preset fits this network\n".to_owned() };
+            let _ = match best.misses.len() {
+                0 => writeln!(
+                    out,
+                    "{GOOD}{}{GOOD:#} explains all {} tensors (no receipt: by statistics)",
+                    best.preset, best.n_tensors
+                ),
+                n => writeln!(
+                    out,
+                    "{BAD}no preset explains all tensors{BAD:#}: {} comes closest and misses {n} of {} (no receipt)",
+                    best.preset, best.n_tensors
+                ),
+            };
+            out.push('\n');
+            let mut table = Table::new(&[("preset", Align::Left), ("tensors explained", Align::Right)]);
+            for preset in presets {
+                table.row(vec![
+                    preset.preset.clone(),
+                    format!("{} of {}", preset.n_matching, preset.n_tensors),
+                ]);
+            }
+            out += &table.render();
+            if !best.misses.is_empty() {
+                out += &misses(best);
+            }
+        }
+    }
+    out
+}
+
+fn misses(best: &epoch0::Tested) -> String {
+    const SHOWN: usize = 10;
+    let mut table = Table::new(&[
+        ("tensor", Align::Left),
+        ("law", Align::Left),
+        ("mean", Align::Right),
+        ("std", Align::Right),
+        ("p", Align::Right),
+    ]);
+    for miss in best.misses.iter().take(SHOWN) {
+        let cells = [miss.mean, miss.std, miss.p_value].map(short);
+        table.row([miss.tensor.clone(), miss.law.clone()].into_iter().chain(cells).collect());
+    }
+    let more = best.misses.len().saturating_sub(SHOWN);
+    let rest = if more > 0 { format!("and {more} more\n") } else { String::new() };
+    format!("\nnot explained by {}:\n{}{rest}", best.preset, table.render())
+}

@@ -1,0 +1,74 @@
+//! Where output goes: data to standard output, messages to standard error, a bar on a terminal.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::commands::{Failure, Outcome};
+
+/// Set by Ctrl-C.
+pub(crate) static CANCELLED: AtomicBool = AtomicBool::new(false);
+
+/// Makes Ctrl-C ask for an orderly end; a second one ends at once.
+pub(crate) fn catch_interrupts() {
+    // A handler that cannot be set leaves the default, which ends the process and may leave a hidden folder.
+    let _ = ctrlc::set_handler(|| {
+        if CANCELLED.swap(true, Ordering::SeqCst) {
+            #[expect(clippy::exit, reason = "the user has asked twice")]
+            std::process::exit(130);
+        }
+    });
+}
+
+/// Columns of the terminal; unlimited where standard output is none.
+pub(crate) fn width() -> usize {
+    if std::io::stdout().is_terminal() {
+        terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0))
+    } else {
+        usize::MAX
+    }
+}
+
+/// A bar of bytes on standard error, where that is a terminal.
+pub(crate) fn byte_bar(total: u64, what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10));
+    let style = "{msg} [{bar:32}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+    bar.set_style(ProgressStyle::with_template(style).expect("a valid template").progress_chars("━╸ "));
+    bar.set_message(what);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// Prints what a command has to say and tells the exit code.
+pub(crate) fn finish(outcome: Outcome) -> ExitCode {
+    let written =
+        anstream::stdout().write_all(outcome.text.as_bytes()).and_then(|()| anstream::stdout().flush());
+    match written {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            fail(&Failure::Output(error.to_string()))
+        }
+        _ => ExitCode::from(u8::from(!outcome.holds)),
+    }
+}
+
+/// Prints an error and tells the exit code.
+pub(crate) fn fail(failure: &Failure) -> ExitCode {
+    const ERROR: Style = AnsiColor::Red.on_default().bold();
+    const HINT: Style = AnsiColor::Cyan.on_default().bold();
+    let text = failure.to_string();
+    let mut lines = text.lines();
+    let mut out = format!("{ERROR}error:{ERROR:#} {}\n", lines.next().unwrap_or_default());
+    for line in lines {
+        out += &match line.strip_prefix("hint: ") {
+            Some(hint) => format!(" {HINT}hint:{HINT:#} {hint}\n"),
+            None => format!("{line}\n"),
+        };
+    }
+    // There is nowhere left to say that standard error cannot be written.
+    let _ = anstream::stderr().write_all(out.as_bytes());
+    if CANCELLED.load(Ordering::SeqCst) { ExitCode::from(130) } else { ExitCode::from(2) }
+}

@@ -1,0 +1,9 @@
+//! From a network and a recipe to weights: which rule covers which parameter, and how it is drawn.
+
+mod draw;
+mod plan;
+mod recipe;
+
+pub use draw::{Measured, Summary};
+pub use plan::{Plan, Planned};
+pub use recipe::{Pattern, Recipe, Rule, Setting, Use};

@@ -1,0 +1,131 @@
+//! What the networks of the zoo have in common.
+
+use epoch0_num::Activation;
+
+use super::spec::{SIDE, Spec, WIDTH};
+use crate::{Attention, Builder, Linear, NormKind, Pool, Role, ValueId, Window};
+
+/// What images go in and how many classes come out.
+pub(super) struct Image {
+    pub(super) classes: usize,
+    pub(super) channels: usize,
+    pub(super) size: usize,
+}
+
+impl Image {
+    /// Reads `classes=`, `in=` and `size=`.
+    pub(super) fn read(
+        spec: &mut Spec<'_>,
+        classes: usize,
+        channels: usize,
+        size: usize,
+    ) -> Result<Self, String> {
+        Ok(Self {
+            classes: spec.size("classes", classes, &WIDTH)?,
+            channels: spec.size("in", channels, &WIDTH)?,
+            size: spec.size("size", size, &SIDE)?,
+        })
+    }
+
+    /// As ImageNet has it: 1000 classes, 3 channels, 224 × 224.
+    pub(super) fn imagenet(spec: &mut Spec<'_>) -> Result<Self, String> {
+        Self::read(spec, 1000, 3, 224)
+    }
+
+    /// As CIFAR-10 has it: 10 classes, 3 channels, 32 × 32.
+    pub(super) fn cifar(spec: &mut Spec<'_>) -> Result<Self, String> {
+        Self::read(spec, 10, 3, 32)
+    }
+
+    /// The network's input.
+    pub(super) fn input(&self, b: &mut Builder) -> ValueId {
+        let image = b.input("image", &[None, Some(self.channels), Some(self.size), Some(self.size)]);
+        b.name_axis(image, 1, "image_channels");
+        image
+    }
+
+    /// The linear map to the classes and the network's output.
+    pub(super) fn classify(&self, b: &mut Builder, x: ValueId, name: &str) {
+        let logits = b.linear(x, name, Linear::new(self.classes).role(Role::Readout));
+        b.name_axis(logits, -1, "classes");
+        b.output(logits, "logits");
+    }
+}
+
+/// A convolution without bias, followed by a batch normalization.
+pub(super) struct ConvNorm<'a> {
+    pub(super) conv: &'a str,
+    pub(super) norm: &'a str,
+    pub(super) groups: usize,
+    pub(super) eps: f64,
+}
+
+impl<'a> ConvNorm<'a> {
+    pub(super) fn new(conv: &'a str, norm: &'a str) -> Self {
+        Self { conv, norm, groups: 1, eps: 1e-5 }
+    }
+
+    pub(super) fn groups(self, groups: usize) -> Self {
+        Self { groups, ..self }
+    }
+
+    pub(super) fn eps(self, eps: f64) -> Self {
+        Self { eps, ..self }
+    }
+
+    /// With a square window that keeps the image's size at stride 1.
+    pub(super) fn apply(
+        self,
+        b: &mut Builder,
+        x: ValueId,
+        out: usize,
+        kernel: usize,
+        stride: usize,
+    ) -> ValueId {
+        let x = b.conv(x, self.conv, out, Window::square(kernel, stride, kernel / 2), self.groups, false);
+        b.norm(x, self.norm, NormKind::Batch, self.eps, true)
+    }
+}
+
+pub(super) fn relu(b: &mut Builder, x: ValueId) -> ValueId {
+    b.activation(x, Activation::Relu)
+}
+
+/// Squeeze and excitation (Hu et al. 2018): each channel times a factor computed from all channels' means.
+pub(super) fn squeeze_excite(
+    b: &mut Builder,
+    x: ValueId,
+    name: &str,
+    squeeze: usize,
+    inner: Activation,
+    gate: Activation,
+) -> ValueId {
+    let channels = b.size(x, 1).unwrap_or(1);
+    let y = b.pool(x, Pool::GlobalMean);
+    let y = b.conv(y, &format!("{name}.fc1"), squeeze, Window::square(1, 1, 0), 1, true);
+    let y = b.activation(y, inner);
+    let y = b.conv(y, &format!("{name}.fc2"), channels, Window::square(1, 1, 0), 1, true);
+    let y = b.activation(y, gate);
+    b.mul(&[x, y])
+}
+
+/// Attention in which every head has its own keys and values.
+pub(super) fn attention(heads: usize, width: usize, causal: bool) -> Attention {
+    let scale = 1.0 / ((width / heads.max(1)).max(1) as f64).sqrt();
+    Attention { heads, kv_heads: heads, scale, causal, window: None, rope: None, softcap: None }
+}
+
+/// Two linear maps with an activation between.
+pub(super) fn feed_forward(
+    b: &mut Builder,
+    x: ValueId,
+    names: [&str; 2],
+    inner: usize,
+    act: Activation,
+    bias: bool,
+) -> ValueId {
+    let out = b.size(x, -1).unwrap_or(1);
+    let y = b.linear(x, names[0], Linear::new(inner).bias(bias));
+    let y = b.activation(y, act);
+    b.linear(y, names[1], Linear::new(out).bias(bias))
+}

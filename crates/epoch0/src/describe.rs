@@ -1,0 +1,80 @@
+//! From what a user names to a network.
+
+use std::path::{Path, PathBuf};
+
+use epoch0_format::hf::{self, Config};
+use epoch0_net::{Network, zoo};
+use epoch0_num::Dtype;
+use serde_json::{Map, Value};
+
+use crate::Error;
+
+/// A network and the files that describe it.
+#[derive(Debug)]
+pub struct Described {
+    /// The network.
+    pub net: Network,
+    /// What the user named.
+    pub given: String,
+    /// The keys of its `config.json`, where it has one.
+    pub config: Option<Map<String, Value>>,
+}
+
+impl Described {
+    /// The network that `given` names: a `config.json`, a folder with one, or a zoo specification.
+    ///
+    /// # Errors
+    /// When it names none, or one that cannot be built.
+    pub fn open(given: &str) -> Result<Self, Error> {
+        Self::open_with(given, false)
+    }
+
+    /// As [`Described::open`]; with `any_key`, keys of a config that its family does not have are ignored.
+    ///
+    /// # Errors
+    /// When it names none, or one that cannot be built.
+    pub fn open_with(given: &str, any_key: bool) -> Result<Self, Error> {
+        let path = Path::new(given);
+        if let Some(path) = config_path(path) {
+            let config = Config::open(&path)?;
+            let net = hf::network(&config, any_key)?;
+            return Ok(Self { net, given: given.to_owned(), config: Some(config.keys().clone()) });
+        }
+        let hint = "name a config.json, a folder that holds one, or a network of the zoo such as resnet18 or \
+                    mlp:784-512-10 (`epoch0 list zoo`)";
+        let no = |why: &str| {
+            Err(Error::NoNetwork { given: given.to_owned(), why: why.to_owned(), hint: hint.to_owned() })
+        };
+        if path.is_dir() {
+            return no("the folder holds no config.json");
+        }
+        let looks_like_path =
+            given.contains(std::path::MAIN_SEPARATOR) || path.extension().is_some_and(|ext| ext == "json");
+        if looks_like_path && !path.exists() {
+            return no("there is no such file");
+        }
+        if path.exists() {
+            return no("files of this kind cannot be read as networks");
+        }
+        let net = zoo::build(given)?;
+        Ok(Self { net, given: given.to_owned(), config: None })
+    }
+
+    /// Stores the network's floating-point parameters as another type, and says so in the config.
+    pub fn set_dtype(&mut self, dtype: Dtype) {
+        self.net.set_dtype(dtype);
+        if let Some(config) = &mut self.config {
+            config.shift_remove("torch_dtype");
+            config.insert("dtype".to_owned(), Value::from(dtype.torch_name()));
+        }
+    }
+}
+
+fn config_path(given: &Path) -> Option<PathBuf> {
+    if given.is_dir() {
+        let path = given.join("config.json");
+        return path.exists().then_some(path);
+    }
+    let is_json = given.extension().is_some_and(|ext| ext == "json");
+    (is_json && given.exists()).then(|| given.to_owned())
+}

@@ -1,0 +1,37 @@
+//! What can go wrong, over all rooms.
+
+/// Why something could not be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A config is not that of a known network.
+    #[error(transparent)]
+    Config(#[from] epoch0_format::hf::ConfigError),
+    /// A graph is no network.
+    #[error(transparent)]
+    Net(#[from] epoch0_net::NetError),
+    /// A method could not do its work.
+    #[error(transparent)]
+    Method(#[from] epoch0_method::Error),
+    /// A file or folder could not be read or written.
+    #[error(transparent)]
+    Format(#[from] epoch0_format::Error),
+    /// What was named is no network.
+    #[error("`{given}` is no network: {why}\nhint: {hint}")]
+    NoNetwork {
+        /// What was given.
+        given: String,
+        /// Why not.
+        why: String,
+        /// What may be given.
+        hint: String,
+    },
+    /// A receipt cannot be followed.
+    #[error("receipt of {place}: {why}")]
+    Receipt {
+        /// The checkpoint.
+        place: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}

@@ -1,0 +1,128 @@
+//! Drawing a start into a checkpoint folder.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use epoch0_format::{self as format, NewFolder, Replace, ShardSize, TensorSpec, Watch, Writer, pt_metadata};
+use epoch0_init::METHODS;
+use epoch0_init::start::{Measured, Plan, Recipe, Summary};
+use epoch0_net::ParamId;
+
+use crate::{Described, Error, Receipt, Report, receipt};
+
+/// How a start is drawn and written.
+#[derive(Clone, Copy, Default)]
+pub struct Options<'a> {
+    /// The seed.
+    pub seed: u64,
+    /// How large a file becomes before another is begun.
+    pub shard_size: ShardSize,
+    /// Whether a checkpoint that stands at the target may be replaced.
+    pub replace: Replace,
+    /// Once true, the work ends with an error and leaves nothing.
+    pub cancel: Option<&'a AtomicBool>,
+    /// Called with the bytes written since the last call.
+    pub progress: Option<Progress<'a>>,
+}
+
+/// Called with a number of bytes just written, from any thread.
+pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
+
+/// What would be drawn: every parameter with its law, and nothing written.
+///
+/// # Errors
+/// When the recipe does not fit the network.
+pub fn plan(described: &Described, recipe: &Recipe, seed: u64) -> Result<Report, Error> {
+    Ok(Report::new(&Plan::new(METHODS, &described.net, recipe, seed)?, recipe, &[]))
+}
+
+/// Draws a start and writes it as a checkpoint folder: `config.json` where the network has one, and safetensors with
+/// a receipt. The folder appears whole or not at all.
+///
+/// # Errors
+/// When the recipe does not fit the network, or the folder cannot be written.
+pub fn initialize(
+    described: &Described,
+    recipe: &Recipe,
+    out: &Path,
+    options: &Options<'_>,
+) -> Result<Report, Error> {
+    let begun = Instant::now();
+    let net = &described.net;
+    let plan = Plan::new(METHODS, net, recipe, options.seed)?;
+    let mut metadata = pt_metadata();
+    let receipt = Receipt::new(net, recipe, options.seed, plan.digest());
+    metadata.insert(receipt::KEY.to_owned(), receipt.to_json());
+    let layout = layout(&plan, &metadata, options.shard_size)?;
+
+    let folder = NewFolder::begin(out, options.replace)?;
+    let writer = Writer::create(folder.path(), layout)?;
+    let measured = draw(&plan, &writer, options)?;
+    if let Some(config) = &described.config {
+        let text = serde_json::to_string_pretty(config).expect("a config is plain data") + "\n";
+        folder.write("config.json", text.as_bytes())?;
+    }
+    let written = writer.finish()?;
+    let target = folder.commit()?;
+
+    let mut report = Report::new(&plan, recipe, &measured);
+    report.out = Some(target.display().to_string());
+    report.files = written.files;
+    report.seconds = Some(begun.elapsed().as_secs_f64());
+    Ok(report)
+}
+
+fn layout(
+    plan: &Plan<'_>,
+    metadata: &BTreeMap<String, String>,
+    shard_size: ShardSize,
+) -> Result<format::Plan, Error> {
+    let specs = plan
+        .net()
+        .params()
+        .iter()
+        .map(|param| TensorSpec::new(&param.name, param.dtype, param.shape.clone()));
+    Ok(format::Plan::new(specs.collect(), metadata, shard_size)?)
+}
+
+/// Draws every parameter into the writer; what was drawn comes back in the order of the plan.
+fn draw(plan: &Plan<'_>, writer: &Writer, options: &Options<'_>) -> Result<Vec<Measured>, Error> {
+    let param = |tensor: usize| ParamId(tensor as u32);
+    let (pieces, wholes): (Vec<_>, Vec<_>) =
+        (0..plan.net().params().len()).partition(|&tensor| plan.single_law(param(tensor)).is_some());
+    let watch = Watch { cancel: options.cancel, progress: options.progress };
+
+    let drawn: Mutex<Vec<(usize, usize, Summary)>> = Mutex::default();
+    writer.fill(pieces, watch, |tensor, start, buffer| {
+        let summary = plan.draw_piece(param(tensor), start, buffer)?;
+        drawn.lock().unwrap_or_else(PoisonError::into_inner).push((tensor, start, summary));
+        Ok::<(), Error>(())
+    })?;
+    // Pieces end in any order; sums are taken in one.
+    let mut drawn = drawn.into_inner().unwrap_or_else(PoisonError::into_inner);
+    drawn.sort_unstable_by_key(|&(tensor, start, _)| (tensor, start));
+    let mut measured: Vec<Measured> = Vec::new();
+    for (tensor, _, summary) in drawn {
+        let planned = plan.first_of(param(tensor));
+        match measured.last_mut() {
+            Some(last) if last.planned == planned => last.summary.merge(&summary),
+            _ => measured.push(Measured { planned, summary }),
+        }
+    }
+
+    for tensor in wholes {
+        if options.cancel.is_some_and(|cancel| cancel.load(std::sync::atomic::Ordering::Relaxed)) {
+            return Err(format::Error::Cancelled.into());
+        }
+        let (bytes, sites) = plan.draw_whole(param(tensor))?;
+        writer.write_at(tensor, 0, &bytes)?;
+        measured.extend(sites);
+        if let Some(progress) = options.progress {
+            progress(bytes.len() as u64);
+        }
+    }
+    Ok(measured)
+}

@@ -1,0 +1,74 @@
+//! The receipt that a written checkpoint carries: enough to draw it again.
+
+use std::collections::BTreeMap;
+
+use epoch0_init::start::Recipe;
+use epoch0_net::{Network, Source};
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// Key of the receipt in a checkpoint's `__metadata__`.
+pub(crate) const KEY: &str = "epoch0";
+
+/// What a checkpoint was drawn from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// `epoch0`.
+    pub tool: String,
+    /// Version that drew it.
+    pub version: String,
+    /// Definition of the draws: a change of bits changes this.
+    pub draws: u32,
+    /// Specification of a zoo network; a network from a config has its `config.json` beside the checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zoo: Option<String>,
+    /// The seed.
+    pub seed: u64,
+    /// The recipe.
+    pub recipe: Recipe,
+    /// SHA-256 of names, shapes, types and laws: tells whether the same is about to be drawn.
+    pub plan_sha256: String,
+}
+
+/// Version of the definition of the draws.
+pub(crate) const DRAWS: u32 = 1;
+
+impl Receipt {
+    pub(crate) fn new(net: &Network, recipe: &Recipe, seed: u64, plan_sha256: String) -> Self {
+        let zoo = match net.source() {
+            Source::Zoo { spec } => Some(spec.clone()),
+            _ => None,
+        };
+        Self {
+            tool: "epoch0".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            draws: DRAWS,
+            zoo,
+            seed,
+            recipe: recipe.clone(),
+            plan_sha256,
+        }
+    }
+
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a receipt is plain data")
+    }
+
+    /// The receipt in a checkpoint's metadata, if it carries one.
+    ///
+    /// # Errors
+    /// When it carries one that cannot be read.
+    pub fn read(place: &str, metadata: &BTreeMap<String, String>) -> Result<Option<Self>, Error> {
+        let Some(text) = metadata.get(KEY) else { return Ok(None) };
+        let refuse = |why: String| Error::Receipt { place: place.to_owned(), why };
+        let receipt: Self = serde_json::from_str(text).map_err(|error| refuse(error.to_string()))?;
+        if receipt.draws != DRAWS {
+            return Err(refuse(format!(
+                "draws are of definition {}, this version has {DRAWS}\nhint: use epoch0 {}",
+                receipt.draws, receipt.version
+            )));
+        }
+        Ok(Some(receipt))
+    }
+}

@@ -1,0 +1,296 @@
+//! Checking a checkpoint: against its receipt, bit by bit, or against what presets would draw, by statistics.
+
+use std::path::Path;
+
+use epoch0_format::{Checkpoint, Tensor};
+use epoch0_init::METHODS;
+use epoch0_init::start::{Plan, Recipe, Use};
+use epoch0_net::{Network, ParamId};
+use epoch0_num::{Dtype, Element, Law, bf16, f16, stats};
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::{Described, Error, Progress, Receipt};
+
+/// What checking found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verified {
+    /// The checkpoint carries a receipt and was drawn again.
+    Receipt {
+        /// The receipt.
+        receipt: Box<Receipt>,
+        /// Number of tensors that were compared.
+        n_tensors: usize,
+        /// The first tensor, by name, that is not what the receipt says; `None` when all are.
+        difference: Option<Difference>,
+    },
+    /// The checkpoint carries no receipt and was tested against presets.
+    Tested {
+        /// The presets, best first.
+        presets: Vec<Tested>,
+    },
+}
+
+/// Where a checkpoint is not what its receipt says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// The tensor.
+    pub tensor: String,
+    /// How it differs.
+    pub what: String,
+}
+
+/// How well a preset explains a checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Tested {
+    /// Id of the preset.
+    pub preset: String,
+    /// Number of tensors whose law it explains.
+    pub n_matching: usize,
+    /// Number of tensors tested.
+    pub n_tensors: usize,
+    /// The tensors that it does not explain, the worst first.
+    pub misses: Vec<Match>,
+}
+
+/// A tensor against a law.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Match {
+    /// The tensor.
+    pub tensor: String,
+    /// The law.
+    pub law: String,
+    /// Mean found.
+    pub mean: f64,
+    /// Standard deviation found.
+    pub std: f64,
+    /// Chance of a Kolmogorov–Smirnov distance as large as found, if the law were right; 0 where moments or bounds
+    /// rule the law out.
+    pub p_value: f64,
+}
+
+impl Verified {
+    /// Whether the checkpoint is what it says, or is explained by a preset without exception.
+    pub fn holds(&self) -> bool {
+        match self {
+            Self::Receipt { difference, .. } => difference.is_none(),
+            Self::Tested { presets } => presets.first().is_some_and(|best| best.misses.is_empty()),
+        }
+    }
+}
+
+/// Checks a checkpoint: draws it again from its receipt, or, where it carries none, tests each tensor against the
+/// laws of the presets. The network is read from `config.json` beside it or from the receipt.
+///
+/// # Errors
+/// When the checkpoint, its config or its receipt cannot be read.
+pub fn verify(path: &Path, progress: Option<Progress<'_>>) -> Result<Verified, Error> {
+    let checkpoint = Checkpoint::open(path)?;
+    let shown = path.display().to_string();
+    let receipt = Receipt::read(&shown, checkpoint.metadata())?;
+    let net = network_of(path, receipt.as_ref())?;
+    match receipt {
+        Some(receipt) => against_receipt(&shown, &checkpoint, &net, receipt, progress),
+        None => Ok(Verified::Tested { presets: against_presets(&checkpoint, &net)? }),
+    }
+}
+
+/// Total of what [`verify`] reports to its progress.
+///
+/// # Errors
+/// When the checkpoint cannot be opened.
+pub fn bytes_to_verify(path: &Path) -> Result<u64, Error> {
+    Ok(Checkpoint::open(path)?.total_bytes())
+}
+
+fn network_of(path: &Path, receipt: Option<&Receipt>) -> Result<Network, Error> {
+    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
+    if let Some(spec) = receipt.and_then(|receipt| receipt.zoo.as_ref()) {
+        return Ok(Described::open(spec)?.net);
+    }
+    if !folder.join("config.json").is_file() {
+        return Err(Error::Receipt {
+            place: path.display().to_string(),
+            why: "no config.json beside the checkpoint says what network it is of".to_owned(),
+        });
+    }
+    Ok(Described::open_with(&folder.to_string_lossy(), true)?.net)
+}
+
+/// Names, shapes and types have to be the network's before values are worth a look.
+fn structure(checkpoint: &Checkpoint, net: &Network) -> Option<Difference> {
+    let difference = |tensor: &str, what: String| Some(Difference { tensor: tensor.to_owned(), what });
+    let mut names: Vec<_> = net.params().iter().collect();
+    names.sort_by(|a, b| a.name.cmp(&b.name));
+    for param in names {
+        let Some(tensor) = checkpoint.get(&param.name) else {
+            return difference(&param.name, "missing".to_owned());
+        };
+        if tensor.shape() != param.shape || tensor.dtype() != param.dtype {
+            let (found, wanted) = (tensor.shape(), &param.shape);
+            return difference(
+                &param.name,
+                format!("{} {found:?} where {} {wanted:?} is expected", tensor.dtype(), param.dtype),
+            );
+        }
+    }
+    let unknown = checkpoint.tensors().find(|tensor| net.find(tensor.name()).is_none())?;
+    difference(unknown.name(), "not a parameter of the network".to_owned())
+}
+
+fn against_receipt(
+    place: &str,
+    checkpoint: &Checkpoint,
+    net: &Network,
+    receipt: Receipt,
+    progress: Option<Progress<'_>>,
+) -> Result<Verified, Error> {
+    let mut net = net.clone();
+    // The file's type is what was drawn; the config may have been edited since.
+    if let Some(dtype) = checkpoint.tensors().map(|tensor| tensor.dtype()).find(|dtype| dtype.is_float()) {
+        net.set_dtype(dtype);
+    }
+    let n_tensors = net.params().len();
+    let done =
+        |difference| Ok(Verified::Receipt { receipt: Box::new(receipt.clone()), n_tensors, difference });
+    if let Some(difference) = structure(checkpoint, &net) {
+        return done(Some(difference));
+    }
+    let plan = Plan::new(METHODS, &net, &receipt.recipe, receipt.seed)?;
+    if plan.digest() != receipt.plan_sha256 {
+        return Err(Error::Receipt {
+            place: place.to_owned(),
+            why: "the recipe gives other laws for this network than when it was drawn\n\
+                  hint: was config.json edited, or was it drawn by another version?"
+                .to_owned(),
+        });
+    }
+    let mut order: Vec<_> = (0..n_tensors).collect();
+    order.sort_by(|&a, &b| net.params()[a].name.cmp(&net.params()[b].name));
+    for index in order {
+        let param = ParamId(index as u32);
+        let tensor = checkpoint.tensor(&net.param(param).name)?;
+        if let Some(element) = first_difference(&plan, param, &tensor, progress)? {
+            let what = format!("element {element} differs from what seed {} draws", receipt.seed);
+            return done(Some(Difference { tensor: tensor.name().to_owned(), what }));
+        }
+    }
+    done(None)
+}
+
+/// The first element of a tensor that is not what the plan draws.
+fn first_difference(
+    plan: &Plan<'_>,
+    param: ParamId,
+    tensor: &Tensor<'_>,
+    progress: Option<Progress<'_>>,
+) -> Result<Option<usize>, Error> {
+    const PIECE: usize = 1 << 20;
+    let width = tensor.dtype().bytes();
+    let stored = tensor.bytes();
+    let differs = |found: &[u8], wanted: &[u8], start: usize| {
+        let at = found.iter().zip(wanted).position(|(a, b)| a != b);
+        if let Some(progress) = progress {
+            progress(found.len() as u64);
+        }
+        at.map(|byte| start + byte / width)
+    };
+    if plan.single_law(param).is_none() {
+        let (bytes, _) = plan.draw_whole(param)?;
+        return Ok(differs(stored, &bytes, 0));
+    }
+    let found: Vec<Option<usize>> = stored
+        .par_chunks(PIECE)
+        .enumerate()
+        .map(|(nth, piece)| {
+            let start = nth * PIECE / width;
+            let mut drawn = vec![0; piece.len()];
+            plan.draw_piece(param, start, &mut drawn)?;
+            Ok(differs(piece, &drawn, start))
+        })
+        .collect::<Result<_, Error>>()?;
+    Ok(found.into_iter().flatten().next())
+}
+
+/// Presets that say what they do to every role.
+fn presets(net: &Network) -> Vec<&'static str> {
+    let known = ["pytorch_default", "keras_default", "jax_default", "timm_vit", "megatron", "olmo"];
+    let native = net.params().iter().all(|param| param.native.is_some()).then_some("hf_default");
+    native.into_iter().chain(known).collect()
+}
+
+fn against_presets(checkpoint: &Checkpoint, net: &Network) -> Result<Vec<Tested>, Error> {
+    let mut tested = presets(net)
+        .into_iter()
+        .map(|preset| {
+            let recipe = Recipe { base: Some(Use::new(preset)), rules: Vec::new() };
+            let plan = Plan::new(METHODS, net, &recipe, 0)?;
+            let matches = (0..net.params().len())
+                .into_par_iter()
+                .filter(|&index| net.params()[index].dtype.is_float())
+                .filter_map(|index| test(&plan, ParamId(index as u32), checkpoint).transpose())
+                .collect::<Result<Vec<_>, Error>>()?;
+            let n_tensors = matches.len();
+            let mut misses: Vec<_> = matches.into_iter().filter(|found| found.p_value < LEAST_P).collect();
+            misses.sort_by(|a, b| a.p_value.total_cmp(&b.p_value).then_with(|| a.tensor.cmp(&b.tensor)));
+            Ok(Tested { preset: preset.to_owned(), n_matching: n_tensors - misses.len(), n_tensors, misses })
+        })
+        .collect::<Result<Vec<_>, Error>>()?;
+    tested.sort_by_key(|preset| preset.misses.len());
+    Ok(tested)
+}
+
+/// A law is ruled out below this chance: one tensor in ten thousand fails by accident.
+const LEAST_P: f64 = 1e-4;
+/// Values that are enough to tell laws apart.
+const ENOUGH: usize = 1 << 16;
+
+/// A tensor against the law that a plan has for it; `None` where its elements are not drawn each by itself.
+fn test(plan: &Plan<'_>, param: ParamId, checkpoint: &Checkpoint) -> Result<Option<Match>, Error> {
+    let described = plan.net().param(param);
+    let Some(tensor) = checkpoint.get(&described.name) else { return Ok(None) };
+    let Some(law) = plan.single_law(param) else { return Ok(None) };
+    let mut values = vec![0.0; tensor.len().min(ENOUGH)];
+    tensor.read_f64(0, &mut values)?;
+    if let (Some(row), Some(&width)) = (described.padding_row, described.shape.get(1)) {
+        let row = row * width..((row + 1) * width).min(values.len());
+        if row.start < values.len() {
+            values.drain(row);
+        }
+    }
+    let moments = stats::Moments::of(&values);
+    let roundoff = described.dtype.unit_roundoff();
+    let (low, high) = law.support();
+    let slack = 2.0 * roundoff * low.abs().max(high.abs());
+    let inside = values.iter().all(|&value| value >= low - slack && value <= high + slack);
+    let p_value = if !inside || moments.count() == 0 {
+        if values.is_empty() { 1.0 } else { 0.0 }
+    } else if law.std() == 0.0 {
+        // All values are inside a support of one point.
+        1.0
+    } else {
+        p_value_of(described.dtype, &values, &law)
+    };
+    Ok(Some(Match {
+        tensor: described.name.clone(),
+        law: law.to_string(),
+        mean: moments.mean(),
+        std: moments.var().sqrt(),
+        p_value,
+    }))
+}
+
+/// Chance of a distance as large as between the values, rounded to their type, and the law.
+fn p_value_of(dtype: Dtype, values: &[f64], law: &Law) -> f64 {
+    fn rounded<T: Element>(values: &[f64], law: &Law) -> f64 {
+        let values: Vec<T> = values.iter().map(|&value| T::from_f64(value)).collect();
+        stats::kolmogorov_smirnov_rounded(&values, |x| law.cdf(x)).p_value
+    }
+    match dtype {
+        Dtype::F64 => rounded::<f64>(values, law),
+        Dtype::F16 => rounded::<f16>(values, law),
+        Dtype::BF16 => rounded::<bf16>(values, law),
+        _ => rounded::<f32>(values, law),
+    }
+}
