@@ -5,7 +5,8 @@
 //! branches, T5's factor. The base of a recipe that changes a few things about a known model.
 //!
 //! # Method
-//! The law of every parameter is the one that was read with the network (`native` of the parameter).
+//! The law of every parameter is the one that was read with the network (`native` of the parameter). Positions that a
+//! source computes instead (DistilBERT's sinusoids) are computed.
 //!
 //! # Shapes
 //! Everything in a network that was read from a config or is of the zoo. A network built by hand has no laws of its
@@ -35,7 +36,11 @@
 //! - [wolf2020transformers] `_init_weights` of each model
 
 use crate::shared::unsupported;
-use epoch0_method::{At, Entry, Error, Family, Info, Initializer, Params, SiteLaw, Status, Values};
+use epoch0_method::{
+    ArrayMut, At, Entry, Error, Family, Info, Initializer, Joint, Params, SiteLaw, Status, Values,
+};
+use epoch0_net::Fixed;
+use epoch0_num::Stream;
 
 /// Parameters of the native start: none.
 #[derive(Clone, Debug, Params)]
@@ -66,10 +71,51 @@ impl Initializer for HfDefault {
     }
 
     fn law(&self, at: &At<'_>) -> Result<SiteLaw, Error> {
-        let native = at.net.param(at.param).native.ok_or_else(|| {
+        let param = at.net.param(at.param);
+        if let Some(fixed) = param.fixed {
+            return Ok(SiteLaw::Joint(moments(fixed, at)));
+        }
+        let native = param.native.ok_or_else(|| {
             let why = "the network's source gives it no law";
             unsupported(INFO.id, at.label(), &why, "take another preset, such as pytorch_default")
         })?;
         Ok(SiteLaw::Each(native))
     }
+
+    fn fill(&self, at: &At<'_>, _: &Stream, out: ArrayMut<'_>) -> Result<(), Error> {
+        let fixed = at.net.param(at.param).fixed.expect("only what is computed has a joint law");
+        match out {
+            ArrayMut::F32(out) => each_value(fixed, at, |index, value| out[index] = value as f32),
+            ArrayMut::F64(out) => each_value(fixed, at, |index, value| out[index] = value),
+        }
+        Ok(())
+    }
+}
+
+/// Every computed value with its index in canonical order.
+fn each_value(fixed: Fixed, at: &At<'_>, mut visit: impl FnMut(usize, f64)) {
+    let width = at.net.param(at.param).shape.last().copied().unwrap_or(1);
+    at.view.runs(|canonical, storage, length, stride| {
+        for step in 0..length {
+            let element = storage + step * stride;
+            visit(canonical + step, fixed.value(width, element / width, element % width));
+        }
+    });
+}
+
+fn moments(fixed: Fixed, at: &At<'_>) -> Joint {
+    let (mut sum, mut squares, mut low, mut high) = (0.0, 0.0, f64::INFINITY, f64::NEG_INFINITY);
+    each_value(fixed, at, |_, value| {
+        sum += value;
+        squares += value * value;
+        low = value.min(low);
+        high = value.max(high);
+    });
+    let n = at.view.len() as f64;
+    let name = match fixed {
+        Fixed::Sinusoids => "sinusoids",
+        _ => "computed",
+    };
+    let mean = sum / n;
+    Joint { name: name.to_owned(), mean, var: (squares / n - mean * mean).max(0.0), support: (low, high) }
 }
