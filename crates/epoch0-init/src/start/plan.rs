@@ -203,8 +203,11 @@ impl<'a> Plan<'a> {
             })
             .collect();
         lines.sort_unstable();
-        let digest = Sha256::digest(lines.concat());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        let mut text = String::new();
+        for byte in Sha256::digest(lines.concat()) {
+            text += &format!("{byte:02x}");
+        }
+        text
     }
 }
 
