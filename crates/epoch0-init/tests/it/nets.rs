@@ -101,7 +101,7 @@ pub(crate) fn decoder(tied: bool) -> Network {
         let y = b.linear(y, &name("o"), Linear::new(16).bias(false));
         x = b.add(&[x, y]);
         let y = b.norm(x, &name("norm2"), NormKind::Rms { offset: 0.0 }, 1e-6, false);
-        let mut feed_forward = |b: &mut Builder, of: &str| {
+        let feed_forward = |b: &mut Builder, of: &str| {
             let gate = b.linear(y, &name(&format!("{of}gate")), Linear::new(32).bias(false));
             let gate = b.activation(gate, "silu".parse().unwrap());
             let up = b.linear(y, &name(&format!("{of}up")), Linear::new(32).bias(false));
