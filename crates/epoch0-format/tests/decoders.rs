@@ -12,6 +12,7 @@ fn open(config: &Value) -> Result<Network, String> {
 }
 
 /// A small config of a family, with changes; a change to "absent" takes the key away.
+#[expect(clippy::needless_pass_by_value, reason = "changes are written in place")]
 fn config(family: &str, changes: Value) -> Value {
     let mut config = match family {
         "t5" => json!({

@@ -364,6 +364,27 @@ fn configs_that_are_no_network_are_refused() {
                 .to_owned(),
             "kernel is 16, allowed at most the padded input, 8 wide",
         ),
+        (
+            r#"{"model_type": "vit", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "intermediate_size": 8, "image_size": 4294967296, "patch_size": 1}"#
+                .to_owned(),
+            "vit.embeddings.position_embeddings: shape is [1, 0, 8], allowed sizes of at least 1, known in advance",
+        ),
+        (
+            r#"{"model_type": "vit", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 4294967296,
+            "intermediate_size": 8, "image_size": 8, "patch_size": 8, "head_dim": 4294967296}"#
+                .to_owned(),
+            "attention.attention.query.weight: shape is [18446744073709551615, 8], allowed at most 2^48 elements",
+        ),
+        (
+            r#"{"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 8], "depths": [1, 4294967296]}"#
+                .to_owned(),
+            "key `depths` is [1,4294967296], allowed at most 1024 layers in all",
+        ),
+        (
+            r#"{"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [3], "depths": [1]}"#.to_owned(),
+            "key `hidden_sizes` is [3], allowed sizes of at least 4 for bottlenecks",
+        ),
     ] {
         let error = parse(&text).unwrap_err();
         assert!(error.contains(wanted), "{error}");

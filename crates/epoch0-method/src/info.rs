@@ -68,11 +68,13 @@ impl Info {
         lines.map(|line| line[3..].strip_prefix(' ').unwrap_or(&line[3..])).collect::<Vec<_>>().join("\n")
     }
 
-    /// The header's first sentence.
+    /// What the header's first line says of the method, as a sentence.
     pub fn summary(&self) -> String {
         let doc = self.doc();
         let first = doc.lines().next().unwrap_or_default();
-        first.split_once(": ").map_or(first, |(_, summary)| summary).to_owned()
+        let summary = first.split_once(": ").map_or(first, |(_, summary)| summary);
+        let mut letters = summary.chars();
+        letters.next().map_or_else(String::new, |letter| letter.to_uppercase().chain(letters).collect())
     }
 
     /// A section of the header by its heading, without the heading.

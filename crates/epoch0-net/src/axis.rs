@@ -73,10 +73,11 @@ impl Couplings {
     }
 
     pub(crate) fn structured(&mut self, structure: Structure) -> AxisId {
-        let sizes = structure.parts().iter().map(|&part| self.size(part));
+        // A size beyond what can be counted is not known.
+        let mut sizes = structure.parts().iter().map(|&part| self.size(part));
         let size = match structure {
-            Structure::Product(_) => sizes.product::<Option<usize>>(),
-            Structure::Concat(_) => sizes.sum::<Option<usize>>(),
+            Structure::Product(_) => sizes.try_fold(1usize, |all, size| all.checked_mul(size?)),
+            Structure::Concat(_) => sizes.try_fold(0usize, |all, size| all.checked_add(size?)),
         };
         let id = self.fresh(size);
         self.classes[id.0 as usize].structure = Some(structure);

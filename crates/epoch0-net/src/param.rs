@@ -104,7 +104,7 @@ impl Fixed {
             Self::Sinusoids => {
                 let exponent = (column - column % 2) as f64 / width as f64;
                 let angle = row as f64 / libm::pow(10000.0, exponent);
-                if column % 2 == 0 { libm::sin(angle) } else { libm::cos(angle) }
+                if column.is_multiple_of(2) { libm::sin(angle) } else { libm::cos(angle) }
             }
         }
     }

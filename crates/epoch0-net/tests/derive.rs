@@ -1,7 +1,7 @@
 //! Axes and sites derived from graphs built by hand.
 
 use epoch0_net::{
-    Attention, Builder, Fans, Head, Linear, Network, NormKind, Op, Pool, Residual, Role, Site, Source,
+    Attention, Builder, Fans, Fixed, Head, Linear, Network, NormKind, Op, Pool, Residual, Role, Site, Source,
     Structure, Window,
 };
 use epoch0_num::Dtype;
@@ -334,6 +334,21 @@ fn wrong_graphs_are_refused_by_name() {
     );
     assert_eq!(
         refuse(|b| {
+            let x = b.input("x", &[None, Some(3)]);
+            b.fix("waves", Fixed::Sinusoids);
+            b.output(x, "x");
+        }),
+        "waves: shape is not that of a table, allowed two dimensions"
+    );
+    assert_eq!(
+        refuse(|b| {
+            let x = b.input("x", &[None, Some(3)]);
+            b.concat(&[x, x], 2);
+        }),
+        "concat: dimension is 2, allowed less than 2, the number of dimensions"
+    );
+    assert_eq!(
+        refuse(|b| {
             let x = b.input("x", &[None, None, Some(8)]);
             b.relative_bias(x, "bias", 3, 2, 20, true);
         }),
@@ -352,13 +367,6 @@ fn wrong_graphs_are_refused_by_name() {
             b.embedding_tied(ids, "shared.weight");
         }),
         "`embedding` is tied to `shared.weight`, which is no parameter of the network"
-    );
-    assert_eq!(
-        refuse(|b| {
-            let x = b.input("x", &[None, Some(3)]);
-            b.concat(&[x, x], 2);
-        }),
-        "concat: dimension is 2, allowed less than 2, the number of dimensions"
     );
     assert_eq!(
         refuse(|b| b.tie("lm_head.weight", "wte.weight")),

@@ -230,7 +230,8 @@ fn draws_are_uncorrelated() {
             assert!(off.abs() < 5.0, "{law}, lag {lag}: {off}");
         }
         // Squares too: partners share a radius, whose square must be independent of where the angle puts it.
-        let squares: Vec<f32> = a.iter().map(|x| x * x - law.var() as f32).collect();
+        let mean = law.var() as f32;
+        let squares: Vec<f32> = a.iter().map(|x| x * x - mean).collect();
         let var = law.fourth_central_moment() - law.var() * law.var();
         for lag in [1, 8, 64, 128] {
             let off = correlation(var, squares.iter().copied().zip(squares[lag..].iter().copied()));

@@ -4,7 +4,6 @@ use epoch0_net::{Builder, Linear, Network, NormKind, Op, Role, Site, ValueId, Wi
 use epoch0_num::Law;
 use serde_json::Value;
 
-
 use super::encoder::{Layer, Names, head_dim};
 use super::{Config, ConfigError, Family, MOST_LAYERS, usual_start};
 
@@ -101,7 +100,7 @@ fn vision(part: &Config, b: &mut Builder) -> Result<ValueId, ConfigError> {
     let x = b.conv(pixels, &name("patch_embedding"), layer.embed, window, 1, false);
     let x = b.space_to_sequence(x);
     let x = b.concat(&[class, x], 1);
-    let n_positions = b.size(x, 1).unwrap_or(1);
+    let n_positions = b.size(x, 1).unwrap_or(0);
     // Stored as a table that is looked up at every position in order: the table itself.
     let places = b.param(&name("position_embedding.weight"), &[n_positions, layer.embed], Role::Position);
     let x = b.add(&[x, places]);

@@ -52,6 +52,7 @@ pub(super) struct Experts {
 }
 
 /// A point of the space.
+#[expect(clippy::struct_excessive_bools, reason = "each is a feature that a family has or not, by itself")]
 pub(super) struct Decoder {
     pub vocab: usize,
     pub hidden: usize,
@@ -101,17 +102,16 @@ impl Decoder {
         let layers = config.count("num_hidden_layers", defaults.layers, MOST_LAYERS)?;
         let heads = config.size("num_attention_heads", defaults.heads)?;
         let kv_heads = config.nullable_size("num_key_value_heads", defaults.kv_heads)?.unwrap_or(heads);
-        if heads % kv_heads != 0 {
+        if !heads.is_multiple_of(kv_heads) {
             return Err(
                 config.wrong("num_key_value_heads", format!("a divisor of num_attention_heads, {heads}"))
             );
         }
-        let head_dim = match config.opt_size("head_dim")?.or(defaults.head_dim) {
-            Some(head_dim) => head_dim,
-            None => {
-                whole_heads(config, hidden, heads)?;
-                hidden / heads
-            }
+        let head_dim = if let Some(head_dim) = config.opt_size("head_dim")?.or(defaults.head_dim) {
+            head_dim
+        } else {
+            whole_heads(config, hidden, heads)?;
+            hidden / heads
         };
         Ok(Self {
             vocab,
@@ -279,7 +279,7 @@ impl Decoder {
 
 /// Refuses a hidden size that the heads do not divide.
 pub(super) fn whole_heads(config: &Config, hidden: usize, heads: usize) -> Result<(), ConfigError> {
-    if hidden % heads == 0 {
+    if hidden.is_multiple_of(heads) {
         return Ok(());
     }
     Err(config.wrong("hidden_size", format!("a multiple of num_attention_heads, {heads}")))

@@ -4,7 +4,6 @@
 use epoch0_net::{Attention, Builder, Linear, NormKind, Role, ValueId};
 use epoch0_num::Activation;
 
-
 use super::{Config, ConfigError, MOST_LAYERS};
 
 /// Names of a layer's modules in a family.
@@ -42,7 +41,7 @@ impl Layer {
         let name = |part: &str| format!("{block}.{part}");
         let norm = |b: &mut Builder, x, part| b.norm(x, &name(part), NormKind::Layer, self.eps, true);
         let attend = |b: &mut Builder, x| {
-            let packed = self.heads * self.head_dim;
+            let packed = self.heads.saturating_mul(self.head_dim);
             let part =
                 |b: &mut Builder, part| b.linear(x, &name(part), Linear::new(packed).bias(self.qkv_bias));
             let q = part(b, self.names.query);
@@ -94,7 +93,7 @@ pub(super) fn head_dim(
     embed: (&str, usize),
     heads: (&str, usize),
 ) -> Result<usize, ConfigError> {
-    if embed.1 % heads.1 == 0 {
+    if embed.1.is_multiple_of(heads.1) {
         Ok(embed.1 / heads.1)
     } else {
         Err(config.wrong(embed.0, format!("a multiple of {}, {}", heads.0, heads.1)))

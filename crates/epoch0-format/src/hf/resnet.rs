@@ -110,6 +110,7 @@ fn layer(b: &mut Builder, x: ValueId, block: &str, width: usize, stride: usize, 
 
 /// Convolutions by He's rule on their outputs, 2/fan-out; the classifier as torch's `Linear`, uniform within
 /// ±1/√fan-in.
+#[expect(clippy::unnecessary_wraps, reason = "the signature is that of every family")]
 fn start(_: &Config, _: &Network, site: &Site) -> Result<Law, ConfigError> {
     let Some(Fans { in_, out }) = site.fans else { return Ok(usual_start(site, 0.0)) };
     Ok(if site.op == "conv" {

@@ -48,7 +48,7 @@ impl Config {
             return Err(from.wrong(key, "a number from 0 to 1"));
         }
         let dims = (head_dim as f64 * partial) as usize;
-        if dims % 2 != 0 {
+        if !dims.is_multiple_of(2) {
             let allowed = format!(
                 "what lets an even number of a head's {head_dim} dimensions rotate\nhint: {dims} would, and rotary \
                  positions turn dimensions in pairs"

@@ -88,7 +88,7 @@ pub(super) fn body(
     let x = b.conv(pixels, &name("patch_embeddings.projection"), embed, window, 1, true);
     sequence.push(b.space_to_sequence(x));
     let x = b.concat(&sequence, 1);
-    let n_positions = b.size(x, 1).unwrap_or(1);
+    let n_positions = b.size(x, 1).unwrap_or(0);
     let places = b.param(&name("position_embeddings"), &[1, n_positions, embed], Role::Position);
     let mut x = b.add(&[x, places]);
     for index in 0..n_layers {

@@ -157,7 +157,7 @@ pub(super) fn accumulate<T: Float>(
 }
 
 /// The body of [`accumulate`], inlined into one function for each type and instruction set. `W` is the type's
-/// `WIDTH`; `fused` the multiply-add to use.
+/// `WIDTH`; `tile_sums` writes the sums of a tile, given its `HEIGHT` values of `A` and `W` of `B` for each term.
 #[inline(always)]
 #[expect(
     clippy::inline_always,
@@ -169,7 +169,7 @@ fn body<T: Float, const W: usize>(
     b: &Packed<T>,
     c: &mut [T],
     stride: usize,
-    fused: impl Fn(T, T, T) -> T + Copy,
+    tile_sums: impl Fn(&[T], &[T], &mut [[T; W]; HEIGHT]),
 ) {
     let padded = b.columns.next_multiple_of(W);
     if a.rows == 0 || padded == 0 {
@@ -191,13 +191,7 @@ fn body<T: Float, const W: usize>(
             let width = W.min(b.columns - group * W);
             for (i, tile) in strip.chunks_exact(HEIGHT * depth).enumerate() {
                 let mut sums = [[T::ZERO; W]; HEIGHT];
-                for (left, right) in tile.chunks_exact(HEIGHT).zip(panel.chunks_exact(W)) {
-                    for r in 0..HEIGHT {
-                        for j in 0..W {
-                            sums[r][j] = fused(left[r], right[j], sums[r][j]);
-                        }
-                    }
-                }
+                tile_sums(tile, panel, &mut sums);
                 for (r, sums) in sums.iter().enumerate().take(a.rows - i * HEIGHT) {
                     let row = &mut c[(i * HEIGHT + r) * stride + group * W..][..width];
                     match sign {
@@ -211,7 +205,8 @@ fn body<T: Float, const W: usize>(
 }
 
 macro_rules! kernel {
-    ($t:ident, $width:literal, $libm:path, $avx2:ident) => {
+    ($t:ident, $width:literal, $libm:path, $avx2:ident,
+     [$zero:ident, $load:ident, $splat:ident, $fused:ident, $store:ident]) => {
         impl private::Kernel for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -237,8 +232,18 @@ macro_rules! kernel {
                 stride: usize,
             ) {
                 match isa {
-                    Isa::Baseline => body::<$t, $width>(sign, a, b, c, stride, |x, y, z| {
-                        if FUSED_IN_BASELINE { x.mul_add(y, z) } else { $libm(x, y, z) }
+                    Isa::Baseline => body::<$t, $width>(sign, a, b, c, stride, |left, right, sums| {
+                        for (left, right) in left.chunks_exact(HEIGHT).zip(right.chunks_exact($width)) {
+                            for (sums, &x) in sums.iter_mut().zip(left) {
+                                for (sum, &y) in sums.iter_mut().zip(right) {
+                                    *sum = if FUSED_IN_BASELINE {
+                                        x.mul_add(y, *sum)
+                                    } else {
+                                        $libm(x, y, *sum)
+                                    };
+                                }
+                            }
+                        }
                     }),
                     // SAFETY: `Isa::Avx2` is only made by `Isa::detect`, after it found the features.
                     #[cfg(target_arch = "x86_64")]
@@ -249,13 +254,45 @@ macro_rules! kernel {
 
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx2,fma")]
+        #[expect(unsafe_code, reason = "vectors are loaded and stored through pointers")]
         fn $avx2(sign: Sign, a: Strip<'_, $t>, b: &Packed<$t>, c: &mut [$t], stride: usize) {
-            body::<$t, $width>(sign, a, b, c, stride, $t::mul_add);
+            use std::arch::x86_64::{$fused, $load, $splat, $store, $zero};
+            const HALF: usize = $width / 2;
+            body::<$t, $width>(sign, a, b, c, stride, |left, right, sums| {
+                let mut vectors = [[$zero(); 2]; HEIGHT];
+                for (left, right) in left.chunks_exact(HEIGHT).zip(right.chunks_exact($width)) {
+                    // SAFETY: `right` has two vectors of `HALF` elements.
+                    let (near, far) = unsafe { ($load(right.as_ptr()), $load(right.as_ptr().add(HALF))) };
+                    for r in 0..HEIGHT {
+                        let x = $splat(left[r]);
+                        vectors[r] = [$fused(x, near, vectors[r][0]), $fused(x, far, vectors[r][1])];
+                    }
+                }
+                for (sums, [near, far]) in sums.iter_mut().zip(vectors) {
+                    // SAFETY: `sums` has two vectors of `HALF` elements.
+                    unsafe {
+                        $store(sums.as_mut_ptr(), near);
+                        $store(sums.as_mut_ptr().add(HALF), far);
+                    }
+                }
+            });
         }
     };
 }
-kernel!(f32, 16, libm::fmaf, accumulate_f32_avx2);
-kernel!(f64, 8, libm::fma, accumulate_f64_avx2);
+kernel!(
+    f32,
+    16,
+    libm::fmaf,
+    accumulate_f32_avx2,
+    [_mm256_setzero_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_storeu_ps]
+);
+kernel!(
+    f64,
+    8,
+    libm::fma,
+    accumulate_f64_avx2,
+    [_mm256_setzero_pd, _mm256_loadu_pd, _mm256_set1_pd, _mm256_fmadd_pd, _mm256_storeu_pd]
+);
 
 #[cfg(test)]
 mod tests {

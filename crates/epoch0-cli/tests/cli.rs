@@ -1,0 +1,368 @@
+//! The command as a user has it: what it prints, what it writes, and what it says when it cannot.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use epoch0::format::{Checkpoint, NewFolder, Plan, Replace, ShardSize, TensorSpec, Writer, pt_metadata};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const TINY: &str = r#"{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": 300,
+    "n_positions": 32, "n_embd": 48, "n_layer": 2, "n_head": 3}"#;
+
+struct Room {
+    folder: TempDir,
+}
+
+impl Room {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("config.json"), TINY).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn file(&self, name: &str, text: &str) -> &Self {
+        fs::write(self.path(name), text).unwrap();
+        self
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_epoch0"));
+        command.current_dir(self.folder.path()).args(args);
+        command
+    }
+
+    /// Runs what has to succeed; gives standard output.
+    fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {out}{err}");
+        assert_eq!(err, "", "{args:?} has something to say");
+        out
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&self.ok(args)).unwrap()
+    }
+
+    /// Runs what has to be refused; gives standard error.
+    fn refused(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {out}{err}");
+        assert_eq!(out, "", "{args:?} prints data though it failed");
+        assert!(!err.contains("panicked"), "{err}");
+        err
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(self.folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn init_writes_a_checkpoint_and_says_what_was_drawn() {
+    let room = Room::new();
+    let out = room.ok(&["init", "config.json", "-o", "out"]);
+    for part in ["gpt2", "GPT2LMHeadModel", "h.*.attn.c_proj.weight", "normal(0, 0.01)", "wrote"] {
+        assert!(out.contains(part), "{part} in {out}");
+    }
+    assert!(!out.contains('\x1b'), "no colours where there is no terminal");
+    let checkpoint = Checkpoint::open(room.path("out")).unwrap();
+    assert_eq!(checkpoint.len(), 28);
+    assert_eq!(checkpoint.metadata()["format"], "pt");
+    assert!(checkpoint.metadata().contains_key("epoch0"));
+    let config: Value = serde_json::from_slice(&fs::read(room.path("out/config.json")).unwrap()).unwrap();
+    assert_eq!(config["n_embd"], 48);
+}
+
+#[test]
+fn json_has_the_same_in_stable_keys() {
+    let room = Room::new();
+    let report = room.json(&["init", "config.json", "-o", "out", "--json", "--seed", "3", "--dtype", "bf16"]);
+    assert_eq!(report["seed"], 3);
+    assert_eq!(report["dtype"], "bf16");
+    assert_eq!(report["source"]["hugging_face"]["model_type"], "gpt2");
+    let groups = report["groups"].as_array().unwrap();
+    let group = groups.iter().find(|group| group["name"] == "transformer.h.*.mlp.c_fc.weight").unwrap();
+    assert_eq!(group["fans"]["in"], 48.0);
+    assert_eq!(group["n_params"], 2);
+    let (asked, measured) = (group["std"].as_f64().unwrap(), group["measured"]["std"].as_f64().unwrap());
+    // 2 × 48 × 192 Gaussian weights: the standard error of a standard deviation is 0.5 %.
+    assert!((measured / asked - 1.0).abs() < 0.026, "{measured} for {asked}");
+    let config: Value = serde_json::from_slice(&fs::read(room.path("out/config.json")).unwrap()).unwrap();
+    assert_eq!(config["dtype"], "bfloat16");
+}
+
+#[test]
+fn dry_run_draws_nothing() {
+    let room = Room::new();
+    let out = room.ok(&["init", "config.json", "--dry-run", "--with", "orthogonal", "--set", "gain=1.5"]);
+    assert!(out.contains("orthogonal, gain 1.5") && out.contains("nothing was drawn"), "{out}");
+    assert_eq!(room.names(), ["config.json"]);
+}
+
+#[test]
+fn what_stands_there_is_kept_unless_forced() {
+    let room = Room::new();
+    room.ok(&["init", "config.json", "-o", "out"]);
+    let before = fs::read(room.path("out/model.safetensors")).unwrap();
+    let err = room.refused(&["init", "config.json", "-o", "out", "--seed", "1"]);
+    assert!(err.contains("out") && err.contains("--force"), "{err}");
+    assert_eq!(fs::read(room.path("out/model.safetensors")).unwrap(), before);
+    room.ok(&["init", "config.json", "-o", "out", "--seed", "1", "--force"]);
+    assert_ne!(fs::read(room.path("out/model.safetensors")).unwrap(), before);
+    fs::create_dir(room.path("mine")).unwrap();
+    room.file("mine/thesis.txt", "years of work");
+    let err = room.refused(&["init", "config.json", "-o", "mine", "--force"]);
+    assert!(err.contains("thesis.txt"), "{err}");
+    assert_eq!(room.names(), ["config.json", "mine", "out"]);
+}
+
+#[test]
+fn weights_are_verified_bit_by_bit() {
+    let room = Room::new();
+    room.ok(&["init", "config.json", "-o", "out", "--shard-size", "40KB", "--with", "he_normal", "--seed", "9"]);
+    assert!(room.ok(&["verify-weights", "out"]).starts_with("same bits"));
+    let shard = fs::read_dir(room.path("out"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ext| ext == "safetensors"))
+        .max()
+        .unwrap();
+    let mut bytes = fs::read(&shard).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&shard, bytes).unwrap();
+    let output = room.run(&["verify-weights", "out"]);
+    assert_eq!(output.status.code(), Some(1));
+    let last = Checkpoint::open(&shard).unwrap().tensors().last().unwrap().name().to_owned();
+    let out = text(&output.stdout);
+    assert!(out.starts_with("differs") && out.contains(&last), "{last} in {out}");
+}
+
+/// The same tensors, without the receipt.
+fn strip_receipt(from: &Path, to: &Path) {
+    let old = Checkpoint::open(from).unwrap();
+    let specs = old.tensors().map(|tensor| TensorSpec::new(tensor.name(), tensor.dtype(), tensor.shape()));
+    let plan = Plan::new(specs.collect(), &pt_metadata(), ShardSize::default()).unwrap();
+    let folder = NewFolder::begin(to, Replace::Never).unwrap();
+    let writer = Writer::create(folder.path(), plan).unwrap();
+    for (index, tensor) in old.tensors().enumerate() {
+        writer.write_at(index, 0, tensor.bytes()).unwrap();
+    }
+    folder.write("config.json", &fs::read(from.join("config.json")).unwrap()).unwrap();
+    writer.finish().unwrap();
+    folder.commit().unwrap();
+}
+
+#[test]
+fn weights_without_a_receipt_are_recognized_by_their_laws() {
+    let room = Room::new();
+    for (base, dtype) in [("hf_default", "f32"), ("pytorch_default", "bf16"), ("jax_default", "f16")] {
+        room.ok(&["init", "config.json", "--force", "-o", "out", "--base", base, "--dtype", dtype]);
+        let _ = fs::remove_dir_all(room.path("bare"));
+        strip_receipt(&room.path("out"), &room.path("bare"));
+        let found = room.json(&["verify-weights", "bare", "--json"]);
+        let best = &found["tested"]["presets"][0];
+        assert_eq!(best["preset"], base, "{best}");
+        assert_eq!(best["misses"].as_array().unwrap().len(), 0, "{best}");
+        let others = &found["tested"]["presets"].as_array().unwrap()[1..];
+        assert!(others.iter().all(|other| !other["misses"].as_array().unwrap().is_empty()), "{base}: {others:?}");
+    }
+    // A start that is no preset's.
+    room.ok(&["init", "config.json", "--force", "-o", "out", "--with", "he_normal"]);
+    let _ = fs::remove_dir_all(room.path("bare"));
+    strip_receipt(&room.path("out"), &room.path("bare"));
+    assert_eq!(room.run(&["verify-weights", "bare"]).status.code(), Some(1));
+}
+
+#[test]
+fn recipes_decide_by_name_role_and_place() {
+    let room = Room::new();
+    let recipe = "base: hf_default
+rules:
+  - match: '*.mlp.c_fc.weight'
+    with: normal
+    set: {std: [0.5, 0.1]}
+  - role: embedding
+    with: {uniform}
+";
+    room.file("bad.yaml", recipe);
+    assert!(room.refused(&["init", "config.json", "--recipe", "bad.yaml", "--dry-run"]).contains("bad.yaml"));
+    room.file("r.yaml", &recipe.replace("{uniform}", "uniform\n    set: {low: -0.1, high: 0.1}\n  - ends_branch: true\n    scale: 0.5"));
+    let report = room.json(&["init", "config.json", "--recipe", "r.yaml", "--dry-run", "--json"]);
+    let law = |name: &str| {
+        let groups = report["groups"].as_array().unwrap();
+        groups.iter().find(|group| group["name"] == name).unwrap_or_else(|| panic!("{name}"))["law"].clone()
+    };
+    assert_eq!(law("transformer.h.0.mlp.c_fc.weight"), "normal(0, 0.5)");
+    assert_eq!(law("transformer.h.1.mlp.c_fc.weight"), "normal(0, 0.1)");
+    assert_eq!(law("transformer.wte.weight"), "uniform(-0.1, 0.1)");
+    assert_eq!(law("transformer.h.*.mlp.c_proj.weight"), "normal(0, 0.005)");
+    assert_eq!(law("transformer.h.*.ln_1.weight"), "ones");
+}
+
+#[test]
+fn a_parameter_without_a_rule_is_named() {
+    let room = Room::new();
+    room.file("r.yaml", "rules: [{role: [weight, embedding, position, norm_scale, norm_shift], with: normal}]");
+    let err = room.refused(&["init", "config.json", "--recipe", "r.yaml", "-o", "out"]);
+    assert!(err.contains("no rule") && err.contains("transformer.h.0.attn.c_attn.bias"), "{err}");
+    assert_eq!(room.names(), ["config.json", "r.yaml"]);
+}
+
+#[test]
+fn mistakes_are_told_with_what_is_allowed() {
+    let room = Room::new();
+    room.file("nokey.json", &TINY.replace("\"n_embd\": 48,", ""))
+        .file("family.json", r#"{"model_type": "gpt3"}"#)
+        .file("typo.json", &TINY.replace("\"n_layer\"", "\"n_layers\": 2, \"n_layer\""))
+        .file("text.json", "not json")
+        .file("heads.json", &TINY.replace("\"n_head\": 3", "\"n_head\": 5"))
+        .file("net.onnx", "");
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["init", "config.json", "--with", "he_norml"], &["`he_norml` is unknown", "he_normal"]),
+        (&["init", "config.json", "--with", "xavier_normal", "--set", "gain=nan"], &["gain is NaN", "allowed"]),
+        (&["init", "config.json", "--with", "normal", "--set", "std=-1"], &["std is -1", "allowed"]),
+        (&["init", "config.json", "--with", "normal", "--set", "sdt=1"], &["no parameter `sdt`", "did you mean `std`"]),
+        (&["init", "config.json", "--with", "trunc_normal", "--set", "low=1", "--set", "high=-1"], &["low", "high"]),
+        (&["init", "config.json", "--with", "dirac"], &["dirac", "transformer.h.0.attn.c_attn.weight"]),
+        (&["init", "nokey.json"], &["key `n_embd` is missing", "hint"]),
+        (&["init", "family.json"], &["model_type `gpt3` is unknown", "known are", "gpt2"]),
+        (&["init", "typo.json"], &["key `n_layers` is unknown", "did you mean `n_layer`"]),
+        (&["init", "text.json"], &["text.json", "not a JSON object"]),
+        (&["init", "heads.json"], &["n_embd", "n_head"]),
+        (&["init", "missing/config.json"], &["there is no such file"]),
+        (&["init", "net.onnx"], &["cannot be read as networks"]),
+        (&["init", "resnet19"], &["resnet19", "resnet18"]),
+        (&["init", "mlp:784-0-10"], &["mlp:784-0-10"]),
+        (&["init", "config.json", "--dtype", "f8"], &["f8", "allowed"]),
+        (&["init", "config.json", "--shard-size", "5 apples"], &["5 apples", "GB"]),
+        (&["init", "config.json", "--seed", "-1"], &["--seed"]),
+        (&["explain", "fixupp"], &["`fixupp` is unknown"]),
+        (&["cite", "120"], &["paper `120`", "1 to 119"]),
+        (&["gain", "expr:x*"], &["expr:x*"]),
+        (&["gain", "relu", "--sigma", "0"], &["sigma is 0", "above 0"]),
+        (&["verify-weights", "nowhere"], &["nowhere"]),
+        (&["verify-weights", "."], &["no checkpoint"]),
+    ];
+    for (args, parts) in cases {
+        let args: Vec<_> = if args[0] == "init" { [args, &["--dry-run"][..]].concat() } else { args.to_vec() };
+        let err = room.refused(&args);
+        assert!(err.starts_with("error: "), "{args:?}: {err}");
+        for part in *parts {
+            assert!(err.contains(part), "{args:?}: `{part}` in {err}");
+        }
+    }
+}
+
+#[test]
+fn a_target_that_cannot_be_written_leaves_nothing() {
+    let room = Room::new();
+    room.file("file", "");
+    for out in ["file/out", "no/such/parent/out", "file"] {
+        let err = room.refused(&["init", "config.json", "-o", out]);
+        assert!(err.contains(out.split('/').next().unwrap()), "{err}");
+    }
+    assert_eq!(room.names(), ["config.json", "file"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_leaves_nothing() {
+    use std::time::{Duration, Instant};
+
+    let room = Room::new();
+    // Large enough to be interrupted: 10 GB would be written.
+    let large = TINY.replace("\"n_embd\": 48", "\"n_embd\": 3840").replace("\"n_layer\": 2", "\"n_layer\": 14");
+    room.file("large.json", &large);
+    let mut child = room
+        .command(&["init", "large.json", "-o", "out"])
+        .stderr(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while !room.names().iter().any(|name| name.starts_with(".out.epoch0")) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nothing is being written");
+        assert!(child.try_wait().unwrap().is_none(), "ended before it was interrupted");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let err = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{err}");
+    assert!(err.contains("cancelled, nothing was kept"), "{err}");
+    assert_eq!(room.names(), ["config.json", "large.json"]);
+}
+
+#[test]
+fn every_method_explains_and_cites_itself() {
+    let room = Room::new();
+    let methods = room.json(&["list", "--json"]);
+    let ids: Vec<_> = methods.as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap()).collect();
+    assert!(ids.len() >= 27, "{ids:?}");
+    for id in ids {
+        let page = room.ok(&["explain", id]);
+        assert!(page.starts_with(id) && page.contains("References"), "{page}");
+        assert!(room.ok(&["explain", id, "--source"]).contains("impl Initializer for"));
+        assert_eq!(room.json(&["explain", id, "--json"])["id"], id);
+        room.ok(&["cite", id]);
+    }
+    assert!(room.ok(&["cite", "27"]).contains("kumar2017weight"));
+    for what in ["families", "zoo", "papers"] {
+        assert!(room.ok(&["list", what]).lines().count() > 10);
+        assert!(room.json(&["list", what, "--json"]).as_array().unwrap().len() > 10);
+    }
+}
+
+#[test]
+fn gains_are_told_with_their_meaning() {
+    let room = Room::new();
+    let rows = room.json(&["gain", "gelu", "--json"]);
+    let value = |name: &str| {
+        rows.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap()["value"].as_f64()
+    };
+    // Recomputed by independent integration.
+    assert!((value("rms").unwrap() - 1.533_530_4).abs() < 1e-7);
+    assert_eq!(value("torch"), None);
+    assert!(room.ok(&["gain", "expr:x*sigmoid(1.5*x)"]).contains("fixed_point"));
+}
+
+#[test]
+fn claims_run() {
+    let room = Room::new();
+    let runs = room.json(&["verify", "27", "--claim", "closed_form", "--json"]);
+    assert_eq!(runs[0]["method"], "kumar");
+    assert_eq!(runs[0]["verdict"]["holds"], true);
+}
+
+#[test]
+fn completions_and_manual_are_generated() {
+    let room = Room::new();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        assert!(room.ok(&["completions", shell]).contains("verify-weights"), "{shell}");
+    }
+    assert!(room.ok(&["man"]).contains(".TH epoch0"));
+    room.ok(&["man", "pages"]);
+    assert!(fs::read_dir(room.path("pages")).unwrap().count() >= 9);
+}

@@ -1,0 +1,7 @@
+//! The methods of the init family: the registry against its files, laws against reference numbers, and draws against
+//! laws.
+
+mod draws;
+mod laws;
+mod nets;
+mod registry;
