@@ -5,7 +5,8 @@
 //! branches, T5's factor. The base of a recipe that changes a few things about a known model.
 //!
 //! # Method
-//! The law of every parameter is the one that was read with the network (`native` of the parameter).
+//! The law of every parameter is the one that was read with the network (`native` of the parameter). A table that the
+//! source computes instead of drawing it (`fixed`: sinusoids at positions) is computed here too.
 //!
 //! # Shapes
 //! Everything in a network that was read from a config or is of the zoo. A network built by hand has no laws of its
@@ -35,7 +36,10 @@
 //! - [wolf2020transformers] `_init_weights` of each model
 
 use crate::shared::unsupported;
-use epoch0_method::{At, Entry, Error, Family, Info, Initializer, Params, SiteLaw, Status, Values};
+use epoch0_method::{
+    ArrayMut, At, Entry, Error, Family, Info, Initializer, Joint, Params, SiteLaw, Status, Values,
+};
+use epoch0_num::Stream;
 
 /// Parameters of the native start: none.
 #[derive(Clone, Debug, Params)]
@@ -66,10 +70,33 @@ impl Initializer for HfDefault {
     }
 
     fn law(&self, at: &At<'_>) -> Result<SiteLaw, Error> {
-        let native = at.net.param(at.param).native.ok_or_else(|| {
-            let why = "the network's source gives it no law";
-            unsupported(INFO.id, at.label(), &why, "take another preset, such as pytorch_default")
-        })?;
-        Ok(SiteLaw::Each(native))
+        let param = at.net.param(at.param);
+        if let (Some(fixed), &[rows, width]) = (param.fixed, &param.shape[..]) {
+            let (mean, var) = fixed.moments(rows, width);
+            let name = fixed.name().to_owned();
+            return Ok(SiteLaw::Joint(Joint { name, mean, var, support: (-1.0, 1.0) }));
+        }
+        param.native.map(SiteLaw::Each).ok_or_else(|| no_law(at))
     }
+
+    fn fill(&self, at: &At<'_>, _: &Stream, mut out: ArrayMut<'_>) -> Result<(), Error> {
+        let param = at.net.param(at.param);
+        let (Some(fixed), &[_, width]) = (param.fixed, &param.shape[..]) else { return Err(no_law(at)) };
+        at.view.runs(|canonical, storage, length, stride| {
+            for step in 0..length {
+                let place = storage + step * stride;
+                let value = fixed.value(width, place / width, place % width);
+                match &mut out {
+                    ArrayMut::F32(out) => out[canonical + step] = value as f32,
+                    ArrayMut::F64(out) => out[canonical + step] = value,
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
+fn no_law(at: &At<'_>) -> Error {
+    let why = "the network's source gives it no law";
+    unsupported(INFO.id, at.label(), &why, "take another preset, such as pytorch_default")
 }
