@@ -5,8 +5,8 @@
 //! branches, T5's factor. The base of a recipe that changes a few things about a known model.
 //!
 //! # Method
-//! The law of every parameter is the one that was read with the network (`native` of the parameter). Positions that a
-//! source computes instead (DistilBERT's sinusoids) are computed.
+//! The law of every parameter is the one that was read with the network (`native` of the parameter). A table that the
+//! source computes instead of drawing it (`fixed`: sinusoids at positions) is computed here too.
 //!
 //! # Shapes
 //! Everything in a network that was read from a config or is of the zoo. A network built by hand has no laws of its
@@ -39,7 +39,6 @@ use crate::shared::unsupported;
 use epoch0_method::{
     ArrayMut, At, Entry, Error, Family, Info, Initializer, Joint, Params, SiteLaw, Status, Values,
 };
-use epoch0_net::Fixed;
 use epoch0_num::Stream;
 
 /// Parameters of the native start: none.
@@ -72,50 +71,32 @@ impl Initializer for HfDefault {
 
     fn law(&self, at: &At<'_>) -> Result<SiteLaw, Error> {
         let param = at.net.param(at.param);
-        if let Some(fixed) = param.fixed {
-            return Ok(SiteLaw::Joint(moments(fixed, at)));
+        if let (Some(fixed), &[rows, width]) = (param.fixed, &param.shape[..]) {
+            let (mean, var) = fixed.moments(rows, width);
+            let name = fixed.name().to_owned();
+            return Ok(SiteLaw::Joint(Joint { name, mean, var, support: (-1.0, 1.0) }));
         }
-        let native = param.native.ok_or_else(|| {
-            let why = "the network's source gives it no law";
-            unsupported(INFO.id, at.label(), &why, "take another preset, such as pytorch_default")
-        })?;
-        Ok(SiteLaw::Each(native))
+        param.native.map(SiteLaw::Each).ok_or_else(|| no_law(at))
     }
 
-    fn fill(&self, at: &At<'_>, _: &Stream, out: ArrayMut<'_>) -> Result<(), Error> {
-        let fixed = at.net.param(at.param).fixed.expect("only what is computed has a joint law");
-        match out {
-            ArrayMut::F32(out) => each_value(fixed, at, |index, value| out[index] = value as f32),
-            ArrayMut::F64(out) => each_value(fixed, at, |index, value| out[index] = value),
-        }
+    fn fill(&self, at: &At<'_>, _: &Stream, mut out: ArrayMut<'_>) -> Result<(), Error> {
+        let param = at.net.param(at.param);
+        let (Some(fixed), &[_, width]) = (param.fixed, &param.shape[..]) else { return Err(no_law(at)) };
+        at.view.runs(|canonical, storage, length, stride| {
+            for step in 0..length {
+                let place = storage + step * stride;
+                let value = fixed.value(width, place / width, place % width);
+                match &mut out {
+                    ArrayMut::F32(out) => out[canonical + step] = value as f32,
+                    ArrayMut::F64(out) => out[canonical + step] = value,
+                }
+            }
+        });
         Ok(())
     }
 }
 
-/// Every computed value with its index in canonical order.
-fn each_value(fixed: Fixed, at: &At<'_>, mut visit: impl FnMut(usize, f64)) {
-    let width = at.net.param(at.param).shape.last().copied().unwrap_or(1);
-    at.view.runs(|canonical, storage, length, stride| {
-        for step in 0..length {
-            let element = storage + step * stride;
-            visit(canonical + step, fixed.value(width, element / width, element % width));
-        }
-    });
-}
-
-fn moments(fixed: Fixed, at: &At<'_>) -> Joint {
-    let (mut sum, mut squares, mut low, mut high) = (0.0, 0.0, f64::INFINITY, f64::NEG_INFINITY);
-    each_value(fixed, at, |_, value| {
-        sum += value;
-        squares += value * value;
-        low = value.min(low);
-        high = value.max(high);
-    });
-    let n = at.view.len() as f64;
-    let name = match fixed {
-        Fixed::Sinusoids => "sinusoids",
-        _ => "computed",
-    };
-    let mean = sum / n;
-    Joint { name: name.to_owned(), mean, var: (squares / n - mean * mean).max(0.0), support: (low, high) }
+fn no_law(at: &At<'_>) -> Error {
+    let why = "the network's source gives it no law";
+    unsupported(INFO.id, at.label(), &why, "take another preset, such as pytorch_default")
 }

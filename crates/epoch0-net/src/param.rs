@@ -108,6 +108,41 @@ impl Fixed {
             }
         }
     }
+
+    /// Its name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sinusoids => "sinusoids",
+        }
+    }
+
+    /// Mean and variance over a table `[rows, width]`, by sums of sines and cosines in arithmetic progression:
+    /// `Σ cos(pω) + i sin(pω)` over p < n is `sin(nω/2) / sin(ω/2) · exp(i(n − 1)ω/2)`.
+    pub fn moments(self, rows: usize, width: usize) -> (f64, f64) {
+        match self {
+            Self::Sinusoids => {
+                let n = rows as f64;
+                // Sums of the cosine and the sine of an angle that grows by `step`, which is in (0, 2] here.
+                let sums = |step: f64| {
+                    let (size, middle) =
+                        (libm::sin(n * step / 2.0) / libm::sin(step / 2.0), (n - 1.0) * step / 2.0);
+                    (size * libm::cos(middle), size * libm::sin(middle))
+                };
+                let (mut sum, mut squares) = (0.0, 0.0);
+                for column in 0..width {
+                    let step = 1.0 / libm::pow(10000.0, (column - column % 2) as f64 / width as f64);
+                    let (cosines, sines) = sums(step);
+                    let (of_doubles, _) = sums(2.0 * step);
+                    let is_sine = column.is_multiple_of(2);
+                    sum += if is_sine { sines } else { cosines };
+                    squares += (n + if is_sine { -of_doubles } else { of_doubles }) / 2.0;
+                }
+                let len = n * width as f64;
+                let mean = sum / len;
+                (mean, squares / len - mean * mean)
+            }
+        }
+    }
 }
 
 /// A named array that a network owns.
@@ -171,5 +206,19 @@ mod tests {
         }
         assert_eq!(Fixed::Sinusoids.value(6, 0, 2), 0.0);
         assert_eq!(Fixed::Sinusoids.value(6, 0, 3), 1.0);
+    }
+
+    #[test]
+    fn moments_are_those_of_the_values() {
+        for (rows, width) in [(1, 1), (1, 6), (5, 6), (30, 18), (64, 7), (300, 32)] {
+            let values: Vec<f64> =
+                (0..rows * width).map(|at| Fixed::Sinusoids.value(width, at / width, at % width)).collect();
+            let len = values.len() as f64;
+            let mean = values.iter().sum::<f64>() / len;
+            let var = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / len;
+            let (found_mean, found_var) = Fixed::Sinusoids.moments(rows, width);
+            assert!((found_mean - mean).abs() < 1e-12, "{rows} x {width}: mean {found_mean}, not {mean}");
+            assert!((found_var - var).abs() < 1e-12, "{rows} x {width}: variance {found_var}, not {var}");
+        }
     }
 }
