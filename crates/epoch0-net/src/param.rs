@@ -135,7 +135,7 @@ impl Fixed {
                     let (of_doubles, _) = sums(2.0 * step);
                     let is_sine = column.is_multiple_of(2);
                     sum += if is_sine { sines } else { cosines };
-                    squares += (n + if is_sine { -of_doubles } else { of_doubles }) / 2.0;
+                    squares += f64::midpoint(n, if is_sine { -of_doubles } else { of_doubles });
                 }
                 let len = n * width as f64;
                 let mean = sum / len;
