@@ -26,7 +26,9 @@
 //! # Departures
 //! The paper has one activation throughout. Here the activation that follows a site stands both for the one that its
 //! output meets and for the one that made its input; a site that none follows is linear, with `v² = 1/fan_in`. Leaky
-//! and parametric ReLU are not in the paper. `keep: pre` is an addition.
+//! and parametric ReLU are not in the paper. `keep: pre` is an addition. The claims about variances hold on average
+//! over draws: at width 500 a single network of 20 layers is typically off by 5 % with tanh, by a factor of 1.4 with
+//! ReLU.
 //!
 //! # Traps
 //! - "3.6/√N", the paper's number for sigmoid, is a standard deviation, not a variance.
@@ -108,7 +110,7 @@ static INFO: Info = Info {
     source: include_str!("mod.rs"),
     params: Kumar::PARAMS,
     random: true,
-    status: Status::Checked { since: "0.1.0" },
+    status: Status::Reproduced { since: "0.1.0" },
     waivers: &[],
 };
 
