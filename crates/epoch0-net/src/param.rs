@@ -135,7 +135,8 @@ impl Fixed {
                     let (of_doubles, _) = sums(2.0 * step);
                     let is_sine = column.is_multiple_of(2);
                     sum += if is_sine { sines } else { cosines };
-                    squares += (n + if is_sine { -of_doubles } else { of_doubles }) / 2.0;
+                    // The square of a sine is (1 − cos 2x) / 2, that of a cosine (1 + cos 2x) / 2.
+                    squares += 0.5 * if is_sine { n - of_doubles } else { n + of_doubles };
                 }
                 let len = n * width as f64;
                 let mean = sum / len;
