@@ -14,7 +14,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     let args = args::Args::parse();
     match commands::run(args) {
-        Ok(outcome) => terminal::finish(outcome),
+        Ok(outcome) => terminal::finish(&outcome),
         Err(error) => terminal::fail(&error),
     }
 }

@@ -44,7 +44,7 @@ pub(crate) fn byte_bar(total: u64, what: &'static str) -> ProgressBar {
 }
 
 /// Prints what a command has to say and tells the exit code.
-pub(crate) fn finish(outcome: Outcome) -> ExitCode {
+pub(crate) fn finish(outcome: &Outcome) -> ExitCode {
     let written =
         anstream::stdout().write_all(outcome.text.as_bytes()).and_then(|()| anstream::stdout().flush());
     match written {

@@ -9,8 +9,8 @@
 //! source computes instead of drawing it (`fixed`: sinusoids at positions) is computed here too.
 //!
 //! # Shapes
-//! Everything in a network that was read from a config or is of the zoo. A network built by hand has no laws of its
-//! own, and is refused.
+//! Everything in a network that was read from a config. A network of the zoo, or built by hand, has no laws of its own
+//! and is refused.
 //!
 //! # Cost
 //! O(weights), a few nanoseconds each, in pieces of any size.

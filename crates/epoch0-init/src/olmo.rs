@@ -29,8 +29,8 @@
 //! are counted over the whole network, so those of a decoder behind an encoder go on counting.
 //!
 //! # Traps
-//! w3 is scaled with w2, so the feed-forward of block i shrinks by `2(i + 1)`, attention by `√(2(i + 1))`. The
-//! published OLMo models do not all start this way; several have a plain `t(0.02)`.
+//! w3 is scaled with w2, so the feed-forward of block i shrinks by `2(i + 1)`, attention by `√(2(i + 1))`. Not every
+//! OLMo starts this way: OLMo 2 has a standard deviation of 0.02 everywhere.
 //!
 //! # Example
 //! ```
@@ -92,8 +92,8 @@ impl Initializer for Olmo {
 
     fn law(&self, at: &At<'_>) -> Result<SiteLaw, Error> {
         let law = match at.role {
-            Role::Readout => self.readout(at)?,
-            Role::Embedding if answers(at) => self.readout(at)?,
+            Role::Readout => readout(at)?,
+            Role::Embedding if answers(at) => readout(at)?,
             role if role.is_matrix() => {
                 let scaled = at.residual.is_some() || is_gated(at) || is_in_mixture(at);
                 let block = at.block.filter(|_| scaled);
@@ -107,14 +107,12 @@ impl Initializer for Olmo {
     }
 }
 
-impl Olmo {
-    /// The law of the weight that answers, from the width that it reads.
-    fn readout(&self, at: &At<'_>) -> Result<Law, Error> {
-        // A table is looked up along its rows, and read along its columns when it answers.
-        let fans = fans(INFO.id, at)?;
-        let width = if is_table(at) { fans.out } else { fans.in_ };
-        Ok(truncated(1.0 / width.sqrt()))
-    }
+/// The law of the weight that answers, from the width that it reads.
+fn readout(at: &At<'_>) -> Result<Law, Error> {
+    // A table is looked up along its rows, and read along its columns when it answers.
+    let fans = fans(INFO.id, at)?;
+    let width = if is_table(at) { fans.out } else { fans.in_ };
+    Ok(truncated(1.0 / width.sqrt()))
 }
 
 /// A Gaussian truncated at three standard deviations.

@@ -8,7 +8,7 @@
 //! 1. See the weight as a matrix of `out` rows and `in · receptive` columns.
 //! 2. Draw `w ~ N(0, std²)`.
 //! 3. In every column set `⌈sparsity · out⌉` weights to 0, at places chosen uniformly, independently of the other
-//! columns.
+//!    columns.
 //!
 //! A weight has mean 0 and variance `std²` times the share of each column that is left.
 //!

@@ -55,7 +55,7 @@ impl Mode {
         match self {
             Self::FanIn => fans.in_,
             Self::FanOut => fans.out,
-            Self::FanAvg => (fans.in_ + fans.out) / 2.0,
+            Self::FanAvg => f64::midpoint(fans.in_, fans.out),
             Self::FanGeoAvg => (fans.in_ * fans.out).sqrt(),
         }
     }

@@ -121,7 +121,11 @@ pub fn near<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<Str
     let mut scored: Vec<_> = known
         .into_iter()
         .map(|candidate| {
-            let mut score = strsim::jaro_winkler(&wanted, &plain(candidate));
+            let candidate_plain = plain(candidate);
+            let mut score = strsim::jaro_winkler(&wanted, &candidate_plain);
+            if strsim::damerau_levenshtein(&wanted, &candidate_plain) == 1 {
+                score = score.max(0.95);
+            }
             if !wanted.is_empty() && (candidate.contains(&wanted) || wanted.contains(candidate)) {
                 score = score.max(0.9);
             }

@@ -135,8 +135,7 @@ impl Fixed {
                     let (of_doubles, _) = sums(2.0 * step);
                     let is_sine = column.is_multiple_of(2);
                     sum += if is_sine { sines } else { cosines };
-                    // The square of a sine is (1 − cos 2x) / 2, that of a cosine (1 + cos 2x) / 2.
-                    squares += 0.5 * if is_sine { n - of_doubles } else { n + of_doubles };
+                    squares += f64::midpoint(n, if is_sine { -of_doubles } else { of_doubles });
                 }
                 let len = n * width as f64;
                 let mean = sum / len;

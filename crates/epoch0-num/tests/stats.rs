@@ -23,7 +23,7 @@ fn moments_match_references() {
         assert!((got.kurtosis() - 2.621065503426546).abs() < 1e-8, "{}", got.kurtosis());
     }
     assert!(Moments::new().mean().is_nan() && Moments::of(&[1.0]).var().is_nan());
-    assert_eq!(Moments::of(&[2.0; 5000]).var(), 0.0);
+    assert_eq!(Moments::of(&vec![2.0; 5000]).var(), 0.0);
 }
 
 #[test]

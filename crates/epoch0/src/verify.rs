@@ -91,7 +91,7 @@ pub fn verify(path: &Path, progress: Option<Progress<'_>>) -> Result<Verified, E
     let receipt = Receipt::read(&shown, checkpoint.metadata())?;
     let net = network_of(path, receipt.as_ref())?;
     match receipt {
-        Some(receipt) => against_receipt(&shown, &checkpoint, &net, receipt, progress),
+        Some(receipt) => against_receipt(&shown, &checkpoint, &net, &receipt, progress),
         None => Ok(Verified::Tested { presets: against_presets(&checkpoint, &net)? }),
     }
 }
@@ -143,7 +143,7 @@ fn against_receipt(
     place: &str,
     checkpoint: &Checkpoint,
     net: &Network,
-    receipt: Receipt,
+    receipt: &Receipt,
     progress: Option<Progress<'_>>,
 ) -> Result<Verified, Error> {
     let mut net = net.clone();

@@ -11,7 +11,7 @@ pub(super) fn run(what: &str, json: bool) -> Result<Outcome, Failure> {
         return Outcome::json(&papers);
     }
     let entries: Vec<_> = papers.iter().map(|paper| paper.bibtex()).collect();
-    Outcome::text(entries.join("\n\n") + "\n")
+    Ok(Outcome::text(entries.join("\n\n") + "\n"))
 }
 
 /// The papers of a method, a number or a key.

@@ -42,7 +42,7 @@ pub(super) fn run(args: &Explain, json: bool) -> Result<Outcome, Failure> {
     let entry = init::find(&args.id)?;
     let info = entry.info;
     if args.source {
-        return Outcome::text(info.source);
+        return Ok(Outcome::text(info.source));
     }
     let explained = Explained {
         id: info.id,
@@ -54,7 +54,7 @@ pub(super) fn run(args: &Explain, json: bool) -> Result<Outcome, Failure> {
         papers: info.papers,
         claims: entry.claims.iter().map(|claim| Claim { name: claim.name, text: claim.text }).collect(),
     };
-    if json { Outcome::json(&explained) } else { Outcome::text(page(&explained)) }
+    if json { Outcome::json(&explained) } else { Ok(Outcome::text(page(&explained))) }
 }
 
 fn param(parameter: &Parameter) -> Param {

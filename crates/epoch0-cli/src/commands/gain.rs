@@ -56,5 +56,5 @@ pub(super) fn run(args: &Gain, json: bool) -> Result<Outcome, Failure> {
         table.row(vec![row.name.to_owned(), value, row.meaning.to_owned() + &why.unwrap_or_default()]);
     }
     table.fit(terminal::width(), &["meaning"]);
-    Outcome::text(format!("{act}, σ = {}\n\n{}", args.sigma, table.render()))
+    Ok(Outcome::text(format!("{act}, σ = {}\n\n{}", args.sigma, table.render())))
 }

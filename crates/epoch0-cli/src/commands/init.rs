@@ -37,23 +37,20 @@ pub(super) fn run(args: &Init, json: bool) -> Result<Outcome, Failure> {
         }
         _ => plan(&described, &recipe, args.seed)?,
     };
-    if json { Outcome::json(&report) } else { Outcome::text(table(&report)) }
+    if json { Outcome::json(&report) } else { Ok(Outcome::text(table(&report))) }
 }
 
 fn recipe(args: &Init, described: &Described) -> Result<Recipe, Failure> {
-    let mut recipe = match &args.recipe {
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .map_err(|source| Failure::File { path: path.clone(), source })?;
-            Recipe::from_yaml(&path.display().to_string(), &text)?
-        }
-        None => {
-            let usual = match described.net.source() {
-                Source::HuggingFace { .. } => "hf_default",
-                _ => "pytorch_default",
-            };
-            Recipe { base: Some(Use::new(usual)), rules: Vec::new() }
-        }
+    let mut recipe = if let Some(path) = &args.recipe {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| Failure::File { path: path.clone(), source })?;
+        Recipe::from_yaml(&path.display().to_string(), &text)?
+    } else {
+        let usual = match described.net.source() {
+            Source::HuggingFace { .. } => "hf_default",
+            _ => "pytorch_default",
+        };
+        Recipe { base: Some(Use::new(usual)), rules: Vec::new() }
     };
     if let Some(base) = &args.base {
         recipe.base = Some(Use::new(base));

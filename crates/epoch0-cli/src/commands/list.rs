@@ -56,7 +56,7 @@ fn methods(json: bool) -> Result<Outcome, Failure> {
         table.row(vec![row.id.to_owned(), row.aliases.join(", "), row.summary]);
     }
     table.fit(terminal::width(), &["also"]);
-    Outcome::text(table.render() + "\n`epoch0 explain ID` says more\n")
+    Ok(Outcome::text(table.render() + "\n`epoch0 explain ID` says more\n"))
 }
 
 fn families(json: bool) -> Result<Outcome, Failure> {
@@ -71,7 +71,7 @@ fn families(json: bool) -> Result<Outcome, Failure> {
     for row in rows {
         table.row(vec![row.model_type.to_owned(), row.architectures.join(", ")]);
     }
-    Outcome::text(table.render())
+    Ok(Outcome::text(table.render()))
 }
 
 fn networks(json: bool) -> Result<Outcome, Failure> {
@@ -82,7 +82,7 @@ fn networks(json: bool) -> Result<Outcome, Failure> {
     for entry in zoo::KNOWN {
         table.row(vec![entry.name.to_owned(), entry.syntax.to_owned(), entry.text.to_owned()]);
     }
-    Outcome::text(table.render())
+    Ok(Outcome::text(table.render()))
 }
 
 fn papers(json: bool) -> Result<Outcome, Failure> {
@@ -111,5 +111,5 @@ fn papers(json: bool) -> Result<Outcome, Failure> {
             paper.title.clone(),
         ]);
     }
-    Outcome::text(table.render())
+    Ok(Outcome::text(table.render()))
 }

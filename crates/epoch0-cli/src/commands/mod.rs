@@ -24,13 +24,13 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    fn text(text: impl Into<String>) -> Result<Self, Failure> {
-        Ok(Self { text: text.into(), holds: true })
+    fn text(text: impl Into<String>) -> Self {
+        Self { text: text.into(), holds: true }
     }
 
     fn json(value: &impl Serialize) -> Result<Self, Failure> {
         let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Output(error.to_string()))?;
-        Self::text(text + "\n")
+        Ok(Self::text(text + "\n"))
     }
 }
 
@@ -72,26 +72,22 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Failure> {
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "epoch0", &mut text);
-            Outcome::text(String::from_utf8_lossy(&text))
+            Ok(Outcome::text(String::from_utf8_lossy(&text)))
         }
         Command::Man { folder } => man(folder),
     }
 }
 
 fn man(folder: Option<PathBuf>) -> Result<Outcome, Failure> {
-    let failed = |path: PathBuf| move |source| Failure::File { path, source };
-    match folder {
-        Some(folder) => {
-            std::fs::create_dir_all(&folder).map_err(failed(folder.clone()))?;
-            clap_mangen::generate_to(Args::command(), &folder).map_err(failed(folder.clone()))?;
-            Outcome::text("")
-        }
-        None => {
-            let mut text = Vec::new();
-            clap_mangen::Man::new(Args::command())
-                .render(&mut text)
-                .map_err(|error| Failure::Output(error.to_string()))?;
-            Outcome::text(String::from_utf8_lossy(&text))
-        }
-    }
+    let Some(folder) = folder else {
+        let mut text = Vec::new();
+        clap_mangen::Man::new(Args::command())
+            .render(&mut text)
+            .map_err(|error| Failure::Output(error.to_string()))?;
+        return Ok(Outcome::text(String::from_utf8_lossy(&text)));
+    };
+    std::fs::create_dir_all(&folder)
+        .and_then(|()| clap_mangen::generate_to(Args::command(), &folder))
+        .map_err(|source| Failure::File { path: folder, source })?;
+    Ok(Outcome::text(""))
 }

@@ -76,7 +76,9 @@ fn standardize(values: &mut [f32]) {
     let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / n;
     let var = values.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>() / n;
     let scale = 1.0 / var.sqrt();
-    values.iter_mut().for_each(|value| *value = ((f64::from(*value) - mean) * scale) as f32);
+    for value in values {
+        *value = ((f64::from(*value) - mean) * scale) as f32;
+    }
 }
 
 /// The bytes of the first `n` items of a gzipped IDX file of bytes with `n_dims` dimensions.

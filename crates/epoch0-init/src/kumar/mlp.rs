@@ -109,7 +109,9 @@ impl Mlp {
         for (row, &class) in delta.chunks_mut(n_classes).zip(classes) {
             softmax(row);
             row[usize::from(class)] -= 1.0;
-            row.iter_mut().for_each(|value| *value /= classes.len() as f32);
+            for value in row {
+                *value /= classes.len() as f32;
+            }
         }
         let mut gradients = Vec::new();
         for (nth, layer) in self.layers.iter().enumerate().rev() {
@@ -182,9 +184,13 @@ fn step(values: &mut [f32], gradient: &[f32], lr: f32) {
 
 fn softmax(row: &mut [f32]) {
     let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    row.iter_mut().for_each(|value| *value = (*value - largest).exp());
+    for value in row.iter_mut() {
+        *value = (*value - largest).exp();
+    }
     let sum: f32 = row.iter().sum();
-    row.iter_mut().for_each(|value| *value /= sum);
+    for value in row {
+        *value /= sum;
+    }
 }
 
 /// `[n, width]` as `[width, n]`.

@@ -145,15 +145,14 @@ impl Plan<'_> {
                 zero_padding(padding.clone(), start, values);
                 Ok(Summary::of(values))
             };
-            match bytemuck::try_cast_slice_mut::<u8, T>(out) {
-                Ok(values) => piece(values),
-                Err(_) => {
-                    let mut values = vec![T::default(); out.len() / size_of::<T>()];
-                    let summary = piece(&mut values)?;
-                    out.copy_from_slice(bytemuck::cast_slice(&values));
-                    Ok(summary)
-                }
+            if let Ok(values) = bytemuck::try_cast_slice_mut::<u8, T>(out) {
+                return piece(values);
             }
+            // A buffer that is not aligned for its type.
+            let mut values = vec![T::default(); out.len() / size_of::<T>()];
+            let summary = piece(&mut values)?;
+            out.copy_from_slice(bytemuck::cast_slice(&values));
+            Ok(summary)
         })
     }
 

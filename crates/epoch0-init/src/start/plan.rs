@@ -9,7 +9,7 @@ use epoch0_num::Law;
 use sha2::{Digest, Sha256};
 
 use super::Recipe;
-use super::recipe::{Setting, Use, settle, settle_one};
+use super::recipe::{Rule, Setting, Use, settle, settle_one};
 
 /// How one site is drawn.
 #[derive(Clone, Debug)]
@@ -88,6 +88,7 @@ impl<'a> Plan<'a> {
                 Ok((place, rule, source))
             })
             .collect::<Result<Vec<_>, Error>>()?;
+        let mut is_used = vec![false; rules.len()];
         let mut sites = Vec::new();
         let mut uncovered = Vec::new();
         let mut by_param = vec![0..0; net.params().len()];
@@ -103,7 +104,7 @@ impl<'a> Plan<'a> {
                     found = Some((base, values, made));
                 }
             }
-            for (place, rule, source) in &mut rules {
+            for ((place, rule, source), is_used) in rules.iter_mut().zip(&mut is_used) {
                 if !rule.is_for(site) {
                     continue;
                 }
@@ -115,6 +116,7 @@ impl<'a> Plan<'a> {
                     found = Some((source, values, made));
                     scale = 1.0;
                 }
+                *is_used = true;
                 if let Some(setting) = &rule.scale {
                     scale *= factor(place, setting, net, site)?;
                 }
@@ -147,6 +149,9 @@ impl<'a> Plan<'a> {
         }
         if !uncovered.is_empty() {
             return Err(Error::Uncovered { names: uncovered });
+        }
+        if let Some(at) = is_used.iter().position(|used| !used) {
+            return Err(idle(&rules[at].0, rules[at].1, net));
         }
         Ok(Self { net, seed, sites, by_param })
     }
@@ -198,9 +203,22 @@ impl<'a> Plan<'a> {
             })
             .collect();
         lines.sort_unstable();
-        let digest = Sha256::digest(lines.concat());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        let mut text = String::new();
+        for byte in Sha256::digest(lines.concat()) {
+            text += &format!("{byte:02x}");
+        }
+        text
     }
+}
+
+/// The error that a rule is for nothing: most likely a slip.
+fn idle(place: &str, rule: &Rule, net: &Network) -> Error {
+    let why = match (&rule.with, rule.selects()) {
+        (Some(with), false) => format!("{with} is meant for no parameter of {}", net.name()),
+        _ => format!("no parameter of {} matches", net.name()),
+    };
+    let hint = "`--dry-run` shows names and roles; a rule with `match` applies wherever it matches";
+    Error::Recipe { place: place.to_owned(), why: format!("{why}\nhint: {hint}") }
 }
 
 fn factor(place: &str, setting: &Setting, net: &Network, site: &Site) -> Result<f64, Error> {

@@ -4,4 +4,5 @@
 mod draws;
 mod laws;
 mod nets;
+mod plans;
 mod registry;

@@ -42,7 +42,7 @@ pub(crate) fn vit() -> Network {
     let x = b.concat(&[token, x], 1);
     let places = b.param("pos", &[1, 17, 16], Role::Position);
     let mut x = b.add(&[x, places]);
-    let bias = b.relative_bias("rel", 32, 4, 128, true);
+    let bias = b.relative_bias(x, "rel", 32, 4, 128, true);
     for block in 0..2 {
         b.block(&format!("blocks.{block}"));
         let name = |part: &str| format!("blocks.{block}.{part}");
@@ -101,7 +101,7 @@ pub(crate) fn decoder(tied: bool) -> Network {
         let y = b.linear(y, &name("o"), Linear::new(16).bias(false));
         x = b.add(&[x, y]);
         let y = b.norm(x, &name("norm2"), NormKind::Rms { offset: 0.0 }, 1e-6, false);
-        let mut feed_forward = |b: &mut Builder, of: &str| {
+        let feed_forward = |b: &mut Builder, of: &str| {
             let gate = b.linear(y, &name(&format!("{of}gate")), Linear::new(32).bias(false));
             let gate = b.activation(gate, "silu".parse().unwrap());
             let up = b.linear(y, &name(&format!("{of}up")), Linear::new(32).bias(false));
