@@ -43,6 +43,15 @@ pub(crate) fn byte_bar(total: u64, what: &'static str) -> ProgressBar {
     bar
 }
 
+/// A sign of life on standard error, where that is a terminal.
+pub(crate) fn spinner(what: String) -> ProgressBar {
+    let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+    spinner.set_style(ProgressStyle::with_template("{spinner} {msg} {elapsed}").expect("a valid template"));
+    spinner.set_message(what);
+    spinner.enable_steady_tick(Duration::from_millis(200));
+    spinner
+}
+
 /// Prints what a command has to say and tells the exit code.
 pub(crate) fn finish(outcome: &Outcome) -> ExitCode {
     let written =

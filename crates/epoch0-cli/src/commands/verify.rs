@@ -11,6 +11,7 @@ use super::{Failure, Outcome, cite};
 use crate::args::Verify;
 use crate::number::short;
 use crate::table::{BAD, FAINT, GOOD, NAME};
+use crate::terminal;
 
 #[derive(Serialize)]
 struct Run {
@@ -38,7 +39,10 @@ pub(super) fn run(args: &Verify, json: bool) -> Result<Outcome, Failure> {
     let mut runs = Vec::new();
     for (method, claim) in claims {
         let begun = Instant::now();
-        let verdict = (claim.run)()?;
+        let spinner = terminal::spinner(format!("{method}::{} (up to {} s)", claim.name, claim.budget_s));
+        let verdict = (claim.run)();
+        spinner.finish_and_clear();
+        let verdict = verdict?;
         runs.push(Run {
             method,
             claim: claim.name,
