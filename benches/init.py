@@ -59,7 +59,9 @@ def peer(config_path, out, dtype, threads, shard_size):
     import torch
     from safetensors.torch import save_file
     from transformers import GPT2Config, GPT2LMHeadModel
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     imported = time.perf_counter()
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -200,8 +202,8 @@ def main():
         }, indent=1))
     else:
         print(f"GPT-2 XL to {args.dtype} safetensors, {n_bytes / 1e9:.2f} GB in {n_files} "
-              f"{'file' if n_files == 1 else 'files'}, {args.threads} threads, {args.rounds} rounds, "
-              f"{kind_of_disk(args.dir)}")
+              f"{'file' if n_files == 1 else 'files'}, threads: {args.threads}, rounds: {args.rounds}, "
+              f"disk: {kind_of_disk(args.dir)}")
         print(f"{'seconds':22} {'minimum':>8} {'median':>8} {'GB/s':>6} {'of epoch0':>10}")
         for name, times in rows.items():
             print(f"{name:22} {min(times):8.2f} {statistics.median(times):8.2f} {n_bytes / min(times) / 1e9:6.2f} "

@@ -186,7 +186,7 @@ fn the_order_of_parameters_does_not_change_bits() {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// Snapshots of our own output. The bytes of the tensors may change only with the definition of the draws (`draws` in
