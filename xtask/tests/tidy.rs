@@ -67,7 +67,11 @@ fn words_are_chosen() {
         }
         for (line, text) in text.lines().enumerate() {
             assert!(!unwanted.is_match(text), "{name}:{}: {text}", line + 1);
-            assert!(text == text.trim_end() || name.ends_with(".md"), "{name}:{}: space at the end", line + 1);
+            assert!(
+                text == text.trim_end() || name.ends_with(".md"),
+                "{name}:{}: space at the end",
+                line + 1
+            );
         }
     }
 }
@@ -85,7 +89,9 @@ fn dependencies_point_down() {
     let floor = |name: &str| FLOORS.iter().position(|rooms| rooms.contains(&name));
     for (path, text) in files("Cargo.toml") {
         let manifest: toml::Table = text.parse().unwrap();
-        let Some(name) = manifest.get("package").and_then(|package| package["name"].as_str()) else { continue };
+        let Some(name) = manifest.get("package").and_then(|package| package["name"].as_str()) else {
+            continue;
+        };
         let Some(own) = floor(name) else { continue };
         for dependency in manifest.get("dependencies").and_then(toml::Value::as_table).into_iter().flatten() {
             if dependency.0.starts_with("epoch0") {
@@ -109,7 +115,11 @@ fn one_test_binary_checks_a_family() {
 fn the_changelog_knows_every_method() {
     let text = fs::read_to_string(root().join("CHANGELOG.md")).unwrap();
     for entry in epoch0::init::METHODS {
-        assert!(text.contains(&format!("`{}`", entry.info.id)), "CHANGELOG.md does not name `{}`", entry.info.id);
+        assert!(
+            text.contains(&format!("`{}`", entry.info.id)),
+            "CHANGELOG.md does not name `{}`",
+            entry.info.id
+        );
     }
 }
 

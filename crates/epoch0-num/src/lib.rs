@@ -14,6 +14,7 @@ pub mod quadrature;
 pub mod special;
 pub mod stats;
 pub mod stream;
+mod summary;
 
 pub use activation::Activation;
 pub use dtype::Dtype;
@@ -21,3 +22,4 @@ pub use element::{Element, Real};
 pub use half::{bf16, f16};
 pub use law::{Law, LawError};
 pub use stream::Stream;
+pub use summary::Summary;

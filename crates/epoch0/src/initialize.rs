@@ -8,8 +8,9 @@ use std::time::Instant;
 
 use epoch0_format::{self as format, NewFolder, Replace, ShardSize, TensorSpec, Watch, Writer, pt_metadata};
 use epoch0_init::METHODS;
-use epoch0_init::start::{Measured, Plan, Recipe, Summary};
+use epoch0_init::start::{Measured, Plan, Recipe};
 use epoch0_net::ParamId;
+use epoch0_num::Summary;
 
 use crate::{Described, Error, Receipt, Report, receipt};
 
@@ -66,10 +67,10 @@ pub fn initialize(
         folder.write("config.json", text.as_bytes())?;
     }
     let written = writer.finish()?;
-    let target = folder.commit()?;
+    folder.commit()?;
 
     let mut report = Report::new(&plan, recipe, &measured);
-    report.out = Some(target.display().to_string());
+    report.out = Some(out.display().to_string());
     report.files = written.files;
     report.seconds = Some(begun.elapsed().as_secs_f64());
     Ok(report)

@@ -1,7 +1,8 @@
 //! What was drawn, group by group.
 
-use epoch0_init::start::{Measured, Plan, Planned, Recipe, Summary};
+use epoch0_init::start::{Measured, Plan, Planned, Recipe};
 use epoch0_net::{Fans, Param, Site, Source};
+use epoch0_num::Summary;
 use serde::Serialize;
 
 /// Parameters that are drawn alike: the same place in every block, the same law.

@@ -2,87 +2,10 @@
 
 use epoch0_method::{ArrayMut, At, Error, SiteLaw};
 use epoch0_net::{ParamId, Site};
-use epoch0_num::{Dtype, Element, Law, Stream, bf16, f16};
+use epoch0_num::{Dtype, Element, Law, Stream, Summary, bf16, f16};
 use rayon::prelude::*;
 
 use super::{Plan, Planned};
-
-/// Count, sums and extremes of drawn elements, as they are stored.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Summary {
-    /// Number of elements.
-    pub n: u64,
-    sum: f64,
-    sum_of_squares: f64,
-    /// Smallest.
-    pub min: f64,
-    /// Largest.
-    pub max: f64,
-}
-
-impl Default for Summary {
-    fn default() -> Self {
-        Self { n: 0, sum: 0.0, sum_of_squares: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY }
-    }
-}
-
-impl Summary {
-    /// Of some elements.
-    pub fn of<T: Element>(values: &[T]) -> Self {
-        const LANES: usize = 8;
-        // Single precision within a block, double between blocks: exact to about 1e-6 and quick.
-        const BLOCK: usize = 1024;
-        let mut all = Self { n: values.len() as u64, ..Self::default() };
-        let (mut low, mut high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
-        for block in values.chunks(BLOCK) {
-            let (mut sum, mut squares) = ([0.0f32; LANES], [0.0f32; LANES]);
-            let mut chunks = block.chunks_exact(LANES);
-            for lanes in &mut chunks {
-                for lane in 0..LANES {
-                    let value = lanes[lane].to_f32();
-                    sum[lane] += value;
-                    squares[lane] += value * value;
-                    low[lane] = if value < low[lane] { value } else { low[lane] };
-                    high[lane] = if value > high[lane] { value } else { high[lane] };
-                }
-            }
-            for (lane, value) in chunks.remainder().iter().enumerate() {
-                let value = value.to_f32();
-                sum[lane] += value;
-                squares[lane] += value * value;
-                low[lane] = low[lane].min(value);
-                high[lane] = high[lane].max(value);
-            }
-            all.sum += sum.iter().map(|&sum| f64::from(sum)).sum::<f64>();
-            all.sum_of_squares += squares.iter().map(|&sum| f64::from(sum)).sum::<f64>();
-        }
-        all.min = f64::from(low.into_iter().fold(f32::INFINITY, f32::min));
-        all.max = f64::from(high.into_iter().fold(f32::NEG_INFINITY, f32::max));
-        all
-    }
-
-    /// Adds another's elements.
-    pub fn merge(&mut self, other: &Self) {
-        self.n += other.n;
-        self.sum += other.sum;
-        self.sum_of_squares += other.sum_of_squares;
-        self.min = self.min.min(other.min);
-        self.max = self.max.max(other.max);
-    }
-
-    /// Mean.
-    pub fn mean(&self) -> f64 {
-        self.sum / self.n as f64
-    }
-
-    /// Standard deviation.
-    pub fn std(&self) -> f64 {
-        if self.min == self.max {
-            return 0.0;
-        }
-        (self.sum_of_squares / self.n as f64 - self.mean() * self.mean()).max(0.0).sqrt()
-    }
-}
 
 /// What was drawn at a planned site.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -273,8 +196,7 @@ fn constant_integers(law: Law, dtype: Dtype, out: &mut [u8]) -> Result<Summary, 
     let bytes = (value as i64).to_le_bytes();
     out.chunks_exact_mut(bytes.len()).for_each(|element| element.copy_from_slice(&bytes));
     let n = (out.len() / bytes.len()) as u64;
-    let (sum, sum_of_squares) = (value * n as f64, value * value * n as f64);
-    Ok(Summary { n, sum, sum_of_squares, min: value, max: value })
+    Ok(Summary::constant(value, n))
 }
 
 fn gather<T: Element>(site: &Site, stored: &[T], dense: &mut [T]) {

@@ -4,6 +4,6 @@ mod draw;
 mod plan;
 mod recipe;
 
-pub use draw::{Measured, Summary};
+pub use draw::Measured;
 pub use plan::{Plan, Planned};
 pub use recipe::{Pattern, Recipe, Rule, Setting, Use};
