@@ -11,7 +11,9 @@ fn moments_match_references() {
     // numpy 2.4.6 and scipy 1.17: mean, var(ddof=1), skew, kurtosis(fisher=False); the offset would ruin naive sums.
     let sample: Vec<f64> = [0.5, 1.0, 1.5, 7.0, -2.0, 3.25].iter().map(|x| 1e6 + x).collect();
     let mut one_by_one = Moments::new();
-    sample.iter().for_each(|&x| one_by_one.add(x));
+    for &x in &sample {
+        one_by_one.add(x);
+    }
     let mut merged = Moments::of(&sample[..2]);
     merged.merge(&Moments::new());
     merged.merge(&Moments::of(&sample[2..]));
@@ -23,7 +25,7 @@ fn moments_match_references() {
         assert!((got.kurtosis() - 2.621065503426546).abs() < 1e-8, "{}", got.kurtosis());
     }
     assert!(Moments::new().mean().is_nan() && Moments::of(&[1.0]).var().is_nan());
-    assert_eq!(Moments::of(&[2.0; 5000]).var(), 0.0);
+    assert_eq!(Moments::of(&vec![2.0; 5000]).var(), 0.0);
 }
 
 #[test]

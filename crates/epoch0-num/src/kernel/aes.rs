@@ -174,6 +174,7 @@ pub(crate) mod native {
                 }
                 side_by_side(&mut blocks);
             }
+            #[expect(clippy::cast_ptr_alignment, reason = "the stores need no alignment")]
             let target = words.as_mut_ptr().cast::<__m128i>();
             for (lane, block) in blocks.iter().enumerate() {
                 #[expect(unsafe_code, reason = "stores have no safe form")]

@@ -5,6 +5,9 @@
 //! change a result: Rust never contracts `a * b + c` into one rounding and never reassociates. So the same source,
 //! compiled for several instruction sets, gives the same bits, and the set can be picked at run time.
 
+#![expect(clippy::inline_always, reason = "what is not inlined is not compiled for the level that calls it")]
+#![expect(clippy::needless_range_loop, reason = "loops by index are what the compiler makes vectors of")]
+
 pub(crate) mod aes;
 pub(crate) mod double;
 pub(crate) mod plan;

@@ -21,11 +21,12 @@ macro_rules! operator {
         impl std::ops::$trait for Side<f32> {
             type Output = Self;
             #[inline(always)]
-            fn $method(mut self, other: Self) -> Self {
+            fn $method(self, other: Self) -> Self {
+                let mut all = self;
                 for i in 0..SIDE {
-                    self.0[i] = self.0[i] $op other.0[i];
+                    all.0[i] = self.0[i] $op other.0[i];
                 }
-                self
+                all
             }
         }
         impl std::ops::$trait<f32> for Side<f32> {
@@ -147,7 +148,7 @@ fn normal(mean: f32, std: f32, words: &[[u32; CHUNK]], out: &mut [[f32; CHUNK]])
             let large = square * -3.187_278_4e-4 + 1.584_968_42e-2;
             let small = small * square + -8.074_543_25e-2;
             let large = large * square + -3.084_241_66e-1;
-            let small = (small * square + 7.853_981_6e-1) * angle;
+            let small = (small * square + std::f32::consts::FRAC_PI_4) * angle;
             let large = large * square + 9.999_999_67e-1;
             let large = each!(|large, word| f32::from_bits(large.to_bits() ^ ((word << 1) & 0x8000_0000)));
             let radius = each!(|squared| squared.sqrt()) * std;
