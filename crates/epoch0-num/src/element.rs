@@ -36,10 +36,10 @@ pub trait Element:
     fn next_down(self) -> Self;
     /// [`Element::from_draw`] for as many values as `out` holds.
     #[doc(hidden)]
-    fn round(draws: &[Self::Draw], out: &mut [Self]);
-    /// `out` as a block of draws, where an element is what draws are computed in.
+    fn round(draws: &[<Self::Draw as kernel::Draw>::Block], out: &mut [Self]);
+    /// `out` as blocks of draws, where an element is what draws are computed in; what is less than a block is left out.
     #[doc(hidden)]
-    fn as_block(out: &mut [Self]) -> Option<&mut <Self::Draw as kernel::Draw>::Block>;
+    fn as_blocks(out: &mut [Self]) -> Option<&mut [<Self::Draw as kernel::Draw>::Block]>;
 }
 
 macro_rules! native {
@@ -71,12 +71,12 @@ macro_rules! native {
                 $t::next_down(self)
             }
             #[inline(always)]
-            fn round(draws: &[$t], out: &mut [Self]) {
-                out.copy_from_slice(&draws[..out.len()]);
+            fn round(draws: &[<$t as kernel::Draw>::Block], out: &mut [Self]) {
+                out.copy_from_slice(&draws.as_flattened()[..out.len()]);
             }
             #[inline(always)]
-            fn as_block(out: &mut [Self]) -> Option<&mut <$t as kernel::Draw>::Block> {
-                out.try_into().ok()
+            fn as_blocks(out: &mut [Self]) -> Option<&mut [<$t as kernel::Draw>::Block]> {
+                Some(out.as_chunks_mut().0)
             }
         }
     };
@@ -121,13 +121,13 @@ macro_rules! short {
                 -(-self).next_up()
             }
             #[inline(always)]
-            fn round(draws: &[f32], out: &mut [Self]) {
-                for (to, from) in out.iter_mut().zip(draws) {
+            fn round(draws: &[<f32 as kernel::Draw>::Block], out: &mut [Self]) {
+                for (to, from) in out.iter_mut().zip(draws.as_flattened()) {
                     *to = $t::from_bits($bits(*from));
                 }
             }
             #[inline(always)]
-            fn as_block(_: &mut [Self]) -> Option<&mut <f32 as kernel::Draw>::Block> {
+            fn as_blocks(_: &mut [Self]) -> Option<&mut [<f32 as kernel::Draw>::Block]> {
                 None
             }
         }

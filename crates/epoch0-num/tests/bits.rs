@@ -36,7 +36,7 @@ fn draw<T: Element>(law: &Law, start: u64, n: usize) -> Vec<T> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn slices_equal_the_whole<T: Bytes>() {

@@ -11,7 +11,9 @@ fn moments_match_references() {
     // numpy 2.4.6 and scipy 1.17: mean, var(ddof=1), skew, kurtosis(fisher=False); the offset would ruin naive sums.
     let sample: Vec<f64> = [0.5, 1.0, 1.5, 7.0, -2.0, 3.25].iter().map(|x| 1e6 + x).collect();
     let mut one_by_one = Moments::new();
-    sample.iter().for_each(|&x| one_by_one.add(x));
+    for &x in &sample {
+        one_by_one.add(x);
+    }
     let mut merged = Moments::of(&sample[..2]);
     merged.merge(&Moments::new());
     merged.merge(&Moments::of(&sample[2..]));

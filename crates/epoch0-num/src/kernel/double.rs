@@ -1,4 +1,4 @@
-//! Draws in f64, two words each: word `i` is the lower half and word `i + 64` the upper half of draw `i`.
+//! Draws in f64, two words each: word `i` of a chunk is the lower half and word `i + 32` the upper half of its draw `i`.
 
 use super::CHUNK;
 use super::plan::{Plan, Truncated};
@@ -9,7 +9,14 @@ const DRAWS: usize = CHUNK / 2;
 const UNIT: f64 = 1.0 / 9_007_199_254_740_992.0;
 
 #[inline(always)]
-pub(crate) fn draw(plan: &Plan<f64>, words: &[u32; CHUNK], out: &mut [f64; DRAWS]) {
+pub(crate) fn draw(plan: &Plan<f64>, words: &[[u32; CHUNK]], out: &mut [[f64; DRAWS]]) {
+    for (words, out) in words.iter().zip(out) {
+        chunk(plan, words, out);
+    }
+}
+
+#[inline(always)]
+fn chunk(plan: &Plan<f64>, words: &[u32; CHUNK], out: &mut [f64; DRAWS]) {
     let word = |i: usize| u64::from(words[i + DRAWS]) << 32 | u64::from(words[i]);
     match plan {
         Plan::Constant(value) => *out = [*value; DRAWS],

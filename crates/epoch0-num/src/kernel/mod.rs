@@ -5,7 +5,10 @@
 //! change a result: Rust never contracts `a * b + c` into one rounding and never reassociates. So the same source,
 //! compiled for several instruction sets, gives the same bits, and the set can be picked at run time.
 
-pub(crate) mod chacha;
+#![expect(clippy::inline_always, reason = "what is not inlined is not compiled for the level that calls it")]
+#![expect(clippy::needless_range_loop, reason = "loops by index are what the compiler makes vectors of")]
+
+pub(crate) mod aes;
 pub(crate) mod double;
 pub(crate) mod plan;
 pub(crate) mod quantile;
@@ -13,13 +16,14 @@ pub(crate) mod round;
 pub(crate) mod single;
 
 use crate::Element;
+use aes::{GROUP, Key, Keystream};
 use plan::Plan;
 
-/// Words that one chunk of the stream holds: 8 blocks of 16.
-pub(crate) const CHUNK: usize = 128;
+/// Words that are made into draws side by side: the widest vectors hold half of them, and laws that take words in pairs
+/// take them half a chunk apart.
+pub(crate) const CHUNK: usize = 64;
 
-/// Chunks whose words are made at once: few enough to stay in the nearest cache, enough for the work on one chunk to
-/// overlap the next.
+/// Chunks that are made at once: few enough for their words and draws to stay in the nearest cache.
 const BATCH: usize = 8;
 
 /// Outputs of at least this many bytes are written past the caches: they would not fit there, and a plain store
@@ -34,13 +38,13 @@ pub(crate) struct Aligned<T>(pub(crate) T);
 /// A type that draws are computed in. Sealed: only [`crate::Real`]'s two types implement it.
 pub trait Draw: Copy + PartialOrd + Send + Sync + 'static {
     /// The draws of one chunk.
-    type Block: AsMut<[Self]> + AsRef<[Self]>;
+    type Block: Copy;
     /// Draws that one chunk of words makes.
     const PER_CHUNK: usize;
     /// A block of zeros.
     const ZEROS: Self::Block;
-    /// The draws of the chunk that has these words.
-    fn draw(plan: &Plan<Self>, words: &[u32; CHUNK], out: &mut Self::Block);
+    /// The draws of the chunks that have these words.
+    fn draw(plan: &Plan<Self>, words: &[[u32; CHUNK]], out: &mut [Self::Block]);
     /// The nearest number to `value`.
     fn nearest(value: f64) -> Self;
     /// The smallest number that is at least `value`.
@@ -60,7 +64,7 @@ macro_rules! draw {
             const PER_CHUNK: usize = $per_chunk;
             const ZEROS: Self::Block = [0.0; $per_chunk];
             #[inline(always)]
-            fn draw(plan: &Plan<Self>, words: &[u32; CHUNK], out: &mut Self::Block) {
+            fn draw(plan: &Plan<Self>, words: &[[u32; CHUNK]], out: &mut [Self::Block]) {
                 $draw(plan, words, out);
             }
             fn nearest(value: f64) -> Self {
@@ -135,21 +139,20 @@ impl Level {
 pub(crate) fn fill<T: Element>(
     level: Level,
     plan: &Plan<T::Draw>,
-    key: &[u32; 8],
+    key: &Key,
     start: u64,
     out: &mut [T],
     past_cache: bool,
 ) {
+    let words = &Keystream::new(key);
     match level {
-        Level::Baseline => {
-            run(plan, |first, words| words_baseline(key, first, words), start, out, past_cache);
-        }
+        Level::Baseline => run(plan, words, start, out, past_cache),
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => {
             #[expect(unsafe_code, reason = "instructions picked at run time")]
             // SAFETY: `Level::available` yields this level only where the machine has these instructions.
             unsafe {
-                run_avx2(plan, key, start, out, past_cache);
+                run_avx2(plan, words, start, out, past_cache);
             }
         }
         #[cfg(target_arch = "x86_64")]
@@ -157,7 +160,7 @@ pub(crate) fn fill<T: Element>(
             #[expect(unsafe_code, reason = "instructions picked at run time")]
             // SAFETY: `Level::available` yields this level only where the machine has these instructions.
             unsafe {
-                run_avx512(plan, key, start, out, past_cache);
+                run_avx512(plan, words, start, out, past_cache);
             }
         }
     }
@@ -168,44 +171,34 @@ pub(crate) fn past_cache<T>(len: usize) -> bool {
     len.saturating_mul(size_of::<T>()) >= PAST_CACHE_BYTES
 }
 
-// The words of a chunk, as a function of its own for each level: inlined among the laws it loses registers to them, and
-// with that a quarter of its speed.
-
-#[inline(never)]
-fn words_baseline(key: &[u32; 8], first: u64, out: &mut [[u32; CHUNK]]) {
-    chacha::chunks(key, first, out);
-}
-
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-#[inline(never)]
-fn words_avx2(key: &[u32; 8], first: u64, out: &mut [[u32; CHUNK]]) {
-    chacha::chunks(key, first, out);
+fn run_avx2<T: Element>(
+    plan: &Plan<T::Draw>,
+    words: &Keystream,
+    start: u64,
+    out: &mut [T],
+    past_cache: bool,
+) {
+    run(plan, words, start, out, past_cache);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-#[inline(never)]
-fn words_avx512(key: &[u32; 8], first: u64, out: &mut [[u32; CHUNK]]) {
-    chacha::chunks(key, first, out);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn run_avx2<T: Element>(plan: &Plan<T::Draw>, key: &[u32; 8], start: u64, out: &mut [T], past_cache: bool) {
-    run(plan, |first, words| words_avx2(key, first, words), start, out, past_cache);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn run_avx512<T: Element>(plan: &Plan<T::Draw>, key: &[u32; 8], start: u64, out: &mut [T], past_cache: bool) {
-    run(plan, |first, words| words_avx512(key, first, words), start, out, past_cache);
+fn run_avx512<T: Element>(
+    plan: &Plan<T::Draw>,
+    words: &Keystream,
+    start: u64,
+    out: &mut [T],
+    past_cache: bool,
+) {
+    run(plan, words, start, out, past_cache);
 }
 
 #[inline(always)]
 fn run<T: Element>(
     plan: &Plan<T::Draw>,
-    make_words: impl Fn(u64, &mut [[u32; CHUNK]]),
+    keystream: &Keystream,
     start: u64,
     mut out: &mut [T],
     past_cache: bool,
@@ -214,36 +207,42 @@ fn run<T: Element>(
     let mut chunk = start / per_chunk as u64;
     let mut skip = (start % per_chunk as u64) as usize;
     let mut words = Aligned([[0; CHUNK]; BATCH]);
-    let mut draws = Aligned(<T::Draw as Draw>::ZEROS);
-    let mut rounded = Aligned([T::default(); CHUNK]);
+    let mut draws = Aligned([T::default(); CHUNK * BATCH]);
     while !out.is_empty() {
         let batch = (skip + out.len()).div_ceil(per_chunk).min(BATCH);
-        make_words(chunk, &mut words.0[..batch]);
-        for words in &words.0[..batch] {
-            let (now, later) = out.split_at_mut((per_chunk - skip).min(out.len()));
-            let whole = now.len() == per_chunk;
-            if whole && !past_cache {
-                if let Some(block) = T::as_block(now) {
-                    T::Draw::draw(plan, words, block);
-                } else {
-                    T::Draw::draw(plan, words, &mut draws.0);
-                    T::round(draws.0.as_ref(), now);
-                }
-            } else {
-                T::Draw::draw(plan, words, &mut draws.0);
-                T::round(draws.0.as_ref(), &mut rounded.0[..per_chunk]);
-                let source = &rounded.0[skip..skip + now.len()];
-                if !(past_cache && whole && store_past_cache(source, now)) {
-                    now.copy_from_slice(source);
-                }
+        let words = &mut words.0[..batch];
+        let (groups, _) = words.as_flattened_mut().as_chunks_mut();
+        keystream.groups(chunk.wrapping_mul((CHUNK / GROUP) as u64), groups);
+        let (now, later) = out.split_at_mut((batch * per_chunk - skip).min(out.len()));
+        let whole = now.len() == batch * per_chunk;
+        if whole && !past_cache {
+            draw(plan, words, now);
+        } else {
+            let draws = &mut draws.0[..batch * per_chunk];
+            draw(plan, words, draws);
+            let source = &draws[skip..skip + now.len()];
+            if !(past_cache && store_past_cache(source, now)) {
+                now.copy_from_slice(source);
             }
-            out = later;
-            skip = 0;
         }
-        chunk += batch as u64;
+        out = later;
+        skip = 0;
+        chunk = chunk.wrapping_add(batch as u64);
     }
     if past_cache {
         finish_past_cache();
+    }
+}
+
+/// The draws of chunks, `out` being as long as all of them.
+#[inline(always)]
+fn draw<T: Element>(plan: &Plan<T::Draw>, words: &[[u32; CHUNK]], out: &mut [T]) {
+    if let Some(blocks) = T::as_blocks(out) {
+        T::Draw::draw(plan, words, blocks);
+    } else {
+        let mut draws = Aligned([<T::Draw as Draw>::ZEROS; BATCH]);
+        T::Draw::draw(plan, words, &mut draws.0[..words.len()]);
+        T::round(&draws.0[..words.len()], out);
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the kernels need to know of a law, computed once per fill.
 
 use super::{Draw, quantile};
-use crate::law::{LawError, Truncation};
+use crate::law::{FARTHEST, LawError, Truncation};
 use crate::{Element, Law};
 
 /// A law, ready to be drawn in `R`.
@@ -102,6 +102,15 @@ impl<R: Draw> Plan<R> {
                         min,
                         max,
                     });
+                }
+                // Where no draw of the whole Gaussian crosses a bound, it is the law to within what draws can tell. (As
+                // rounding is monotone, the farthest draws speak for all.)
+                let (whole_mean, whole_std) = (nearest(mean), nearest(std));
+                let farthest = FARTHEST * whole_std.to_f64();
+                if whole_mean.to_f64() - farthest >= min.to_f64()
+                    && whole_mean.to_f64() + farthest <= max.to_f64()
+                {
+                    return Ok(Self::Normal { mean: whole_mean, std: whole_std });
                 }
                 let Truncation { left, right, mass, .. } = truncation;
                 // The half accounts for u = (k + 1/2) / 2^32.

@@ -121,6 +121,9 @@ pub enum LawError {
     },
 }
 
+/// What 54 bits of probability reach, in standard deviations: no draw of a Gaussian gets farther from the mean.
+pub(crate) const FARTHEST: f64 = 8.3;
+
 const MORE_THAN_LOW: &str = "more than low";
 const FINITE: &str = "a finite number";
 
@@ -266,8 +269,6 @@ impl Law {
 
     /// How large a draw can get, in absolute value.
     pub(crate) fn reach(&self) -> f64 {
-        /// What 54 bits of probability reach, in standard deviations.
-        const FARTHEST: f64 = 8.3;
         let (low, high) = match *self {
             Self::Normal { mean, std } => (mean - FARTHEST * std, mean + FARTHEST * std),
             Self::TruncatedNormal { mean, std, low, high } => {
