@@ -95,7 +95,7 @@ fn threads_do_not_matter_in_any_type() {
     threads_do_not_matter::<bf16>(100_000);
 }
 
-/// More than 16 MiB, where stores go past the caches, and not a whole number of chunks.
+/// More than the caches hold, and not a whole number of chunks.
 #[test]
 fn large_outputs_are_the_same() {
     threads_do_not_matter::<f32>((4 << 20) + 4321);

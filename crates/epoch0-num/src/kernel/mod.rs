@@ -26,10 +26,6 @@ pub(crate) const CHUNK: usize = 64;
 /// Chunks that are made at once: few enough for their words and draws to stay in the nearest cache.
 const BATCH: usize = 8;
 
-/// Outputs of at least this many bytes are written past the caches: they would not fit there, and a plain store
-/// first reads the line it overwrites, which halves the bandwidth.
-const PAST_CACHE_BYTES: usize = 16 << 20;
-
 /// At the start of a cache line, so that no vector of it lies across two.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
@@ -91,7 +87,7 @@ macro_rules! draw {
 draw!(f32, CHUNK, single::draw);
 draw!(f64, CHUNK / 2, double::draw);
 
-/// An element without padding, of which every pattern of bits is a value. Sealed.
+/// Seals [`Element`].
 pub trait Plain {}
 impl Plain for f64 {}
 impl Plain for f32 {}
@@ -136,23 +132,16 @@ impl Level {
 }
 
 /// Draws elements `start..start + out.len()` of the tensor that `key`'s stream makes under `plan`.
-pub(crate) fn fill<T: Element>(
-    level: Level,
-    plan: &Plan<T::Draw>,
-    key: &Key,
-    start: u64,
-    out: &mut [T],
-    past_cache: bool,
-) {
+pub(crate) fn fill<T: Element>(level: Level, plan: &Plan<T::Draw>, key: &Key, start: u64, out: &mut [T]) {
     let words = &Keystream::new(key);
     match level {
-        Level::Baseline => run(plan, words, start, out, past_cache),
+        Level::Baseline => run(plan, words, start, out),
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => {
             #[expect(unsafe_code, reason = "instructions picked at run time")]
             // SAFETY: `Level::available` yields this level only where the machine has these instructions.
             unsafe {
-                run_avx2(plan, words, start, out, past_cache);
+                run_avx2(plan, words, start, out);
             }
         }
         #[cfg(target_arch = "x86_64")]
@@ -160,49 +149,26 @@ pub(crate) fn fill<T: Element>(
             #[expect(unsafe_code, reason = "instructions picked at run time")]
             // SAFETY: `Level::available` yields this level only where the machine has these instructions.
             unsafe {
-                run_avx512(plan, words, start, out, past_cache);
+                run_avx512(plan, words, start, out);
             }
         }
     }
 }
 
-/// Whether an output of `len` elements should be written past the caches.
-pub(crate) fn past_cache<T>(len: usize) -> bool {
-    len.saturating_mul(size_of::<T>()) >= PAST_CACHE_BYTES
-}
-
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn run_avx2<T: Element>(
-    plan: &Plan<T::Draw>,
-    words: &Keystream,
-    start: u64,
-    out: &mut [T],
-    past_cache: bool,
-) {
-    run(plan, words, start, out, past_cache);
+fn run_avx2<T: Element>(plan: &Plan<T::Draw>, words: &Keystream, start: u64, out: &mut [T]) {
+    run(plan, words, start, out);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn run_avx512<T: Element>(
-    plan: &Plan<T::Draw>,
-    words: &Keystream,
-    start: u64,
-    out: &mut [T],
-    past_cache: bool,
-) {
-    run(plan, words, start, out, past_cache);
+fn run_avx512<T: Element>(plan: &Plan<T::Draw>, words: &Keystream, start: u64, out: &mut [T]) {
+    run(plan, words, start, out);
 }
 
 #[inline(always)]
-fn run<T: Element>(
-    plan: &Plan<T::Draw>,
-    keystream: &Keystream,
-    start: u64,
-    mut out: &mut [T],
-    past_cache: bool,
-) {
+fn run<T: Element>(plan: &Plan<T::Draw>, keystream: &Keystream, start: u64, mut out: &mut [T]) {
     let per_chunk = <T::Draw as Draw>::PER_CHUNK;
     let mut chunk = start / per_chunk as u64;
     let mut skip = (start % per_chunk as u64) as usize;
@@ -215,22 +181,17 @@ fn run<T: Element>(
         keystream.groups(chunk.wrapping_mul((CHUNK / GROUP) as u64), groups);
         let (now, later) = out.split_at_mut((batch * per_chunk - skip).min(out.len()));
         let whole = now.len() == batch * per_chunk;
-        if whole && !past_cache {
+        if whole {
             draw(plan, words, now);
         } else {
             let draws = &mut draws.0[..batch * per_chunk];
             draw(plan, words, draws);
             let source = &draws[skip..skip + now.len()];
-            if !(past_cache && store_past_cache(source, now)) {
-                now.copy_from_slice(source);
-            }
+            now.copy_from_slice(source);
         }
         out = later;
         skip = 0;
         chunk = chunk.wrapping_add(batch as u64);
-    }
-    if past_cache {
-        finish_past_cache();
     }
 }
 
@@ -243,45 +204,6 @@ fn draw<T: Element>(plan: &Plan<T::Draw>, words: &[[u32; CHUNK]], out: &mut [T])
         let mut draws = Aligned([<T::Draw as Draw>::ZEROS; BATCH]);
         T::Draw::draw(plan, words, &mut draws.0[..words.len()]);
         T::round(&draws.0[..words.len()], out);
-    }
-}
-
-/// Copies `source` to `to` with stores that bypass the caches; false, and nothing done, where that cannot be.
-#[inline(always)]
-fn store_past_cache<T: Element>(source: &[T], to: &mut [T]) -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
-        let bytes = size_of_val(to);
-        let whole = size_of_val(source) == bytes && bytes.is_multiple_of(16);
-        let target = to.as_mut_ptr().cast::<__m128i>();
-        if !whole || !target.is_aligned() {
-            return false;
-        }
-        let source = source.as_ptr().cast::<__m128i>();
-        #[expect(unsafe_code, reason = "non-temporal stores have no safe form")]
-        for i in 0..bytes / 16 {
-            // SAFETY: both slices are `bytes` long, `Plain` elements have no padding, `target` is aligned
-            // to 16 bytes, and SSE2 is part of x86-64.
-            unsafe { _mm_stream_si128(target.add(i), _mm_loadu_si128(source.add(i))) };
-        }
-        true
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        let _ = (source, to);
-        false
-    }
-}
-
-/// Makes stores past the caches visible to other threads before the call that made them returns.
-#[inline(always)]
-fn finish_past_cache() {
-    #[cfg(target_arch = "x86_64")]
-    #[expect(unsafe_code, reason = "the fence has no safe form")]
-    // SAFETY: SSE is part of x86-64.
-    unsafe {
-        std::arch::x86_64::_mm_sfence();
     }
 }
 
@@ -304,20 +226,18 @@ mod tests {
         ]
     }
 
-    fn bits<T: Element>(level: Level, law: &Law, past_cache: bool) -> Vec<u64> {
+    fn bits<T: Element>(level: Level, law: &Law) -> Vec<u64> {
         let mut out = vec![T::default(); 5000];
         let plan = Plan::new::<T>(law).expect("the laws are valid");
-        fill(level, &plan, Stream::new(3, "levels").key(), 37, &mut out, past_cache);
+        fill(level, &plan, Stream::new(3, "levels").key(), 37, &mut out);
         out.iter().map(|x| x.to_f64().to_bits()).collect()
     }
 
     fn all_levels_agree<T: Element>() {
         for law in laws() {
-            let want = bits::<T>(Level::Baseline, &law, false);
+            let want = bits::<T>(Level::Baseline, &law);
             for level in Level::available() {
-                for past_cache in [false, true] {
-                    assert!(bits::<T>(level, &law, past_cache) == want, "{law} in {} at {level:?}", T::DTYPE);
-                }
+                assert!(bits::<T>(level, &law) == want, "{law} in {} at {level:?}", T::DTYPE);
             }
         }
     }

@@ -20,7 +20,7 @@ impl Law {
     /// When a parameter of the law is out of its range, or draws do not fit the element type.
     pub fn fill<T: Element>(&self, stream: &Stream, start: u64, out: &mut [T]) -> Result<(), LawError> {
         let plan = Plan::new::<T>(self)?;
-        kernel::fill(Level::best(), &plan, stream.key(), start, out, kernel::past_cache::<T>(out.len()));
+        kernel::fill(Level::best(), &plan, stream.key(), start, out);
         Ok(())
     }
 
@@ -30,16 +30,16 @@ impl Law {
     /// When a parameter of the law is out of its range, or draws do not fit the element type.
     pub fn fill_par<T: Element>(&self, stream: &Stream, start: u64, out: &mut [T]) -> Result<(), LawError> {
         let plan = Plan::new::<T>(self)?;
-        let (level, key, past_cache) = (Level::best(), stream.key(), kernel::past_cache::<T>(out.len()));
+        let (level, key) = (Level::best(), stream.key());
         // Tasks start where chunks start, lest a chunk be computed twice.
         let per_chunk = <T::Draw as Draw>::PER_CHUNK;
         let until_chunk = (per_chunk - (start % per_chunk as u64) as usize) % per_chunk;
         let (head, body) = out.split_at_mut(until_chunk.min(out.len()));
-        kernel::fill(level, &plan, key, start, head, past_cache);
+        kernel::fill(level, &plan, key, start, head);
         let start = start.wrapping_add(head.len() as u64);
         body.par_chunks_mut(TASK).enumerate().for_each(|(task, part)| {
             let start = start.wrapping_add((task * TASK) as u64);
-            kernel::fill(level, &plan, key, start, part, past_cache);
+            kernel::fill(level, &plan, key, start, part);
         });
         Ok(())
     }
