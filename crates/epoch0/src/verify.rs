@@ -216,7 +216,11 @@ fn first_difference(
 /// Presets that say what they do to every role.
 fn presets(net: &Network) -> Vec<&'static str> {
     let known = ["pytorch_default", "keras_default", "jax_default", "timm_vit", "megatron", "olmo"];
-    let native = net.params().iter().all(|param| param.native.is_some() || param.fixed.is_some()).then_some("hf_default");
+    let native = net
+        .params()
+        .iter()
+        .all(|param| param.native.is_some() || param.fixed.is_some())
+        .then_some("hf_default");
     native.into_iter().chain(known).collect()
 }
 
