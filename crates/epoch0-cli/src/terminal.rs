@@ -36,7 +36,7 @@ pub(crate) fn width() -> usize {
 /// A bar of bytes on standard error, where that is a terminal.
 pub(crate) fn byte_bar(total: u64, what: &'static str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10));
-    let style = "{msg} [{bar:32}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+    let style = "{msg} [{bar:32}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
     bar.set_style(ProgressStyle::with_template(style).expect("a valid template").progress_chars("━╸ "));
     bar.set_message(what);
     bar.enable_steady_tick(Duration::from_millis(200));

@@ -296,6 +296,7 @@ fn mistakes_are_told_with_what_is_allowed() {
         (&["init", "heads.json"], &["n_embd", "n_head"]),
         (&["init", "missing/config.json"], &["there is no such file"]),
         (&["init", "net.onnx"], &["cannot be read as networks"]),
+        (&["init", "gpt2"], &["`gpt2` is no network", "family of Hugging Face configs", "config.json"]),
         (&["init", "resnet19"], &["resnet19", "resnet18"]),
         (&["init", "mlp:784-0-10"], &["mlp:784-0-10"]),
         (&["init", "config.json", "--dtype", "f8"], &["f8", "allowed"]),
