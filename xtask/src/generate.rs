@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use epoch0::init::METHODS;
-use epoch0::method::{Bibliography, Entry, Initializer};
+use epoch0::method::{Bibliography, Entry, Expectation, Initializer};
 
 const NOTE: &str = "<!-- Written by `cargo xtask gen` from the method's source file. Change that. -->\n\n";
 
@@ -85,6 +85,9 @@ fn page(entry: &Entry<dyn Initializer>) -> String {
         let _ = writeln!(out, "\n## Claims\n\n`epoch0 verify {}` runs them.\n", info.id);
         for claim in entry.claims {
             let _ = writeln!(out, "- `{}`: {}", claim.name, claim.text);
+            if let Expectation::NotReproduced { why } = claim.expectation {
+                let _ = writeln!(out, "  **Not reproduced at this scale**: {why}.");
+            }
         }
     }
     out.push_str("\n## Papers\n\n");

@@ -54,7 +54,12 @@ pub(super) static CLAIMS: &[Claim] = &[
         kind: ClaimKind::Effect,
         budget_s: 900,
         seeds: 5,
-        expectation: Expectation::Holds,
+        expectation: Expectation::NotReproduced {
+            why: "on MNIST the loss falls below Xavier's in 3 of 5 seeds (best rates give 1.775, 2.232, 2.307, 2.304 and \
+                  1.927 nats; Xavier never leaves 2.30), a mean gain of 0.194 nats in [-0.107, 0.496]. Five epochs are \
+                  where these networks begin to leave the plateau: with the draws of another generator all 5 seeds did, \
+                  by 0.767 nats in [0.395, 1.139]",
+        },
         run: deep_sigmoid_nets_train,
     },
     Claim {
