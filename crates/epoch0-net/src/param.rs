@@ -49,6 +49,25 @@ pub enum Role {
 }
 
 impl Role {
+    /// Every role.
+    pub const ALL: &[Self] = &[
+        Self::Weight,
+        Self::Readout,
+        Self::Router,
+        Self::Bias,
+        Self::Embedding,
+        Self::Position,
+        Self::Token,
+        Self::RelativeBias,
+        Self::NormScale,
+        Self::NormShift,
+        Self::LayerScale,
+        Self::Scalar,
+        Self::RunningMean,
+        Self::RunningVar,
+        Self::BatchCount,
+    ];
+
     /// Whether the parameter is a matrix between units: what an initializer with fans is for.
     pub const fn is_matrix(self) -> bool {
         matches!(self, Self::Weight | Self::Readout | Self::Router)

@@ -135,3 +135,33 @@ macro_rules! short {
 }
 short!(f16, F16, round::f16_bits);
 short!(bf16, BF16, round::bf16_bits);
+
+/// Evaluates an expression with `$T` the [`Element`] of a [`Dtype`]; what is none counts as f32.
+///
+/// ```
+/// use epoch0_num::{Dtype, Element, with_element};
+/// assert_eq!(with_element!(Dtype::BF16, T => T::DTYPE), Dtype::BF16);
+/// ```
+#[macro_export]
+macro_rules! with_element {
+    ($dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            $crate::Dtype::F64 => {
+                type $T = f64;
+                $body
+            }
+            $crate::Dtype::F16 => {
+                type $T = $crate::f16;
+                $body
+            }
+            $crate::Dtype::BF16 => {
+                type $T = $crate::bf16;
+                $body
+            }
+            _ => {
+                type $T = f32;
+                $body
+            }
+        }
+    };
+}

@@ -6,7 +6,7 @@ use epoch0_format::{Checkpoint, Tensor};
 use epoch0_init::METHODS;
 use epoch0_init::start::{Plan, Recipe, Use};
 use epoch0_net::{Network, ParamId};
-use epoch0_num::{Dtype, Element, Law, bf16, f16, stats};
+use epoch0_num::{Dtype, Element, Law, stats, with_element};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -291,10 +291,5 @@ fn p_value_of(dtype: Dtype, values: &[f64], law: &Law) -> f64 {
         let values: Vec<T> = values.iter().map(|&value| T::from_f64(value)).collect();
         stats::kolmogorov_smirnov_rounded(&values, |x| law.cdf(x)).p_value
     }
-    match dtype {
-        Dtype::F64 => rounded::<f64>(values, law),
-        Dtype::F16 => rounded::<f16>(values, law),
-        Dtype::BF16 => rounded::<bf16>(values, law),
-        _ => rounded::<f32>(values, law),
-    }
+    with_element!(dtype, T => rounded::<T>(values, law))
 }

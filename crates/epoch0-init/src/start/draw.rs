@@ -2,7 +2,7 @@
 
 use epoch0_method::{ArrayMut, At, Error, SiteLaw};
 use epoch0_net::{ParamId, Site};
-use epoch0_num::{Dtype, Element, Law, Stream, Summary, bf16, f16};
+use epoch0_num::{Dtype, Element, Law, Stream, Summary, with_element};
 use rayon::prelude::*;
 
 use super::{Plan, Planned};
@@ -14,30 +14,6 @@ pub struct Measured {
     pub planned: usize,
     /// Its elements; those of the whole parameter where one law covers it.
     pub summary: Summary,
-}
-
-/// Runs a block with `$T` the element type of a floating-point dtype.
-macro_rules! with_element {
-    ($dtype:expr, $T:ident => $body:expr) => {
-        match $dtype {
-            Dtype::F64 => {
-                type $T = f64;
-                $body
-            }
-            Dtype::F16 => {
-                type $T = f16;
-                $body
-            }
-            Dtype::BF16 => {
-                type $T = bf16;
-                $body
-            }
-            _ => {
-                type $T = f32;
-                $body
-            }
-        }
-    };
 }
 
 impl Plan<'_> {

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use epoch0_method::{Error, Value, Values};
-use epoch0_net::{Network, Site};
+use epoch0_net::{Network, Role, Site};
 use serde::{Deserialize, Serialize};
 
 /// What each parameter of a network is drawn from.
@@ -227,30 +227,13 @@ impl Recipe {
     }
 }
 
-const ROLES: &[&str] = &[
-    "weight",
-    "readout",
-    "router",
-    "bias",
-    "embedding",
-    "position",
-    "token",
-    "relative_bias",
-    "norm_scale",
-    "norm_shift",
-    "layer_scale",
-    "scalar",
-    "running_mean",
-    "running_var",
-    "batch_count",
-];
-
 impl Rule {
     fn check(&self, place: &str) -> Result<(), Error> {
         let refuse = |why: String| Err(Error::Recipe { place: place.to_owned(), why });
         for role in self.role.iter().flat_map(OneOrMore::words) {
-            if !ROLES.contains(&role.as_str()) {
-                return refuse(format!("role `{role}` is unknown, allowed {}", ROLES.join(", ")));
+            if !Role::ALL.iter().any(|known| known.name() == role) {
+                let known: Vec<_> = Role::ALL.iter().map(|known| known.name()).collect();
+                return refuse(format!("role `{role}` is unknown, allowed {}", known.join(", ")));
             }
         }
         if self.with.is_none() && self.scale.is_none() {
