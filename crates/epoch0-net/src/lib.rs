@@ -6,6 +6,7 @@
 mod axis;
 mod builder;
 mod error;
+mod general;
 mod network;
 mod op;
 mod param;
@@ -15,6 +16,7 @@ pub mod zoo;
 pub use axis::{Axis, AxisId, Structure};
 pub use builder::{Builder, Head, Linear};
 pub use error::NetError;
+pub use general::{Binary, Cell, Constant, ConstantData, Extent, Reduction, Relation, Unary};
 pub use network::{Network, Node, NodeId, Source, Tie, Value, ValueId};
 pub use op::{Attention, Layout, NormKind, Op, Pool, Rope, Window};
 pub use param::{Fixed, Param, ParamId, Role};

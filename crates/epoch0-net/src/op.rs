@@ -2,7 +2,7 @@
 
 use epoch0_num::Activation;
 
-use crate::ParamId;
+use crate::{Binary, Cell, Constant, Extent, ParamId, Reduction, Relation, Unary};
 
 /// How the weight of a linear map is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -267,6 +267,117 @@ pub enum Op {
         /// Number of groups.
         groups: usize,
     },
+    /// A layer of a recurrent network over `x [steps, batch, in]`: inputs are x and the states before the first step
+    /// (`h [batch, hidden]`, for an LSTM `c` too); outputs are all hidden states `[steps, batch, hidden]` and the
+    /// states after the last step.
+    Recurrent {
+        /// What a step computes.
+        cell: Cell,
+        /// Weight `[gates · hidden, in]` of what comes in.
+        input_weight: ParamId,
+        /// Weight `[gates · hidden, hidden]` of the state.
+        state_weight: ParamId,
+        /// Biases `[gates · hidden]` of both.
+        biases: Option<[ParamId; 2]>,
+        /// Whether steps are taken from the last to the first.
+        reverse: bool,
+    },
+    /// Values of the network's own.
+    Constant(Constant),
+    /// Matrix product over the last two dimensions, the others broadcast.
+    MatMul,
+    /// Dimensions in another order: dimension i of the output is dimension `order[i]` of the input.
+    Transpose {
+        /// The order.
+        order: Vec<usize>,
+    },
+    /// The same elements in another shape.
+    Reshape {
+        /// The shape.
+        to: Vec<Extent>,
+    },
+    /// Dimensions of size one repeated; new dimensions come first.
+    Expand {
+        /// The shape; `Infer` keeps the size that is there.
+        to: Vec<Extent>,
+    },
+    /// A function of one number, element by element.
+    Unary(Unary),
+    /// A function of two numbers, element by element.
+    Binary(Binary),
+    /// A relation of two values, element by element: truth values.
+    Relation(Relation),
+    /// The second input where the first is true, elsewhere the third; broadcast.
+    Where,
+    /// Numbers kept within bounds.
+    Clip {
+        /// Lower bound.
+        min: f64,
+        /// Upper bound.
+        max: f64,
+    },
+    /// Several numbers made one, over dimensions.
+    Reduce {
+        /// How.
+        by: Reduction,
+        /// Over which dimensions.
+        dims: Vec<usize>,
+        /// Whether they stay, with size one.
+        keep: bool,
+    },
+    /// `exp(x) / Σ exp(x)` over a dimension.
+    Softmax {
+        /// The dimension.
+        dim: usize,
+    },
+    /// Logarithm of the softmax over a dimension.
+    LogSoftmax {
+        /// The dimension.
+        dim: usize,
+    },
+    /// Elements `start, start + step, …` of a dimension, before `end`; `end` beyond the size is the size.
+    Slice {
+        /// The dimension.
+        dim: usize,
+        /// First.
+        start: usize,
+        /// Behind the last.
+        end: usize,
+        /// Step.
+        step: usize,
+    },
+    /// A dimension in reverse order.
+    Flip {
+        /// The dimension.
+        dim: usize,
+    },
+    /// The first input's slices along a dimension at the second input's indices, whose dimensions take its place.
+    Gather {
+        /// The dimension.
+        dim: usize,
+    },
+    /// As torch's `gather`: indices have the output's shape.
+    GatherElements {
+        /// The dimension.
+        dim: usize,
+    },
+    /// `0, 1, …, n − 1`, as integers; n is a size of an input.
+    Positions {
+        /// How many.
+        n: Extent,
+    },
+    /// Running sum along a dimension.
+    CumulativeSum {
+        /// The dimension.
+        dim: usize,
+    },
+    /// Integers or truth values as numbers.
+    ToReal,
+    /// Numbers as integers, fractions dropped, or as truth values (what is not zero is true).
+    ToIndex {
+        /// Whether they become truth values.
+        truth: bool,
+    },
 }
 
 impl Op {
@@ -281,6 +392,9 @@ impl Op {
                 scale.iter().chain(shift).copied().chain(running.iter().flatten().copied()).collect()
             }
             Self::Param(param) => vec![*param],
+            Self::Recurrent { input_weight, state_weight, biases, .. } => {
+                [*input_weight, *state_weight].into_iter().chain(biases.iter().flatten().copied()).collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -322,6 +436,30 @@ impl Op {
             Self::Mixture { .. } => "mixture",
             Self::Pad { .. } => "pad",
             Self::ChannelShuffle { .. } => "channel_shuffle",
+            Self::Recurrent { cell: Cell::Lstm, .. } => "lstm",
+            Self::Recurrent { cell: Cell::Gru, .. } => "gru",
+            Self::Recurrent { .. } => "rnn",
+            Self::Constant(_) => "constant",
+            Self::MatMul => "matmul",
+            Self::Transpose { .. } => "transpose",
+            Self::Reshape { .. } => "reshape",
+            Self::Expand { .. } => "expand",
+            Self::Unary(unary) => unary.name(),
+            Self::Binary(binary) => binary.name(),
+            Self::Relation(relation) => relation.name(),
+            Self::Where => "where",
+            Self::Clip { .. } => "clip",
+            Self::Reduce { by, .. } => by.name(),
+            Self::Softmax { .. } => "softmax",
+            Self::LogSoftmax { .. } => "log_softmax",
+            Self::Slice { .. } => "slice",
+            Self::Flip { .. } => "flip",
+            Self::Gather { .. } => "gather",
+            Self::GatherElements { .. } => "gather_elements",
+            Self::Positions { .. } => "positions",
+            Self::CumulativeSum { .. } => "cumulative_sum",
+            Self::ToReal => "to_real",
+            Self::ToIndex { .. } => "to_index",
         }
     }
 }
