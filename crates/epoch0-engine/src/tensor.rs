@@ -280,10 +280,6 @@ impl Tensor {
         let shape = crate::primitive::elementwise::broadcast(&self.shape(), &other.shape());
         Mask(B::float_lower(self.expand(&shape).0, other.expand(&shape).0, BOOL))
     }
-
-    pub(crate) fn to_indices(&self) -> Indices {
-        Indices(B::float_into_int(self.0.clone(), IntDType::I64))
-    }
 }
 
 /// How truth values are stored.
@@ -306,7 +302,6 @@ macro_rules! unary {
 }
 
 unary! {
-    neg => float_neg,
     exp => float_exp,
     log => float_log,
     sqrt => float_sqrt,
