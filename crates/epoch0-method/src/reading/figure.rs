@@ -101,6 +101,18 @@ pub enum Shape {
         #[serde(with = "real::list")]
         high: Vec<f64>,
     },
+    /// An interval at each position.
+    Intervals {
+        /// Positions.
+        #[serde(with = "real::list")]
+        x: Vec<f64>,
+        /// Lower ends.
+        #[serde(with = "real::list")]
+        low: Vec<f64>,
+        /// Upper ends.
+        #[serde(with = "real::list")]
+        high: Vec<f64>,
+    },
     /// A bar for each of the x axis's names.
     Bars {
         /// Heights.
@@ -127,10 +139,10 @@ pub enum Shape {
     },
     /// A matrix, as colours.
     Heatmap {
-        /// Positions of the columns; empty for 0, 1, 2…
+        /// Positions of the columns, evenly spaced on the axis; empty for 0, 1, 2…
         #[serde(with = "real::list")]
         x: Vec<f64>,
-        /// Positions of the rows, rising upwards; empty for 0, 1, 2… downwards, as matrices are written.
+        /// Positions of the rows, evenly spaced, rising upwards; empty for 0, 1, 2… downwards, as matrices are written.
         #[serde(with = "real::list")]
         y: Vec<f64>,
         /// Rows of values.
