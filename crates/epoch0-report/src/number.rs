@@ -48,7 +48,8 @@ pub fn percent(share: f64) -> String {
 }
 
 /// `124,439,808`, `-1,000`.
-pub fn grouped(number: i64) -> String {
+pub fn grouped(number: impl Into<i128>) -> String {
+    let number = number.into();
     let digits = number.unsigned_abs().to_string();
     let mut out = if number < 0 { "-".to_owned() } else { String::new() };
     for (at, digit) in digits.chars().enumerate() {
@@ -106,7 +107,7 @@ mod tests {
         );
         assert_eq!([0.02, 100.0, 1e9, 3.0].map(trimmed), ["0.02", "100", "1e9", "3"]);
         assert_eq!([0.125, 0.0, 1.0, 1e-5].map(percent), ["12.5%", "0.0%", "100.0%", "1.0e-3%"]);
-        assert_eq!([0, -1000, 124_439_808].map(grouped), ["0", "-1,000", "124,439,808"]);
+        assert_eq!([0_i64, -1000, 124_439_808].map(grouped), ["0", "-1,000", "124,439,808"]);
         assert_eq!([12, 2100, 124_439_808].map(rough), ["12", "2.1k", "124.4M"]);
         assert_eq!([0.0004, 0.0312, 1.0].map(p_value), ["<0.001", "0.031", "1.000"]);
         assert_eq!(with_unit(0.5, "share"), "50.0%");

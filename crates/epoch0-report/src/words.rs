@@ -104,6 +104,13 @@ pub(crate) fn verdict(examination: &Examination) -> String {
     }
 }
 
+/// Whether a finding is the one that decides the verdict. NaN makes findings differ from themselves.
+pub(crate) fn is_verdict(finding: &Finding, verdict: Option<&Finding>) -> bool {
+    verdict.is_some_and(|verdict| {
+        (&verdict.name, verdict.severity, &verdict.what) == (&finding.name, finding.severity, &finding.what)
+    })
+}
+
 /// How many findings there are of each severity: `1 bad, 2 warnings, 9 ok`.
 pub(crate) fn tally(examination: &Examination) -> String {
     let found = examination.findings();
@@ -123,7 +130,7 @@ pub(crate) fn tally(examination: &Examination) -> String {
 pub(crate) fn probe(probe: &ProbeSummary) -> String {
     let shape: Vec<_> = probe.shape.iter().map(ToString::to_string).collect();
     let shape = if shape.is_empty() { String::new() } else { format!(" of shape {}", shape.join("×")) };
-    let (n, name) = (number::grouped(probe.n_examples as i64), clean(&probe.name));
+    let (n, name) = (number::grouped(probe.n_examples as u64), clean(&probe.name));
     match probe.source {
         ProbeSource::Data => {
             let labels = if probe.has_labels { "" } else { ", without labels" };
@@ -194,11 +201,12 @@ pub(crate) fn trouble(figure: &Figure) -> Vec<String> {
                 _ => format!(", the first at {}", at(&figure.x, position)),
             };
             let label = clean(&series.label);
-            out.push(format!("{label}: {count} of {} values {what}{place}.", values.len()));
+            let verb = if count == 1 { "is" } else { "are" };
+            out.push(format!("{label}: {count} of {} values {verb} {what}{place}.", values.len()));
         };
-        say("are not finite", &|value| !value.is_finite());
+        say("not finite", &|value| !value.is_finite());
         if scale == Scale::Log {
-            say("are not positive and have no place on a logarithmic axis", &|value| {
+            say("not positive, without a place on a logarithmic axis", &|value| {
                 value.is_finite() && value <= 0.0
             });
         }

@@ -13,7 +13,7 @@ pub(crate) fn page(comparison: &Comparison) -> Page<'_> {
     }
     let is_won = comparison.best().is_some_and(|best| comparison.standing(best) == Standing::Better);
     let body = html! {
-        section.verdict class=(if is_won { "ok" } else { "info" }) aria-labelledby="verdict" {
+        section.verdict.{ (if is_won { "ok" } else { "info" }) } aria-labelledby="verdict" {
             header {
                 span.sign aria-hidden="true" { (if is_won { "▲" } else { "=" }) }
                 h2 id="verdict" {
@@ -110,7 +110,7 @@ fn row(comparison: &Comparison, arm: &Arm, is_best: bool) -> Markup {
                 None => { td.n { "–" } td.n { "–" } td.n { "–" } },
             }
             td.n.off[arm.diverged > 0] { (arm.diverged) }
-            td { span.tag class=(class) { (sign) " " (word) } }
+            td { span.tag.{ (class) } { (sign) " " (word) } }
         }
     }
 }

@@ -15,7 +15,7 @@ pub(crate) fn page(examination: &Examination) -> Page<'_> {
         (summary(examination))
         (contents(&sections))
         @for ((id, _), reading) in sections.iter().zip(&examination.readings) {
-            (reading::section(reading, id))
+            (reading::section(reading, examination.verdict.as_ref(), id))
         }
     };
     Page {
@@ -32,7 +32,7 @@ fn verdict(examination: &Examination) -> Markup {
     let (word, meaning) = words::health(examination.health);
     let tally = words::tally(examination);
     html! {
-        section.verdict class=(reading::class(severity)) aria-labelledby="verdict" {
+        section.verdict.{ (reading::class(severity)) } aria-labelledby="verdict" {
             header {
                 (reading::sign(severity))
                 h2 id="verdict" { (word) @if !meaning.is_empty() { " " small { (meaning) } } }
@@ -49,9 +49,9 @@ fn summary(examination: &Examination) -> Markup {
     let facts = [
         ("Start", words::clean(&network.start).into_owned()),
         ("Seed", examination.seed.to_string()),
-        ("Parameters", number::grouped(network.n_params as i64)),
-        ("Weights on the longest path", network.depth.to_string()),
-        ("Places examined", number::grouped(network.n_sites as i64)),
+        ("Parameters", number::grouped(network.n_params)),
+        ("Depth", network.depth.to_string()),
+        ("Places examined", number::grouped(network.n_sites as u64)),
         ("Element type", words::clean(&network.dtype).into_owned()),
         ("Network from", words::clean(&network.source).into_owned()),
     ];

@@ -3,13 +3,15 @@
 use epoch0_method::reading::{Cell, Column, Figure, Finding, Kind, Quantity, Reading, Severity, Table};
 use maud::{Markup, html};
 
-use crate::svg::{Size, legend, plot};
+use crate::svg::{self, Size, legend, plot};
 use crate::{number, words};
 
 /// From this many rows on, a table can be searched.
 const MANY_ROWS: usize = 20;
-/// From this many positions on, a line gets the whole width.
+/// From this many positions on, a figure gets the whole width.
 const MANY_POSITIONS: usize = 24;
+/// As few get it where the figure stands alone.
+const SOME_POSITIONS: usize = 8;
 
 /// Class of a severity.
 pub(super) fn class(severity: Severity) -> &'static str {
@@ -26,8 +28,8 @@ pub(super) fn sign(severity: Severity) -> Markup {
     html! { span.sign aria-hidden="true" { (words::severity(severity).0) } }
 }
 
-/// A reading as a section.
-pub(super) fn section(reading: &Reading, id: &str) -> Markup {
+/// A reading as a section. What decided the verdict is not said again in full.
+pub(super) fn section(reading: &Reading, verdict: Option<&Finding>, id: &str) -> Markup {
     html! {
         section.reading id=(id) aria-labelledby={ (id) "-h" } {
             header {
@@ -35,7 +37,7 @@ pub(super) fn section(reading: &Reading, id: &str) -> Markup {
                 span.name { (words::clean(&reading.method)) }
             }
             @if !reading.summary.is_empty() { p.lead { (words::clean(&reading.summary)) } }
-            (findings(reading.findings.iter().collect()))
+            (findings(&reading.findings, verdict))
             (quantities(&reading.quantities))
             (figures(&reading.figures, id))
             @for (at, table) in reading.tables.iter().enumerate() {
@@ -46,31 +48,36 @@ pub(super) fn section(reading: &Reading, id: &str) -> Markup {
 }
 
 /// Findings, those that are fine folded away behind the others.
-pub(super) fn findings(mut all: Vec<&Finding>) -> Markup {
-    all.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    let (fine, other): (Vec<&Finding>, Vec<_>) =
-        all.into_iter().partition(|finding| finding.severity == Severity::Ok);
+fn findings(all: &[Finding], verdict: Option<&Finding>) -> Markup {
+    let (fine, mut other): (Vec<_>, Vec<_>) =
+        all.iter().partition(|finding| finding.severity == Severity::Ok);
+    other.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     html! {
-        @if !other.is_empty() { ul.findings { @for finding in &other { (self::finding(finding)) } } }
+        @if !other.is_empty() {
+            ul.findings { @for finding in other { (self::finding(finding, words::is_verdict(finding, verdict))) } }
+        }
         @if !fine.is_empty() {
             details {
                 summary {
                     @if fine.len() == 1 { "1 check passed" } @else { (fine.len()) " checks passed" }
                 }
-                ul.findings { @for finding in &fine { (self::finding(finding)) } }
+                ul.findings { @for finding in fine { (self::finding(finding, false)) } }
             }
         }
     }
 }
 
-fn finding(finding: &Finding) -> Markup {
+fn finding(finding: &Finding, is_verdict: bool) -> Markup {
     html! {
-        li class=(class(finding.severity)) {
+        li.{ (class(finding.severity)) } {
             div.head {
                 (sign(finding.severity))
-                p { span.tag { (words::severity(finding.severity).1) } " · " (words::clean(&finding.what)) }
+                p {
+                    span.tag { (words::severity(finding.severity).1) } " · " (words::clean(&finding.what))
+                    @if is_verdict { " " a href="#main" { "This is the verdict." } }
+                }
             }
-            (facts(finding))
+            @if !is_verdict { (facts(finding)) }
         }
     }
 }
@@ -116,16 +123,17 @@ pub(super) fn figures(all: &[Figure], id: &str) -> Markup {
     html! {
         @if !all.is_empty() {
             div.figures {
-                @for (at, figure) in all.iter().enumerate() { (self::figure(figure, &format!("{id}-fig{at}"))) }
+                @for (at, figure) in all.iter().enumerate() { (self::figure(figure, all.len() == 1, &format!("{id}-fig{at}"))) }
             }
         }
     }
 }
 
-fn figure(figure: &Figure, id: &str) -> Markup {
-    let is_full = figure.x.names.len() >= MANY_POSITIONS && figure.y.names.is_empty();
+fn figure(figure: &Figure, is_alone: bool, id: &str) -> Markup {
+    let least = if is_alone { SOME_POSITIONS } else { MANY_POSITIONS };
+    let is_full = figure.x.names.len() >= least && figure.y.names.is_empty();
     html! {
-        figure.full[is_full] {
+        figure.full[is_full].over[svg::has_matrix(figure)] {
             figcaption { h3 { (words::clean(&figure.title)) } }
             (legend(figure))
             @if is_full {
@@ -135,7 +143,10 @@ fn figure(figure: &Figure, id: &str) -> Markup {
                 (plot(figure, Size::Half, id, true))
             }
             @if !figure.note.is_empty() { p.note { (words::clean(&figure.note)) } }
-            @for trouble in words::trouble(figure) { p.note { (trouble) } }
+            @if let Some(note) = svg::note(figure) { p.note { (note) } }
+            @for trouble in words::trouble(figure) {
+                p.note.warn { (sign(Severity::Warn)) " " (trouble) }
+            }
         }
     }
 }
@@ -207,7 +218,7 @@ fn row(row: &[Cell], kinds: &[Kind]) -> Markup {
 fn cell(cell: &Cell, kind: Kind, text: &str) -> Markup {
     match cell {
         Cell::Mark(severity) => html! {
-            td { span.tag class=(class(*severity)) { (words::severity(*severity).0) " " (text) } }
+            td { span.tag.{ (class(*severity)) } { (words::severity(*severity).0) " " (text) } }
         },
         Cell::Real(value) if !value.is_finite() => html! { td.n.off { (text) } },
         Cell::Real(value) if kind == Kind::Share && *value > 0.0 => {

@@ -13,7 +13,7 @@ pub(crate) fn page(training: &Training) -> Page<'_> {
         None => ("ok", "✓", "Finished"),
     };
     let body = html! {
-        section.verdict class=(class) aria-labelledby="verdict" {
+        section.verdict.{ (class) } aria-labelledby="verdict" {
             header { span.sign aria-hidden="true" { (sign) } h2 id="verdict" { (word) } }
             @if let Some(why) = &training.stopped { p.what { (words::clean(why)) } }
             (reading::quantities(&training.quantities))

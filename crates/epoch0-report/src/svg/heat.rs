@@ -11,7 +11,7 @@ use super::range::Range;
 use crate::words;
 
 /// Most rows and columns that are drawn; larger matrices are averaged in blocks.
-const MOST: usize = 48;
+const MOST: usize = 64;
 
 /// A matrix as it is drawn.
 pub(super) struct Heat<'a> {
@@ -59,31 +59,26 @@ impl<'a> Heat<'a> {
         if self.center.is_some() { parting(step) } else { rising(step) }
     }
 
-    /// The cells; those that have no color are hatched by the page.
+    /// The cells; those that have no color are set apart by the page.
     pub(super) fn cells(&self, frame: &Frame) -> Markup {
         let Some(range) = self.range() else { return html! {} };
         let (n_rows, n_columns) = (self.values.len(), self.values.first().map_or(0, Vec::len));
-        let (width, height) = (frame.width / n_columns as f64, frame.height / n_rows as f64);
         let mut paths = vec![String::new(); STEPS + 1];
         for (at, row) in self.values.iter().enumerate() {
-            let top = if self.rises { n_rows - 1 - at } else { at } as f64 * height + frame.top;
+            let top = if self.rises { n_rows - 1 - at } else { at };
             let steps: Vec<usize> = row.iter().map(|value| step(&range, *value)).collect();
-            let mut start = 0;
+            let mut left = 0;
             for run in steps.chunk_by(|a, b| a == b) {
-                let left = frame.left + start as f64 * width;
-                let _ = write!(
-                    paths[run[0]],
-                    "M{} {}h{}v{}h-{1}z",
-                    coordinate(left),
-                    coordinate(top),
-                    coordinate(run.len() as f64 * width),
-                    coordinate(height),
-                );
-                start += run.len();
+                let length = run.len();
+                let _ = write!(paths[run[0]], "M{left} {top}h{length}v1h-{length}z");
+                left += length;
             }
         }
+        // One unit is one cell.
+        let (width, height) = (frame.width / n_columns as f64, frame.height / n_rows as f64);
+        let (left, top) = (coordinate(frame.left), coordinate(frame.top));
         html! {
-            g.heat {
+            g.heat transform=(format!("translate({left} {top})scale({width:.4} {height:.4})")) {
                 @for (step, path) in paths.iter().enumerate().filter(|(_, path)| !path.is_empty()) {
                     @if step == STEPS {
                         path.none d=(path) {}

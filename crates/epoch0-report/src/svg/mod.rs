@@ -5,5 +5,5 @@ mod heat;
 mod plot;
 mod range;
 
-pub(crate) use plot::{Size, legend, plot};
+pub(crate) use plot::{Size, has_matrix, legend, note, plot};
 pub(crate) use range::Range;

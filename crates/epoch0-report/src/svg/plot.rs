@@ -13,6 +13,8 @@ use crate::{number, words};
 const MOST_HOVERS: usize = 160;
 /// Width of a letter of the labels, on average.
 const LETTER: f64 = 6.4;
+/// As many named things are few.
+const FEW: usize = 16;
 /// Names longer than this are cut beside axes.
 const LONGEST_NAME: usize = 16;
 
@@ -118,6 +120,11 @@ fn heat(figure: &Figure) -> Option<Heat<'_>> {
     })
 }
 
+/// Whether a figure has a matrix, over which all else is drawn.
+pub(crate) fn has_matrix(figure: &Figure) -> bool {
+    figure.series.iter().any(|series| matches!(series.shape, Shape::Heatmap { .. }))
+}
+
 /// Ranges of both axes; none where nothing has a place.
 fn ranges(figure: &Figure) -> Option<(Range, Range)> {
     let scale = |axis| if axis == Direction::X { figure.x.scale } else { figure.y.scale };
@@ -127,8 +134,11 @@ fn ranges(figure: &Figure) -> Option<(Range, Range)> {
     let is_tight = figure.series.iter().any(|series| {
         matches!(series.shape, Shape::Heatmap { .. } | Shape::Bars { .. } | Shape::Histogram { .. })
     });
-    let has_heat = figure.series.iter().any(|series| matches!(series.shape, Shape::Heatmap { .. }));
-    let x = Range::of(all(Direction::X), figure.x.scale, if is_tight { 0.0 } else { 0.025 })?;
+    let has_heat = has_matrix(figure);
+    let n = figure.x.names.len();
+    // Few named things keep half a step from the edges.
+    let edges = if n > 0 && n <= FEW && !has_heat { vec![-0.5, n as f64 - 0.5] } else { Vec::new() };
+    let x = Range::of(all(Direction::X).chain(edges), figure.x.scale, if is_tight { 0.0 } else { 0.025 })?;
     if has_heat {
         let turned = figure.series.iter().any(|series| match &series.shape {
             Shape::Heatmap { y, .. } => y.is_empty(),
@@ -142,22 +152,46 @@ fn ranges(figure: &Figure) -> Option<(Range, Range)> {
     Some((x, if is_tight && !has_negative { y.starting_at_zero() } else { y }))
 }
 
-/// Which numbers or names stand beside an axis.
-fn ticks(range: &Range, axis: &Axis, room: f64, across: bool) -> Vec<Tick> {
-    let n = axis.names.len();
-    let longest = axis.names.iter().map(|name| name.chars().count().min(LONGEST_NAME)).max().unwrap_or(0);
-    let needed = if across { longest as f64 * LETTER + 10.0 } else { 14.0 };
-    if n > 0 && n as f64 * needed <= room {
-        let named = axis.names.iter().enumerate();
-        return named
-            .filter_map(|(index, name)| {
-                let at = range.at(index as f64).filter(|at| (0.0..=1.0).contains(at))?;
-                Some(Tick { at, label: cut(name) })
-            })
-            .collect();
+/// How names stand under an axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Names {
+    /// There are none, or too many: numbers stand there.
+    Counted,
+    /// Side by side.
+    Level,
+    /// Slanted, as long as this, in letters.
+    Slanted(usize),
+}
+
+impl Names {
+    fn under(axis: &Axis, room: f64) -> Self {
+        let n = axis.names.len() as f64;
+        let longest = axis.names.iter().map(|name| cut(name).chars().count()).max().unwrap_or(0);
+        let is_cut = axis.names.iter().any(|name| words::clean(name).chars().count() > LONGEST_NAME);
+        // Names without their middles do not tell many things apart.
+        let most = if is_cut { FEW / 2 } else { FEW };
+        if longest == 0 || axis.names.len() > most || n * 18.0 > room {
+            Self::Counted
+        } else if n * (longest as f64 * LETTER + 8.0) <= room {
+            Self::Level
+        } else {
+            Self::Slanted(longest)
+        }
     }
-    let wanted = (room / if across { 62.0 } else { 38.0 }).clamp(2.0, 10.0) as usize;
-    range.ticks(wanted, axis)
+
+    /// Height that they need more than numbers.
+    fn height(self) -> f64 {
+        if let Self::Slanted(letters) = self { letters as f64 * LETTER * 0.6 } else { 0.0 }
+    }
+}
+
+/// Names as they stand along an axis.
+fn named(range: &Range, axis: &Axis) -> Vec<Tick> {
+    let place = |(index, name): (usize, &String)| {
+        let at = range.at(index as f64).filter(|at| (0.0..=1.0).contains(at))?;
+        Some(Tick { at, label: cut(name) })
+    };
+    axis.names.iter().enumerate().filter_map(place).collect()
 }
 
 fn cut(name: &str) -> String {
@@ -203,12 +237,21 @@ pub(crate) fn plot(figure: &Figure, size: Size, id: &str, speaks: bool) -> Marku
         Size::Full => (840.0, 280.0),
     };
     let top = if figure.y.label.is_empty() { 10.0 } else { 26.0 };
-    let bottom = 40.0;
-    let y_ticks = ticks(&y, &figure.y, height - top - bottom, false);
+    let names = Names::under(&figure.x, width - 70.0);
+    let (height, bottom) = (height + names.height(), 40.0 + names.height());
+    let rows = height - top - bottom;
+    let y_ticks = if !figure.y.names.is_empty() && figure.y.names.len() as f64 * 14.0 <= rows {
+        named(&y, &figure.y)
+    } else {
+        y.ticks((rows / 38.0).clamp(2.0, 10.0) as usize, &figure.y)
+    };
     let longest = y_ticks.iter().map(|tick| tick.label.chars().count()).max().unwrap_or(0);
     let left = longest as f64 * LETTER + 14.0;
     let frame = Frame { left, top, width: width - left - 12.0, height: height - top - bottom };
-    let x_ticks = ticks(&x, &figure.x, frame.width, true);
+    let x_ticks = match names {
+        Names::Counted => x.ticks((frame.width / 62.0).clamp(2.0, 10.0) as usize, &figure.x),
+        _ => named(&x, &figure.x),
+    };
     let plane = Plane { figure, frame, x, y };
     let (title, description) = (format!("{id}-t"), format!("{id}-d"));
     let base = frame.top + frame.height;
@@ -225,12 +268,17 @@ pub(crate) fn plot(figure: &Figure, size: Size, id: &str, speaks: bool) -> Marku
             @for tick in &x_ticks {
                 @let at = coordinate(frame.left + tick.at * frame.width);
                 @if heat.is_none() { path.tick d={ "M" (at) " " (coordinate(base)) "v4" } {} }
-                text x=(at) y=(coordinate(base + 16.0)) text-anchor="middle" { (tick.label) }
+                @if let Names::Slanted(_) = names {
+                    text text-anchor="end"
+                        transform={ "translate(" (at) " " (coordinate(base + 14.0)) ")rotate(-35)" } { (tick.label) }
+                } @else {
+                    text x=(at) y=(coordinate(base + 16.0)) text-anchor="middle" { (tick.label) }
+                }
             }
             @if !figure.y.label.is_empty() {
                 text.label x="2" y="12" { (label(&figure.y)) }
             }
-            text.label x=(coordinate(frame.left + frame.width)) y=(coordinate(base + 33.0)) text-anchor="end" {
+            text.label x=(coordinate(frame.left + frame.width)) y=(coordinate(height - 7.0)) text-anchor="end" {
                 (label(&figure.x))
             }
             @if let Some(heat) = &heat { (heat.cells(&frame)) }
@@ -311,7 +359,7 @@ fn draw(plane: &Plane<'_>, series: &Series, color: usize) -> Markup {
                     path.push('z');
                 }
             }
-            html! { path.band class=(class) d=(path) {} }
+            html! { path.band.{ (class) } d=(path) {} }
         }
         Shape::Intervals { x, low, high } => {
             let ends = x.iter().zip(low).zip(high);
@@ -323,7 +371,7 @@ fn draw(plane: &Plane<'_>, series: &Series, color: usize) -> Markup {
                     (coordinate(x - 5.0), coordinate(x), coordinate(low), coordinate(high));
                 let _ = write!(path, "M{left} {low}h10M{left} {high}h10M{x} {low}V{high}");
             }
-            html! { path.whisker class=(class) d=(path) {} }
+            html! { path.whisker.{ (class) } d=(path) {} }
         }
         Shape::Bars { y } => {
             let groups =
@@ -335,14 +383,14 @@ fn draw(plane: &Plane<'_>, series: &Series, color: usize) -> Markup {
                 let left = at as f64 - 0.4 + nth as f64 * width;
                 Some((plane.x(left)?, plane.x(left + width)?, plane.y(*y)?))
             });
-            html! { path.bar class=(class) d=(boxes(bars, base)) {} }
+            html! { path.bar.{ (class) } d=(boxes(bars, base)) {} }
         }
         Shape::Histogram { edges, counts } => {
             let bars = edges
                 .windows(2)
                 .zip(counts)
                 .filter_map(|(edge, count)| Some((plane.x(edge[0])?, plane.x(edge[1])?, plane.y(*count)?)));
-            html! { path.bar class=(class) d=(boxes(bars, base)) {} }
+            html! { path.bar.{ (class) } d=(boxes(bars, base)) {} }
         }
         Shape::Stems { x, y } => {
             let points: Vec<_> = x.iter().zip(y).filter_map(|(x, y)| plane.point(*x, *y)).collect();
@@ -481,9 +529,13 @@ pub(crate) fn legend(figure: &Figure) -> Markup {
         }
         @if let Some(heat) = heat {
             (heat.key())
-            @if let Some(note) = heat.note() { p.note { (note) } }
         }
     }
+}
+
+/// What was left out of a figure for its size, in words.
+pub(crate) fn note(figure: &Figure) -> Option<String> {
+    heat(figure)?.note()
 }
 
 fn swatch(series: &Series, color: usize) -> Markup {

@@ -138,14 +138,17 @@ impl Range {
             let every =
                 every.filter(|every| whole.div_ceil(*every) <= wanted.max(2)).min().unwrap_or(200) as i32;
             let exponents = (first..=last).filter(|exponent| exponent.rem_euclid(every) == 0);
-            let is_plain = first >= -3 && last <= 4;
+            let is_plain = first >= -3 && last <= 3;
             return exponents
                 .map(|exponent| Tick { at: place(f64::from(exponent)), label: power(exponent, is_plain) })
                 .collect();
         }
         let exponents = (self.low.floor() as i32)..=last.max(self.high.ceil() as i32);
-        let mantissas: &[f64] =
-            if self.high - self.low > 1.0 { &[1.0, 3.0] } else { &[1.0, 2.0, 3.0, 5.0, 7.0] };
+        let mantissas: &[f64] = match self.high - self.low {
+            1.5.. => &[1.0, 3.0],
+            0.8.. => &[1.0, 2.0, 5.0],
+            _ => &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0],
+        };
         exponents
             .flat_map(|exponent| mantissas.iter().map(move |mantissa| (exponent, *mantissa)))
             .map(|(exponent, mantissa)| {
@@ -160,14 +163,11 @@ impl Range {
     }
 }
 
-/// The smallest of 1, 2, 5, 10, 20… that is no smaller, of any power of ten.
-fn round_step(least: f64) -> f64 {
-    let power = 10.0_f64.powf(least.log10().floor());
-    [1.0, 2.0, 5.0]
-        .into_iter()
-        .map(|digit| digit * power)
-        .find(|step| *step >= least * (1.0 - 1e-9))
-        .unwrap_or(10.0 * power)
+/// Of 1, 2, 5, 10, 20… and of any power of ten, the smallest that is not much smaller.
+fn round_step(wanted: f64) -> f64 {
+    let power = 10.0_f64.powf(wanted.log10().floor());
+    let steps = [1.0, 2.0, 5.0].map(|digit| digit * power);
+    steps.into_iter().find(|step| *step >= 0.7 * wanted).unwrap_or(10.0 * power)
 }
 
 /// Labels with as many digits as the step needs, and one power of ten where numbers are large or small.
@@ -194,7 +194,7 @@ fn minus(text: &str) -> String {
 
 /// A power of ten: `0.01`, `10⁻³⁰`.
 fn power(exponent: i32, is_plain: bool) -> String {
-    if is_plain {
+    if is_plain || exponent == 0 {
         return number::trimmed(10.0_f64.powi(exponent));
     }
     let digits = exponent.to_string();
@@ -223,7 +223,7 @@ mod tests {
             labels(&[0.0, 2e-7], Scale::Linear, 4),
             ["0", "0.5·10⁻⁷", "1.0·10⁻⁷", "1.5·10⁻⁷", "2.0·10⁻⁷"]
         );
-        assert_eq!(labels(&[1e-30, 1.0], Scale::Log, 5), ["10⁻³⁰", "10⁻²⁰", "10⁻¹⁰", "10⁰"]);
+        assert_eq!(labels(&[1e-30, 1.0], Scale::Log, 5), ["10⁻³⁰", "10⁻²⁰", "10⁻¹⁰", "1"]);
         assert_eq!(labels(&[0.01, 100.0], Scale::Log, 5), ["0.01", "0.1", "1", "10", "100"]);
         assert_eq!(labels(&[1.0, 4.0], Scale::Log, 5), ["1", "2", "3"]);
     }

@@ -4,8 +4,8 @@ use anstyle::AnsiColor;
 use epoch0_method::reading::{Axis, Figure, Scale, Series, Severity, Shape};
 use unicode_width::UnicodeWidthStr;
 
-use super::{BOLD, FAINT, Lines, PLAIN, Span, middle_cut, tone};
-use crate::svg::Range;
+use super::{FAINT, Lines, PLAIN, Span, middle_cut, tone};
+use crate::svg::{Range, has_matrix};
 use crate::{number, words};
 
 /// Rows of a chart that has them.
@@ -21,10 +21,11 @@ const LABEL: usize = 14;
 
 /// A figure, in short.
 pub(super) fn figure(figure: &Figure, lines: &mut Lines) {
-    let title = lines.plain(&figure.title);
-    lines.blank();
-    lines.line(&[(PLAIN, "  ".into()), (BOLD, title.into())]);
-    let drawn: Vec<&Series> = figure.series.iter().filter(|series| values(series).is_some()).collect();
+    lines.title(&figure.title);
+    // What is drawn over a matrix means nothing without it.
+    let over_matrix = has_matrix(figure);
+    let is_drawn = |series: &&Series| values(series).is_some() && !over_matrix;
+    let drawn: Vec<&Series> = figure.series.iter().filter(is_drawn).collect();
     let all = drawn.iter().filter_map(|series| values(series)).flatten().copied();
     let counted =
         drawn.iter().any(|series| !matches!(series.shape, Shape::Line { .. } | Shape::Points { .. }));
@@ -107,7 +108,12 @@ fn flat(figure: &Figure, series: &Series, y: &[f64], range: &Range, lines: &mut 
     let label = middle_cut(&lines.plain(&series.label), LABEL.min(lines.width() / 3), &dots);
     let labels = figure.series.iter().map(|other| lines.plain(&other.label).width());
     let label_width = labels.max().unwrap_or(0).min(LABEL).min(lines.width() / 3);
-    let tail = format!("  {}", ends(y, &figure.y.unit, lines));
+    let tail = match &series.shape {
+        // Positions say more of a distribution than the counts at its ends.
+        Shape::Histogram { edges, .. } => ends(edges, &figure.x.unit, lines),
+        _ => ends(y, &figure.y.unit, lines),
+    };
+    let tail = format!("  {tail}");
     let fixed = 2 + label_width + 2;
     let room = lines.width().saturating_sub(fixed + tail.width());
     // A chart that would be too small leaves its place to the numbers, a line further down.
@@ -122,7 +128,7 @@ fn flat(figure: &Figure, series: &Series, y: &[f64], range: &Range, lines: &mut 
     }
     if is_apart {
         lines.line(&spans);
-        lines.line(&[(PLAIN, " ".repeat(fixed).into()), (PLAIN, tail.trim_start().into())]);
+        lines.paragraph(&[], 4, PLAIN, &tail);
     } else {
         spans.push((PLAIN, tail.into()));
         lines.line(&spans);
@@ -162,9 +168,10 @@ fn tall(figure: &Figure, series: &Series, y: &[f64], lines: &mut Lines) {
         }
         lines.line(&spans);
     }
-    let last = figure.x.names.len().max(y.len());
-    let under = format!("{}{} 1 to {last}", " ".repeat(label_width + 4), lines.plain(&figure.x.label));
-    lines.line(&[(FAINT, under.into())]);
+    let under = format!("{} 1 to {}", lines.plain(&figure.x.label), y.len());
+    if under.width() + label_width + 4 <= lines.width() {
+        lines.line(&[(FAINT, format!("{}{under}", " ".repeat(label_width + 4)).into())]);
+    }
 }
 
 /// A bar for each name.

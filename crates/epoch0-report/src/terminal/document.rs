@@ -52,7 +52,7 @@ fn reading(reading: &Reading, verdict: Option<&Finding>, lines: &mut Lines) {
         match finding.severity {
             Severity::Ok => {}
             // It stands at the top already.
-            _ if Some(finding) == verdict => {}
+            _ if words::is_verdict(finding, verdict) => {}
             severity => {
                 let sign = lines.sign(severity);
                 lines.paragraph(&[sign], 2, PLAIN, &finding.what);

@@ -24,6 +24,24 @@ const NARROWEST: usize = 24;
 /// Wider lines of text are hard to read.
 const WIDEST_TEXT: usize = 100;
 
+/// Letters that ASCII has words for.
+const SPELLED: [(char, &str); 14] = [
+    ('–', "-"),
+    ('−', "-"),
+    ('×', "x"),
+    ('·', "."),
+    ('±', "+/-"),
+    ('…', ".."),
+    ('√', "sqrt "),
+    ('χ', "chi"),
+    ('λ', "lambda"),
+    ('σ', "sigma"),
+    ('‘', "'"),
+    ('’', "'"),
+    ('“', "\""),
+    ('”', "\""),
+];
+
 /// What a terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terminal {
@@ -70,16 +88,24 @@ impl Lines {
         if self.terminal.unicode || text.is_ascii() {
             return text.into_owned();
         }
-        let spell = |letter: char| match letter {
-            '–' | '−' => "-".to_owned(),
-            '×' => "x".to_owned(),
-            '·' => ".".to_owned(),
-            '±' => "+/-".to_owned(),
-            '…' => "..".to_owned(),
-            letter if letter.is_ascii() => letter.to_string(),
-            _ => "?".to_owned(),
-        };
-        text.chars().map(spell).collect()
+        let mut out = String::new();
+        let mut was_raised = false;
+        for letter in text.chars() {
+            let raised = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻".chars().zip("0123456789-".chars()).find(|(from, _)| *from == letter);
+            if let Some((_, digit)) = raised {
+                if !was_raised {
+                    out.push('^');
+                }
+                out.push(digit);
+            } else {
+                match SPELLED.iter().find(|(from, _)| *from == letter) {
+                    Some((_, spelled)) => out.push_str(spelled),
+                    None => out.push(if letter.is_ascii() { letter } else { '?' }),
+                }
+            }
+            was_raised = raised.is_some();
+        }
+        out
     }
 
     /// Writes a line. What is too wide is cut.
@@ -104,9 +130,14 @@ impl Lines {
     }
 
     fn heading(&mut self, text: &str) {
-        let text = self.plain(text);
         self.blank();
-        self.line(&[(HEADING, text.into())]);
+        self.paragraph(&[], 0, HEADING, text);
+    }
+
+    /// The title of something within a section.
+    fn title(&mut self, text: &str) {
+        self.blank();
+        self.paragraph(&[], 2, BOLD, text);
     }
 
     /// Writes text in as many lines as it takes, each after an indent; the first after `lead`.

@@ -4,13 +4,11 @@ use anstyle::Style;
 use epoch0_method::reading::{Cell, Severity, Table};
 use unicode_width::UnicodeWidthStr;
 
-use super::{BOLD, FAINT, Lines, PLAIN, Span, middle_cut, tone};
+use super::{FAINT, Lines, PLAIN, Span, middle_cut, tone};
 use crate::words;
 
 /// Most rows that are shown.
 const MOST_ROWS: usize = 14;
-/// The first column gets no narrower.
-const NARROWEST_NAME: usize = 10;
 
 /// Text in columns. The first is set left and shortened where it has to be; columns that have no room are left out.
 pub(super) struct Grid {
@@ -48,7 +46,8 @@ impl Grid {
         let mut shown: Vec<usize> = (0..self.headings.len()).collect();
         let Some((&first, _)) = shown.split_first() else { return };
         let rest = |shown: &[usize]| shown[1..].iter().map(|at| self.column_width(*at) + 2).sum::<usize>();
-        let least = self.column_width(first).min(NARROWEST_NAME);
+        // Names stay readable before other columns get room.
+        let least = self.column_width(first).min(room * 3 / 5);
         while shown.len() > 1 && rest(&shown) + least > room {
             let last = shown.iter().rposition(|at| !self.kept[*at]).filter(|at| *at > 0);
             shown.remove(last.unwrap_or(shown.len() - 1));
@@ -88,11 +87,9 @@ fn shown(table: &Table) -> Vec<usize> {
         return (0..n).collect();
     }
     let marked = table.rows.iter().position(|row| mark(row) >= Some(Severity::Warn));
-    let mut rows: Vec<usize> = (0..4).chain(n - 3..n).collect();
-    match marked {
-        Some(at) => rows.extend((at.saturating_sub(2)..n).take(5)),
-        None => rows.extend((1..4).map(|quarter| quarter * n / 4)),
-    }
+    let Some(marked) = marked else { return (0..6).chain(n - 6..n).collect() };
+    let around = (marked.saturating_sub(2)..n).take(5);
+    let mut rows: Vec<usize> = (0..4).chain(around).chain(n - 3..n).collect();
     rows.sort_unstable();
     rows.dedup();
     rows
@@ -104,9 +101,7 @@ fn mark(row: &[Cell]) -> Option<Severity> {
 
 /// A table, in short.
 pub(super) fn table(table: &Table, lines: &mut Lines) {
-    let title = lines.plain(&table.title);
-    lines.blank();
-    lines.line(&[(PLAIN, "  ".into()), (BOLD, title.into())]);
+    lines.title(&table.title);
     if table.rows.is_empty() {
         return lines.paragraph(&[], 2, FAINT, "This table has no rows.");
     }

@@ -64,7 +64,7 @@ fn curves() -> Figure {
         };
         figure = figure.with(method, band).with(method, Shape::Line { x: steps.clone(), y });
     }
-    figure.note = "Means over 5 seeds, with 95 % intervals.".to_owned();
+    "Means over 5 seeds, with 95 % intervals.".clone_into(&mut figure.note);
     figure
 }
 

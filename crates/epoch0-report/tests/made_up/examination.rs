@@ -33,7 +33,8 @@ fn signal(layers: &[Layer], findings: Vec<Finding>, alt: &str) -> Reading {
         let rule = Shape::Rule { axis: Direction::X, at: first as f64 };
         figure = figure.with("first place that is not healthy", rule);
     }
-    figure.note = "Gradients are of the sum of squares of the outputs, scaled to 1 at the output.".to_owned();
+    "Gradients are of the sum of squares of the outputs, scaled to 1 at the output."
+        .clone_into(&mut figure.note);
     let columns = [
         Column::new("site", "weight", Kind::Text).help("Place where a weight meets a value."),
         Column::new("op", "operation", Kind::Text),
@@ -362,6 +363,6 @@ pub(crate) fn hostile() -> Examination {
     reading.quantities =
         vec![Quantity::new("q", "</dd>", f64::NAN, "%\"'>"), Quantity::new("r", "big", f64::INFINITY, "")];
     let mut net = network("evil\"net<script>", "'><svg onload=alert(1)>", u64::MAX, 7);
-    net.source = "file://../../etc/passwd".to_owned();
+    "file://../../etc/passwd".clone_into(&mut net.source);
     Examination::new(net, random(&[]), u64::MAX, vec![reading], versions())
 }
