@@ -19,6 +19,9 @@ pub enum Error {
     /// A network could not be run.
     #[error(transparent)]
     Engine(#[from] epoch0_engine::Error),
+    /// A start could not be examined.
+    #[error(transparent)]
+    Examine(#[from] epoch0_examine::Error),
     /// What was named is no network.
     #[error("`{given}` is no network: {why}\nhint: {hint}")]
     NoNetwork {
