@@ -42,7 +42,12 @@ impl Described {
         if let Some(path) = config_path(path) {
             let config = Config::open(&path)?;
             let net = hf::network(&config, any_key)?;
-            return Ok(Self { net, given: given.to_owned(), config: Some(config.keys().clone()), checkpoint });
+            return Ok(Self {
+                net,
+                given: given.to_owned(),
+                config: Some(config.keys().clone()),
+                checkpoint,
+            });
         }
         if let Some(folder) = &checkpoint
             && let Some(receipt) = Receipt::read(given, Checkpoint::open(folder)?.metadata())?

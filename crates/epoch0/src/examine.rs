@@ -112,7 +112,8 @@ pub fn matched_probe(
             let small = Probe::matched(network, 2, seed, precision, device)?;
             let mut values = 0;
             run(network, &weights.constants(), &small.inputs, Mode::Eval, &mut |done| {
-                values += done.outputs.iter().filter_map(Value::real).map(|var| var.value().len()).sum::<usize>();
+                values +=
+                    done.outputs.iter().filter_map(Value::real).map(|var| var.value().len()).sum::<usize>();
                 Ok(())
             })?;
             (VALUES / (values / small.len().max(1)).max(1)).clamp(8, 256)

@@ -34,6 +34,7 @@ pub use report::{Group, Report};
 pub use verify::{Difference, Match, Tested, Verified, bytes_to_verify, verify};
 pub use weights::{draw_weights, read_weights};
 
+pub use epoch0_data as data;
 pub use epoch0_engine as engine;
 pub use epoch0_examine as examining;
 pub use epoch0_format as format;
@@ -42,3 +43,4 @@ pub use epoch0_init::start::{Plan, Recipe, Rule, Setting, Use};
 pub use epoch0_method as method;
 pub use epoch0_net as net;
 pub use epoch0_num as num;
+pub use epoch0_report as report;

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use epoch0::format::write_file_atomically;
 use epoch0::method::Values;
+use epoch0::report::Terminal;
 use epoch0::{Examining, examine, matched_probe};
 
 use super::{Failure, Outcome};
@@ -43,7 +44,8 @@ pub(super) fn run(args: &Examine, json: bool) -> Result<Outcome, Failure> {
             usize::MAX => 100,
             width => width,
         };
-        let mut text = epoch0::report::terminal(&examination, width, std::io::stdout().is_terminal());
+        let look = Terminal { width, color: std::io::stdout().is_terminal(), unicode: true };
+        let mut text = look.text(&examination);
         if let Some(path) = &args.report {
             text += &format!("\nreport: {}\n", path.display());
         }

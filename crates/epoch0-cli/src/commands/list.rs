@@ -1,8 +1,8 @@
 //! `epoch0 list`.
 
 use epoch0::format::hf;
-use epoch0::methods;
 use epoch0::method::Bibliography;
+use epoch0::methods;
 use epoch0::net::zoo;
 use serde::Serialize;
 

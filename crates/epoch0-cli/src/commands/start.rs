@@ -21,8 +21,8 @@ pub(super) struct Choice<'a> {
 impl Choice<'_> {
     pub(super) fn recipe(&self, described: &Described) -> Result<Recipe, Failure> {
         let mut recipe = if let Some(path) = self.recipe {
-            let text =
-                std::fs::read_to_string(path).map_err(|source| Failure::File { path: path.to_owned(), source })?;
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| Failure::File { path: path.to_owned(), source })?;
             Recipe::from_yaml(&path.display().to_string(), &text)?
         } else {
             let usual = match described.net.source() {
