@@ -1,7 +1,6 @@
 //! Whatever is in a document: nothing panics, no line is too wide.
 
-mod made_up;
-
+use crate::made_up;
 use epoch0_method::reading::{
     Arm, Axis, Better, Bound, Cell, Column, Direction, Examination, Figure, Finding, Health, Kind, Metric,
     Place, Quantity, Reading, Severity, Shape, Table, Versus,
