@@ -58,7 +58,7 @@ impl TokenSink for Elements {
 }
 
 /// Start tags of a page, which has to be well-formed.
-fn tags(page: &str) -> Vec<Tag> {
+pub(crate) fn tags(page: &str) -> Vec<Tag> {
     let queue = BufferQueue::default();
     queue.push_back(StrTendril::from_slice(page));
     let options = TokenizerOpts { exact_errors: true, ..TokenizerOpts::default() };
@@ -71,7 +71,8 @@ fn tags(page: &str) -> Vec<Tag> {
     elements.tags.into_inner().into_iter().filter(|tag| tag.kind == TagKind::StartTag).collect()
 }
 
-fn attribute<'a>(tag: &'a Tag, name: &str) -> Option<&'a str> {
+/// An attribute's value.
+pub(crate) fn attribute<'a>(tag: &'a Tag, name: &str) -> Option<&'a str> {
     tag.attrs.iter().find(|attribute| &*attribute.name.local == name).map(|attribute| &*attribute.value)
 }
 
