@@ -81,6 +81,7 @@ fn dependencies_point_down() {
         &["epoch0-format", "epoch0-method"],
         &["epoch0-data"],
         &["epoch0-init"],
+        &["epoch0-init", "epoch0-report"],
         &["epoch0", "epoch0-testkit"],
         &["epoch0-cli", "xtask"],
     ];
