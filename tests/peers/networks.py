@@ -198,13 +198,13 @@ def scatter(model):
 
 
 def settle(model, inputs):
-    """Running statistics of batch norms from a few batches."""
+    """Running statistics of batch norms from a few batches like `inputs`, which are images."""
     if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
         return
     model.train()
     with torch.no_grad():
         for _ in range(12):
-            model(**{name: 0.3 + 1.5 * torch.randn(4, *value.shape[1:]) for name, value in inputs.items()})
+            model(*[0.3 + 1.5 * torch.randn(4, *value.shape[1:]) for value in inputs.values()])
 
 
 def build(name, size="small"):

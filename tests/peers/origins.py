@@ -9,8 +9,10 @@ Exporters rename, transpose and fold weights. For each `OUT/NAME.VARIANT.onnx` t
 - `same`, `transposed` (a matrix), `reshaped` (the same values in the same order);
 - `scaled`: a convolution's weight into which a batch norm went: by `scale` for each output channel;
 - `shifted`: the bias of such a convolution. It moves with the batch norm's bias, and its gradient is that one's.
+- `gates`: a weight or bias of a recurrent layer, of both directions and with gates in ONNX's order. Its `parts` are the
+  parameters: block j of row `direction` (from `start` on) is the parameter's block `order[j]`.
 
-`null` stands for what is none of these: constants of the graph, and the regrouped weights of recurrent layers.
+`null` stands for what is none of these: constants of the graph, and what was computed from parameters ahead of time.
 """
 
 import json
@@ -66,6 +68,33 @@ def shifted(value, found, parameters, norms):
     return None
 
 
+#: ONNX has LSTM's gates as input, output, forget, cell and GRU's as update, reset, hidden.
+ORDER = {"LSTM": [0, 3, 1, 2], "GRU": [1, 0, 2]}
+
+
+def regrouped(value, order, parameters):
+    """The parameters of an initializer of a recurrent layer."""
+    parts = []
+    for direction, row in enumerate(value):
+        # Matrices as they are; biases of input and state one after the other.
+        halves = [(0, row)] if row.ndim == 2 else [(0, row[: len(row) // 2]), (len(row) // 2, row[len(row) // 2 :])]
+        for start, half in halves:
+            for name, parameter in parameters.items():
+                if parameter.shape == half.shape and len(half) % len(order) == 0:
+                    blocks = np.split(parameter, len(order))
+                    if np.array_equal(np.concatenate([blocks[j] for j in order]), half):
+                        part = {"parameter": name, "direction": direction, "start": start, "order": order}
+                        parts.append(part)
+    return {"how": "gates", "parts": parts} if parts else None
+
+
+def parts_of(origins):
+    """Initializer, parameter and how, one for each part of each initializer."""
+    for initializer, row in origins.items():
+        for part in row.get("parts", [row]) if row else []:
+            yield initializer, part["parameter"], row | part
+
+
 def write(model, path):
     """Writes the origins of one file; says how many of the model's parameters were found."""
     import onnx
@@ -82,8 +111,13 @@ def write(model, path):
     for name, row in list(found.items()):
         if row is None and values[name].ndim == 1:
             found[name] = shifted(values[name], list(found.values()), parameters, norms)
+    for node in graph.node:
+        if node.op_type in ORDER:
+            for name in node.input[1:4]:
+                if name in found and found[name] is None:
+                    found[name] = regrouped(values[name], ORDER[node.op_type], parameters)
     path.with_suffix(".origins.json").write_text(json.dumps(found, indent=1) + "\n")
-    return len({row["parameter"] for row in found.values() if row}), len(parameters)
+    return len({parameter for _, parameter, _ in parts_of(found)}), len(parameters)
 
 
 def main():
