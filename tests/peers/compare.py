@@ -75,8 +75,9 @@ def evaluate(program, net, inputs, options=()):
     return outputs, gradients, seconds
 
 
-def as_parameter(gradient, row, expected):
-    """The gradient of an initializer as one of the parameter that it was made from."""
+def as_parameter(gradient, row, expected, step):
+    """The gradient of an initializer as one of the parameter that it was made from, of which `expected` has every
+    `step`-th row."""
     if row["how"] == "scaled":
         scale = np.array(row["scale"], dtype=np.float64)
         return gradient * scale.reshape(-1, *[1] * (gradient.ndim - 1))
@@ -88,24 +89,24 @@ def as_parameter(gradient, row, expected):
         return np.concatenate([blocks[order.index(j)] for j in range(len(order))])
     if row["how"] == "transposed":
         # The program may have turned the weight into the parameter's own layout, which a square one does not show.
-        turned = [g for g in (gradient.T, gradient) if g.shape == expected.shape]
-        return min(turned, key=lambda g: relative(g, expected)) if turned else gradient
+        turned = [g for g in (gradient.T, gradient) if g[::step].shape == expected.shape]
+        return min(turned, key=lambda g: relative(g[::step], expected)) if turned else gradient
     return gradient.reshape(expected.shape) if gradient.size == expected.size else gradient
 
 
-def gradient_of(name, expected, gradients, origins):
+def gradient_of(name, expected, step, gradients, origins):
     """The gradient of a parameter from those that the program gave, or None. A parameter may have become several
     initializers (tied weights, one of them transposed): then it is their sum."""
     if origins is None:
         return gradients.get(name)
     rows = [(initializer, row) for initializer, parameter, row in parts_of(origins) if parameter == name]
-    parts = [as_parameter(gradients[i], row, expected) for i, row in rows if i in gradients]
+    parts = [as_parameter(gradients[i], row, expected, step) for i, row in rows if i in gradients]
     if not parts and rows:
         _, row = rows[0]
         # Given back under PyTorch's name, or, for a bias that folding made, that of the convolution's bias.
         other = [weight.removesuffix("weight") + "bias" for _, weight, scaled in parts_of(origins)
                  if row["how"] == "shifted" and scaled["how"] == "scaled" and f"{scaled['norm']}.bias" == name]
-        parts = [as_parameter(gradients[key], row, expected) for key in [name, *other] if key in gradients][:1]
+        parts = [as_parameter(gradients[key], row, expected, step) for key in [name, *other] if key in gradients][:1]
     return sum(parts) if parts else None
 
 
@@ -116,15 +117,16 @@ def compare(evaluated, expected, origins=None, about=None):
     output_error = max(relative(outputs[k[4:]], v) if k[4:] in outputs else float("inf")
                        for k, v in expected.items() if k.startswith("out/"))
     errors = {}
-    wanted = {k.removeprefix("grad/"): v for k, v in expected.items() if k.startswith("grad/")}
+    wanted = {k.split("/", 1)[1]: v for k, v in expected.items() if k.startswith(("grad/", "grad_rows/"))}
     largest = max((np.abs(v).max(initial=0) for v in wanted.values()), default=0)
     n_found = 0
     kept = {parameter for _, parameter, _ in parts_of(origins or {})}
     for name, theirs in wanted.items():
-        ours = gradient_of(name, theirs, gradients, origins)
+        step = 8 if f"grad_rows/{name}" in expected else 1
+        ours = gradient_of(name, theirs, step, gradients, origins)
         if ours is not None:
             n_found += 1
-            errors[name] = relative(ours, theirs, largest if f"grad/{name}" in about["zero_gradients"] else None)
+            errors[name] = relative(ours[::step], theirs, largest if f"grad/{name}" in about["zero_gradients"] else None)
         elif origins is None or name in kept:
             errors[name] = float("inf")
     for key, theirs in expected.items():

@@ -11,14 +11,15 @@ Into OUT, for each network:
 - `NAME.dynamo.onnx` (torch.export, PyTorch's own opset), `NAME.script13.onnx` and `NAME.script17.onnx` (TorchScript,
   opset 13 and 17), as a user gets them: batch norm is folded into convolutions and transposed weights lose their names
   where the exporter does that. `NAME.dynamo-plain.onnx` and `NAME.script17-plain.onnx` are written without these
-  optimizations, for networks of less than 30 million parameters; those of more have no opset 13 either.
+  optimizations, for networks of less than 20 million parameters; those of more have no opset 13 either.
 - `NAME.npz`: `in/`, `out/` (by the file's names of inputs and outputs), `grad/PARAMETER` and `grad_input/INPUT`: the
-  gradients of the sum of all float outputs, PyTorch in f32.
+  gradients of the sum of all float outputs, PyTorch in f32. `grad_rows/PARAMETER` has every eighth row of a gradient
+  of more than 8 million elements.
 - `NAME.json`: names and open axes; for each gradient and output the error that f32 has against f64 in PyTorch
   itself (`own_error`); parameters whose gradient is nothing but rounding (`zero_gradients`: a bias of attention's keys
   has none, for example).
 - `NAME.VARIANT.origins.json`: which parameter each initializer is (`origins.py`).
-- `NAME.safetensors`: the state dict, for networks of less than 50 million parameters.
+- `NAME.safetensors`: the state dict, for networks of less than 20 million parameters.
 
 Inputs are drawn anew until f32 and f64 agree to 2e-5: next to a kink of a ReLU there is no gradient to agree on.
 `STATUS.txt` has a line for each file: its operators, and how far onnxruntime is from PyTorch on it.
@@ -40,8 +41,9 @@ from pathlib import Path
 
 import numpy as np
 
-PLAIN_BELOW = 30_000_000
-STATE_BELOW = 50_000_000
+PLAIN_BELOW = 20_000_000
+#: Of the gradient of a larger tensor only every eighth row is kept.
+WHOLE_BELOW = 8_000_000
 AGREE = 2e-5
 DRAWS = 12
 
@@ -153,7 +155,9 @@ def reference(name, case, out, n_parameters):
             break
     del twin, exact
     arrays = {f"in/{k}": v for k, v in case.inputs.items()} | {f"out/{k}": v for k, v in outputs.items()}
-    arrays |= {f"grad/{k}": v for k, v in gradients.items()} | {f"grad_input/{k}": v for k, v in of_inputs.items()}
+    for k, v in gradients.items():
+        arrays |= {f"grad/{k}": v} if v.numel() < WHOLE_BELOW else {f"grad_rows/{k}": v[::8]}
+    arrays |= {f"grad_input/{k}": v for k, v in of_inputs.items()}
     np.savez(out / f"{name}.npz", **{k: v.numpy() for k, v in arrays.items()})
     tied = collections.defaultdict(list)
     for key, value in case.model.named_parameters(remove_duplicate=False):
@@ -172,7 +176,7 @@ def reference(name, case, out, n_parameters):
         "versions": {"torch": torch.__version__},
     }
     (out / f"{name}.json").write_text(json.dumps(about, indent=1) + "\n")
-    if n_parameters < STATE_BELOW:
+    if n_parameters < PLAIN_BELOW:
         state = {k: v.contiguous() for k, v in case.model.state_dict().items()}
         for keys in about["tied"]:
             for key in keys[1:]:
@@ -219,7 +223,9 @@ def script(case, path, options):
     if case.traced:
         # The same modules under the same names, with another `forward`.
         model = copy.copy(model)
-        model.__class__ = type(type(model).__name__, (type(model),), {"forward": case.traced, "__module__": type(model).__module__})
+        kind = type(model)
+        body = {"forward": case.traced, "__module__": kind.__module__}
+        model.__class__ = type(kind.__name__, (kind,), body)
     torch.onnx.export(model, call, f=str(path), dynamo=False, dynamic_axes=axes or None, **names, **options)
     if case.external:
         model = onnx.load(path)
