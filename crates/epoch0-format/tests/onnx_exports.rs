@@ -34,6 +34,10 @@ fn check(path: &Path) -> Result<String, String> {
     let model = onnx::open(path).map_err(|error| error.to_string())?;
     let stem = path.file_name().unwrap().to_string_lossy().split('.').next().unwrap().to_owned();
     let torch = Checkpoint::open(path.with_file_name(format!("{stem}.safetensors"))).map_err(|e| e.to_string())?;
+    // Names under which PyTorch has one parameter, the first of them in its file.
+    let facts = std::fs::read(path.with_file_name(format!("{stem}.json"))).map_err(|e| e.to_string())?;
+    let facts: serde_json::Value = serde_json::from_slice(&facts).map_err(|e| e.to_string())?;
+    let tied: Vec<Vec<String>> = serde_json::from_value(facts["tied"].clone()).map_err(|e| e.to_string())?;
     let mut wrong = Vec::new();
     let (mut same, mut fused) = (0, 0);
     let mut seen = BTreeSet::new();
@@ -47,6 +51,8 @@ fn check(path: &Path) -> Result<String, String> {
         }
         let aliases = model.network.ties().iter().filter(|tie| model.network.param(tie.param).name == param.name);
         let names: Vec<&str> = std::iter::once(param.name.as_str()).chain(aliases.map(|tie| tie.alias.as_str())).collect();
+        let groups = tied.iter().filter(|group| names.iter().any(|name| group.iter().any(|other| other == name)));
+        let names: Vec<&str> = names.iter().copied().chain(groups.flatten().map(String::as_str)).collect();
         let Some(tensor) = names.iter().find_map(|name| torch.get(name)) else {
             wrong.push(format!("{} {:?} {:?} is no parameter of PyTorch's", param.name, param.role, param.shape));
             continue;

@@ -264,7 +264,10 @@ pub(super) fn cuts(node: &Node<'_>, inputs: &Inputs<'_>, sizes: &[Size]) -> Opti
         let (size, step) = (sizes.get(dim)?, steps[at]);
         let inside = |bound: &Size, is_reverse: bool| {
             let bound = if bound.least().is_none_or(|least| least < 0) { bound.add(size)? } else { bound.clone() };
-            // Clamped, where that can be told.
+            // Clamped, where that can be told; exporters write the largest integer for "to the end".
+            if bound.fixed().is_some_and(|bound| bound > 1 << 40) {
+                return if is_reverse { size.sub(&Size::ONE) } else { Some(size.clone()) };
+            }
             let over = bound.sub(size)?;
             if over.least().is_some_and(|least| least >= 0) {
                 return if is_reverse { size.sub(&Size::ONE) } else { Some(size.clone()) };

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use epoch0_num::Dtype;
 
 use super::OnnxFault;
-use super::known::{Elem, Kind, Known, MOST_KNOWN};
+use super::known::{Elem, Kind, Known, MOST_KNOWN, dim_of};
 use super::names::{is_param_name, scope_of};
 use super::proto::{self, Attr, Dim};
 use super::size::{Size, Symbols};
@@ -143,6 +143,8 @@ pub(super) struct Walk<'m, 'a> {
     pub graph: Graph<'a>,
     functions: HashMap<(&'a str, &'a str, &'a str), &'m proto::Function<'a>>,
     scopes: Vec<HashMap<&'a str, Val>>,
+    /// Parts of values that were split into sequences.
+    sequences: HashMap<&'a str, Vec<Val>>,
     /// Attributes of the calls that are open.
     calls: Vec<&'m [(&'a str, Attr<'a>)]>,
     depth: usize,
@@ -218,6 +220,7 @@ impl<'m, 'a> Walk<'m, 'a> {
             },
             functions,
             scopes: vec![HashMap::new()],
+            sequences: HashMap::new(),
             calls: Vec::new(),
             depth: 0,
         };
@@ -364,8 +367,8 @@ impl<'m, 'a> Walk<'m, 'a> {
         }
         let own = scope_of(node.name, node.scopes);
         let scope = if own.is_empty() { outer_scope.to_owned() } else { own };
-        let mut flat =
-            Node { op: node.op, domain, name: label, scope, inputs, outputs: Vec::new(), attrs };
+        let outputs = vec![None; node.outputs.len()];
+        let mut flat = Node { op: node.op, domain, name: label, scope, inputs, outputs, attrs };
         if let Some(&function) = self.functions.get(&(node.domain, node.op, node.overload)) {
             return self.call(node, function, &flat);
         }
@@ -378,7 +381,19 @@ impl<'m, 'a> Walk<'m, 'a> {
                 let fact = constant(&flat)?;
                 return self.bind(node, vec![fact]);
             }
-            // What changes nothing that matters here.
+            "SplitToSequence" => return self.sequence(node, flat),
+            "SequenceAt" => {
+                let parts = node.inputs.first().and_then(|name| self.sequences.get(name));
+                let at = flat.input(1).and_then(|val| self.graph.facts[val].known.as_ref()?.single()?.size()?.fixed());
+                let part = parts.zip(at).and_then(|(parts, at)| parts.get(dim_of(at, parts.len())?).copied());
+                let part = part.ok_or_else(|| flat.refuse("its sequence or its index is not known"))?;
+                return node.outputs.first().map_or(Ok(()), |name| self.name(name, part));
+            }
+            // What changes nothing that matters here: elements are computed with in one precision.
+            "Cast" | "CastLike" if flat.input(0).is_some_and(|val| self.graph.facts[val].kind == self.graph.kind_of(&flat)) => {
+                let val = flat.input(0).unwrap_or_default();
+                return node.outputs.first().map_or(Ok(()), |name| self.name(name, val));
+            }
             "Identity" | "Dropout" => {
                 let val = flat.input(0).ok_or_else(|| flat.refuse("it has no input"))?;
                 if node.outputs.get(1).is_some_and(|name| !name.is_empty()) {
@@ -393,23 +408,58 @@ impl<'m, 'a> Walk<'m, 'a> {
             _ => {}
         }
         let facts = self.graph.infer(&flat)?;
-        for (at, fact) in facts.into_iter().enumerate() {
-            let index = self.graph.nodes.len();
-            let Some(&name) = node.outputs.get(at) else { break };
-            if name.is_empty() {
-                flat.outputs.push(None);
-                continue;
-            }
-            let mut fact = fact;
+        let n_known = facts.len();
+        if node.outputs.get(n_known..).is_some_and(|names| names.iter().any(|name| !name.is_empty())) {
+            return Err(flat.refuse(format!("it has {} outputs, of which {n_known} are known", node.outputs.len())));
+        }
+        for (at, mut fact) in facts.into_iter().enumerate() {
+            let Some(&name) = node.outputs.get(at).filter(|name| !name.is_empty()) else { continue };
             self.graph.count_known(&mut fact);
-            let val = self.graph.add(fact, Some(index));
-            flat.outputs.push(Some(val));
+            let val = self.graph.add(fact, Some(self.graph.nodes.len()));
+            flat.outputs[at] = Some(val);
             self.name(name, val)?;
         }
-        if flat.outputs.len() < node.outputs.len() {
-            return Err(flat.refuse(format!("it has {} outputs, of which {} are known", node.outputs.len(), flat.outputs.len())));
+        self.graph.nodes.push(flat);
+        Ok(())
+    }
+
+    /// A split whose parts are picked one by one.
+    fn sequence(&mut self, node: &proto::Node<'a>, mut flat: Node<'a>) -> Result<(), OnnxFault> {
+        let bad = |flat: &Node<'_>| flat.refuse("its parts are not known, or it splits into single positions");
+        let x = flat.input(0).ok_or_else(|| bad(&flat))?;
+        let dims = self.graph.facts[x].dims.clone();
+        let dim = dim_of(flat.int("axis").unwrap_or(0), dims.len()).filter(|&dim| dim < dims.len());
+        let size = dim.and_then(|dim| dims[dim].fixed());
+        let given = flat.input(1).and_then(|val| self.graph.facts[val].known.clone());
+        let sizes = match (size, &given) {
+            (Some(size), Some(known)) if known.shape.is_empty() => {
+                let each = known.single().and_then(|elem| elem.size()?.fixed()).filter(|&each| each > 0);
+                each.filter(|each| size / each <= 4096).map(|each| {
+                    let whole = (0..size / each).map(|_| each);
+                    whole.chain(Some(size % each).filter(|&rest| rest > 0)).collect::<Vec<_>>()
+                })
+            }
+            (Some(_), Some(known)) => known.ints(),
+            _ => None,
+        };
+        let sizes = sizes.filter(|_| flat.int("keepdims").unwrap_or(1) == 1).ok_or_else(|| bad(&flat))?;
+        let sizes = Known::list(sizes.into_iter().map(Size::Fixed));
+        flat.op = "Split";
+        flat.outputs = vec![None; sizes.data.len()];
+        let sizes = self.graph.add(Fact::of(sizes, Kind::Index), None);
+        flat.inputs = vec![Some(x), Some(sizes)];
+        let facts = self.graph.infer(&flat)?;
+        let mut parts = Vec::new();
+        for (at, fact) in facts.into_iter().enumerate() {
+            let val = self.graph.add(fact, Some(self.graph.nodes.len()));
+            flat.outputs[at] = Some(val);
+            parts.push(val);
         }
         self.graph.nodes.push(flat);
+        if let Some(&name) = node.outputs.first() {
+            self.name(name, x)?;
+            self.sequences.insert(name, parts);
+        }
         Ok(())
     }
 

@@ -47,7 +47,7 @@ impl<'a> Graph<'a> {
     }
 
     /// What the elements of a node's outputs are.
-    fn kind_of(&self, node: &Node<'_>) -> Kind {
+    pub fn kind_of(&self, node: &Node<'_>) -> Kind {
         match node.op {
             "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "And" | "Or" | "Xor" | "Not" | "IsNaN"
             | "IsInf" => Kind::Bool,
@@ -601,7 +601,7 @@ impl Sliding {
             return None;
         }
         let transposed = node.op == "ConvTranspose";
-        let more = transposed.then(|| list("output_padding", 0))?.or_else(|| transposed.then(Vec::new));
+        let more = if transposed { Some(list("output_padding", 0)?) } else { None };
         let mut sliding =
             Self { kernel, stride, dilation, before: vec![0; n], after: vec![0; n], ceil: node.int("ceil_mode") == Some(1), more };
         match node.text("auto_pad").unwrap_or("NOTSET") {

@@ -5,11 +5,15 @@ const MADE: &[&str] = &[
     "val", "arange", "abs", "add", "alias", "bitwise_and", "cat", "clone", "constant", "copy", "cos", "cumsum", "detach", "div",
     "empty", "eq", "exp", "expand", "fill", "full", "full_like", "gather", "ge", "getitem", "gt", "index", "index_put",
     "index_select", "le", "lift_fresh_copy", "lifted_tensor", "log", "logical_and", "logical_not", "lt", "masked_fill",
-    "maximum", "minimum", "mul", "ne", "neg", "new_empty", "new_full", "new_ones", "new_zeros", "ones", "ones_like", "outer",
+    "maximum", "mul", "ne", "neg", "new_empty", "new_full", "new_ones", "new_zeros", "ones", "ones_like", "outer",
     "permute", "pow", "reciprocal", "repeat", "reshape", "rsqrt", "rsub", "scalar_tensor", "scalar_tensor_default", "select",
     "sigmoid", "sin", "slice", "softmax", "split", "sqrt", "squeeze", "stack", "sub", "sum", "tensor_constant", "to_copy",
     "transpose", "tril", "triu", "unbind", "unsafe_view", "unsqueeze", "view", "where", "zeros", "zeros_like", "mm", "bmm",
-    "matmul", "const", "node", "output", "anonymous",
+    "matmul", "const", "node", "output", "anonymous", "addmm", "amax", "argmax", "batch_norm", "bitwise_not", "bitwise_or", "clamp",
+    "contiguous", "conv1d", "conv2d", "conv3d", "convert_element_type", "convert_element_type_default", "diff", "dropout",
+    "embedding", "erf", "flatten", "floor", "gelu", "group_norm", "isin", "layer_norm", "linear", "linspace", "log_softmax",
+    "max", "mean", "meshgrid", "min", "minimum", "native_layer_norm", "one_hot", "pad", "prod", "relu", "remainder", "roll",
+    "round", "scatter", "silu", "sign", "sym_size_int", "tanh", "to", "topk", "type_as", "unfold", "var", "zero",
 ];
 
 /// Whether an initializer's name is one that a parameter has in PyTorch, not one that an exporter made up.

@@ -136,7 +136,7 @@ impl Lower<'_, '_> {
                 for &atom in dim {
                     let is_own = view.is_own(atom);
                     match segments.last_mut() {
-                        Some(segment) if last == Some(is_own) => segment.1.push(atom),
+                        Some(segment) if last == Some(true) && is_own => segment.1.push(atom),
                         _ => segments.push((is_own, vec![atom])),
                     }
                     last = Some(is_own);
