@@ -75,6 +75,24 @@ pub(super) fn fold(node: &Node<'_>, inputs: &Inputs<'_>) -> Option<Vec<Known>> {
             }))
         }
         "GatherND" => one(gather_nd(node, input(0)?, input(1)?)),
+        "ScatterND" => {
+            let (x, at, new) = (input(0)?, input(1)?, input(2)?);
+            let depth = *at.shape.last()?;
+            if !matches!(node.text("reduction").unwrap_or("none"), "none") || depth == 0 || depth > x.shape.len() {
+                return None;
+            }
+            let own = strides(&x.shape);
+            let run = count(&x.shape[depth..])?;
+            let mut data = x.data.to_vec();
+            for (row, index) in at.data.chunks_exact(depth).enumerate() {
+                let mut place = 0;
+                for (dim, elem) in index.iter().enumerate() {
+                    place += dim_of(elem.size()?.fixed()?, x.shape[dim])? * own[dim];
+                }
+                data.get_mut(place..place + run)?.clone_from_slice(new.data.get(row * run..(row + 1) * run)?);
+            }
+            one(Known::new(x.shape.clone(), data))
+        }
         "Expand" => {
             let x = input(0)?;
             let shape = broadcast_sizes(&sizes_of(x), &input(1)?.sizes()?)?;

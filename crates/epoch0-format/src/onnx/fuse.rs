@@ -36,6 +36,8 @@ pub(super) struct FusedAttention {
     pub causal: bool,
     /// Added to the logits.
     pub biases: Vec<Val>,
+    /// Whether a position that sees nothing answers zero, not something that is no number.
+    pub guarded: bool,
 }
 
 /// What is to be made of the graph.
@@ -351,7 +353,10 @@ impl<'a> Finder<'_, 'a> {
     /// Attention from its last product backwards.
     fn attention(&self, node: &Node<'_>) -> Option<FusedAttention> {
         let (weights, v) = (node.input(0)?, node.input(1)?);
-        let softmax = self.node(weights, "Softmax").or_else(|| self.guarded(weights))?;
+        let (softmax, guarded) = match self.node(weights, "Softmax") {
+            Some(softmax) => (softmax, false),
+            None => (self.guarded(weights)?, true),
+        };
         let logits = softmax.input(0)?;
         let rank = self.graph.facts[logits].dims.len();
         let axis = softmax.int("axis").unwrap_or(-1);
@@ -425,10 +430,17 @@ impl<'a> Finder<'_, 'a> {
         let before = biases.len();
         biases.retain(|&bias| !self.is_causal(bias, &qd[rank - 2], &kd[rank - 1]));
         let causal = biases.len() < before;
+        biases.retain(|&bias| !self.is_nothing(bias));
         // A bias of more dimensions than the logits would make them more.
         let logits = dims(logits);
         let is_small = |&bias: &Val| dims(bias).len() <= logits.len();
-        biases.iter().all(is_small).then_some(FusedAttention { q, k, v, scale, softcap, causal, biases })
+        // Without other biases every position sees itself.
+        let guarded = guarded && !biases.is_empty();
+        let is_told = |&bias: &Val| dims(bias).len() == 4 && dims(bias)[1] == Size::ONE;
+        if guarded && (rank != 4 || biases.len() != 1 || !biases.iter().all(is_told)) {
+            return None;
+        }
+        biases.iter().all(is_small).then_some(FusedAttention { q, k, v, scale, softcap, causal, biases, guarded })
     }
 
     /// A softmax with zeros in the place of what is not a number.
@@ -437,20 +449,7 @@ impl<'a> Finder<'_, 'a> {
         let test = self.node(choose.input(0)?, "IsNaN")?;
         let softmax = self.node(choose.input(2)?, "Softmax")?;
         let fits = test.input(0) == choose.input(2) && self.number(choose.input(1)) == Some(0.0);
-        // Only where some row may see nothing at all does the guard do anything.
-        let sees = self.node(softmax.input(0)?, "Add").is_none_or(|add| {
-            let masks = [add.input(0), add.input(1)];
-            masks.into_iter().flatten().any(|mask| self.is_finite_mask(mask))
-        });
-        (fits && sees).then_some(softmax)
-    }
-
-    /// Whether a mask leaves every row something to see, whatever the network is given.
-    fn is_finite_mask(&self, mask: Val) -> bool {
-        let fact = &self.graph.facts[mask];
-        let Some(rank) = fact.dims.len().checked_sub(2) else { return false };
-        let (rows, columns) = (&fact.dims[rank], &fact.dims[rank + 1]);
-        self.is_causal(mask, rows, columns)
+        fits.then_some(softmax)
     }
 
     /// Whether a value comes from a product of two values by sums and factors.
@@ -491,6 +490,15 @@ impl<'a> Finder<'_, 'a> {
             Some(n) => n > 1 && holds(n, 0),
             None => [(2, 0), (5, 1), (9, 0)].into_iter().all(|(n, step)| holds(n, step)),
         }
+    }
+
+    /// Whether a bias is 0 throughout, whatever sizes a run has.
+    fn is_nothing(&self, bias: Val) -> bool {
+        let exported = |symbol: u32| self.graph.symbols.exported.get(symbol as usize).copied().flatten();
+        [1, 4].into_iter().all(|step| {
+            let at = |symbol: u32| Some(exported(symbol).unwrap_or(1 + step + i64::from(symbol % 3)));
+            self.graph.evaluate(bias, &at).is_some_and(|known| known.uniform() == Some(0.0))
+        })
     }
 
     /// Names the part of a packed projection that a value is taken from.

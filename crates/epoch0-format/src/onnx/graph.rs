@@ -302,11 +302,7 @@ impl<'m, 'a> Walk<'m, 'a> {
         };
         let dims = raw.shape.iter().map(|&size| Size::Fixed(size as i64)).collect();
         let origin = Some(Origin::Runs(vec![(at, 0, n)]));
-        let mut fact = Fact { dims, kind, known, origin };
-        if !is_param {
-            self.graph.shrink(&mut fact);
-        }
-        let val = self.graph.add(fact, None);
+        let val = self.graph.add(Fact { dims, kind, known, origin }, None);
         self.name(name, val)
     }
 
@@ -407,6 +403,7 @@ impl<'m, 'a> Walk<'m, 'a> {
             }
             _ => {}
         }
+        self.graph.meet_batch(&mut flat);
         let facts = self.graph.infer(&flat)?;
         let n_known = facts.len();
         if node.outputs.get(n_known..).is_some_and(|names| names.iter().any(|name| !name.is_empty())) {
@@ -485,7 +482,6 @@ impl<'m, 'a> Walk<'m, 'a> {
     fn bind(&mut self, node: &proto::Node<'a>, facts: Vec<Fact>) -> Result<(), OnnxFault> {
         for (mut fact, &name) in facts.into_iter().zip(&node.outputs) {
             self.graph.count_known(&mut fact);
-            self.graph.shrink(&mut fact);
             let val = self.graph.add(fact, None);
             self.name(name, val)?;
         }
@@ -615,20 +611,40 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// A constant that is the same for each row of the batch that the network was exported with serves any batch.
-    fn shrink(&self, fact: &mut Fact) {
-        let Some((_, exported)) = self.batch else { return };
-        if let Some(known) = &fact.known
-            && exported > 1
-            && known.shape.len() >= 2
-            && known.shape[0] as i64 == exported
-            && known.repeated_over_first()
-        {
-            let mut shape = known.shape.clone();
-            shape[0] = 1;
-            let part = known.data.len() / known.shape[0];
-            if let Some(known) = Known::new(shape, known.data[..part].to_vec()) {
-                *fact = Fact::of(known, fact.kind);
+    /// A constant that is the same for each row of the batch that the network was exported with serves any batch, with
+    /// one row. Where such a constant meets the batch, it is taken so.
+    fn meet_batch(&mut self, node: &mut Node<'a>) {
+        let Some((batch, exported)) = self.batch.clone() else { return };
+        let rank = node.inputs.iter().flatten().map(|&val| self.facts[val].dims.len()).max().unwrap_or(0);
+        let leads = |val: Val| self.facts[val].dims.first().is_some_and(|size| size.div(&batch).is_some());
+        let meets = match node.op {
+            "Gather" => node.input(0).is_some_and(|table| {
+                let fact = &self.facts[table];
+                fact.origin.is_some() && fact.kind == Kind::Real && fact.dims.len() == 2
+            }),
+            "Add" | "Sub" | "Mul" | "Div" | "Where" | "And" | "Or" | "Equal" | "Less" | "LessOrEqual" | "Greater"
+            | "GreaterOrEqual" | "Min" | "Max" | "Concat" => node.inputs.iter().flatten().any(|&val| leads(val)),
+            _ => false,
+        };
+        if !meets || exported < 2 {
+            return;
+        }
+        for at in 0..node.inputs.len() {
+            let Some(val) = node.inputs[at] else { continue };
+            let fact = &self.facts[val];
+            if let Some(known) = &fact.known
+                && known.shape.len() >= 2
+                && (known.shape.len() == rank || node.op == "Gather")
+                && known.shape[0] as i64 == exported
+                && known.repeated_over_first()
+            {
+                let mut shape = known.shape.clone();
+                shape[0] = 1;
+                let part = known.data.len() / known.shape[0];
+                if let Some(known) = Known::new(shape, known.data[..part].to_vec()) {
+                    let fact = Fact::of(known, fact.kind);
+                    node.inputs[at] = Some(self.add(fact, None));
+                }
             }
         }
     }

@@ -109,7 +109,7 @@ impl<'a> Graph<'a> {
             | "Sign" | "Floor" | "Ceil" | "Round" | "Sin" | "Cos" | "Not" | "Clip" | "Cast" | "CastLike" | "Softmax"
             | "LogSoftmax" | "BatchNormalization" | "InstanceNormalization" | "GroupNormalization"
             | "LayerNormalization" | "RMSNormalization" | "CumSum" | "IsNaN" | "IsInf" | "LpNormalization" | "Trilu"
-            | "ThresholdedRelu" | "Identity" => Some(x),
+            | "ThresholdedRelu" | "Identity" | "ScatterND" => Some(x),
             "PRelu" => broadcast_sizes(&x, &self.dims(node, 1)?),
             "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "Equal" | "Less" | "LessOrEqual" | "Greater"
             | "GreaterOrEqual" | "And" | "Or" | "Xor" => self.broadcast(&x, &self.dims(node, 1)?),
@@ -248,16 +248,20 @@ impl<'a> Graph<'a> {
     /// elements that it counts go.
     fn reshaped(&self, from: &[Size], target: &[Size], keep_zero: bool) -> Option<Vec<Size>> {
         let total = product(from)?;
-        if let Some(to) = reshape_target(from, target, keep_zero)
-            && product(&to)? == total
-        {
-            return Some(to);
-        }
+        let fits = |to: &Vec<Size>| product(to).as_ref() == Some(&total);
+        let as_exported = self.reshaped_batch(from, target, keep_zero).filter(fits);
+        as_exported.or_else(|| reshape_target(from, target, keep_zero).filter(fits))
+    }
+
+    /// As [`Graph::reshaped`], where the shape has the exported batch in it, said or left to be found.
+    fn reshaped_batch(&self, from: &[Size], target: &[Size], keep_zero: bool) -> Option<Vec<Size>> {
         let (batch, exported) = self.batch.as_ref()?;
+        if target.iter().any(|size| size.fixed().is_none()) {
+            return None;
+        }
         // As it was when exported.
         let old: Vec<Size> = from.iter().map(|size| Some(Size::Fixed(self.symbols.exported(size)?))).collect::<Option<_>>()?;
-        let target: Vec<Size> = target.iter().map(|size| Some(Size::Fixed(self.symbols.exported(size)?))).collect::<Option<_>>()?;
-        let mut to = reshape_target(&old, &target, keep_zero)?;
+        let mut to = reshape_target(&old, target, keep_zero)?;
         if product(&to)? != product(&old)? {
             return None;
         }
@@ -277,7 +281,7 @@ impl<'a> Graph<'a> {
         }
         let (at, size) = found?;
         to[at] = batch.mul(&Size::Fixed(size / exported))?;
-        (product(&to)? == total).then_some(to)
+        Some(to)
     }
 
     fn concat(&self, node: &Node<'_>) -> Result<Option<Vec<Size>>, OnnxFault> {

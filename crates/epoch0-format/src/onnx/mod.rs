@@ -57,6 +57,8 @@ pub struct Onnx {
     pub network: Network,
     /// Its parameters' values.
     pub weights: Weights,
+    /// Why the network takes no other batch than the one it was exported with, where that is so.
+    pub fixed_batch: Option<OnnxFault>,
 }
 
 /// Opens an ONNX file and makes a network of it.
@@ -83,22 +85,23 @@ pub fn open(path: impl AsRef<Path>) -> Result<Onnx, Error> {
     std::thread::scope(|scope| {
         let reading = reader.spawn_scoped(scope, || read(path, &mut files));
         let reading = reading.map_err(Error::io("start a thread to read", path))?;
-        let (network, raws, stored, n_stored) = match reading.join() {
+        let ((network, raws, stored, n_stored), fixed_batch) = match reading.join() {
             Ok(read) => read?,
             Err(panic) => std::panic::resume_unwind(panic),
         };
         let order = network.params().iter().map(|param| param.name.clone()).collect();
-        Ok((network, raws, stored, n_stored, order))
+        Ok((network, raws, stored, n_stored, order, fixed_batch))
     })
-    .map(|(network, raws, stored, n_stored, order)| Onnx {
+    .map(|(network, raws, stored, n_stored, order, fixed_batch)| Onnx {
         network,
+        fixed_batch,
         weights: Weights { files, raws, stored, n_stored, order },
     })
 }
 
 type Read = (Network, Vec<Raw>, std::collections::HashMap<String, store::Stored>, usize);
 
-fn read(path: &Path, files: &mut Files) -> Result<Read, Error> {
+fn read(path: &Path, files: &mut Files) -> Result<(Read, Option<OnnxFault>), Error> {
     let bad = |fault| Error::onnx(path)(fault);
     // The messages borrow from the file while files beside it are opened.
     let main = files.main_shared();
@@ -128,7 +131,10 @@ fn read(path: &Path, files: &mut Files) -> Result<Read, Error> {
         Ok::<_, OnnxFault>((network, walk.graph.raws, stored, n_stored))
     };
     // The batch as it was exported, where the graph does not work with another.
-    build(true).or_else(|_| build(false)).map_err(bad)
+    match build(true) {
+        Ok(read) => Ok((read, None)),
+        Err(fault) => build(false).map(|read| (read, Some(fault))).map_err(bad),
+    }
 }
 
 /// The floating-point type that most of the file's elements have.

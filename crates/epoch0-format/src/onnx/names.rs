@@ -18,7 +18,7 @@ const MADE: &[&str] = &[
 
 /// Whether an initializer's name is one that a parameter has in PyTorch, not one that an exporter made up.
 pub(super) fn is_param_name(name: &str) -> bool {
-    if name.is_empty() || name.starts_with('/') || name.contains("::") || name.contains('/') || name.ends_with("inv_freq") {
+    if name.is_empty() || name.starts_with('/') || name.contains("::") || name.contains('/') || name.ends_with("inv_freq") || name.ends_with("_cast") {
         return false;
     }
     let bare = name.trim_start_matches('_');

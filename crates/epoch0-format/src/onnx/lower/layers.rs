@@ -1,7 +1,7 @@
 //! Layers with parameters, and attention.
 
 use epoch0_net::{
-    Attention, Constant, ConstantData, Layout, NamedConv, NamedLinear, NamedNorm, NormKind, Op, Pool, Role, ValueId,
+    Attention, Constant, ConstantData, Layout, NamedConv, NamedLinear, NamedNorm, NormKind, Op, Pool, Reduction, Relation, Role, ValueId,
     Window,
 };
 
@@ -9,10 +9,13 @@ use super::{Lower, Node, OnnxFault, View};
 use crate::onnx::fuse::FusedAttention;
 use crate::onnx::graph::{Origin, Val};
 use crate::onnx::infer::Sliding;
-use crate::onnx::known::Kind;
+use crate::onnx::known::{Elem, Kind, Known};
 use crate::onnx::names::is_param_name;
 use crate::onnx::size::Size;
 use crate::onnx::store::Order;
+
+/// A logit whose weight is exactly zero beside any other, in every precision that networks are run in.
+const SHUT: f64 = -1e30;
 
 /// A matrix of the file that a value is multiplied with.
 struct Matrix {
@@ -624,6 +627,19 @@ impl Lower<'_, '_> {
             let wide = vec![sizes[0].clone(), Size::ONE, sizes[1].clone(), sizes[2].clone()];
             bias = Some(self.reshape(value, &wide)?);
         }
+        // What shuts out everything would leave no number: it shuts out almost everything, and the answer is made zero.
+        let mut sees = None;
+        if let (true, Some(value)) = (fused.guarded, bias) {
+            let sizes = self.sizes.get(&value).cloned().unwrap_or_default();
+            let most = self.b.reduce(value, Reduction::Max, &[3], true);
+            self.made(most, [&sizes[..3], &[Size::ONE]].concat());
+            let most = self.reshape(most, &[sizes[0].clone(), sizes[2].clone(), Size::ONE])?;
+            let low = self.known(&Known::scalar(Elem::Real(SHUT / 2.0)))?;
+            sees = Some(self.b.relation(Relation::Greater, most, low));
+            let kept = self.b.unary(value, Op::Clip { min: SHUT, max: f64::INFINITY });
+            self.made(kept, sizes);
+            bias = Some(kept);
+        }
         let attention = Attention {
             heads: heads as usize,
             kv_heads: kv_heads as usize,
@@ -633,7 +649,11 @@ impl Lower<'_, '_> {
             rope: None,
             softcap: fused.softcap,
         };
-        let value = self.b.attention(q_value, k_value, v_value, bias, attention);
+        let mut value = self.b.attention(q_value, k_value, v_value, bias, attention);
+        if let Some(sees) = sees {
+            let nothing = self.known(&Known::scalar(Elem::Real(0.0)))?;
+            value = self.b.choose(sees, value, nothing);
+        }
         let Some(output) = node.output(0) else { return Ok(()) };
         let dims = self.dims(output).to_vec();
         if rank == 3 {
