@@ -404,6 +404,7 @@ impl<'m, 'a> Walk<'m, 'a> {
             _ => {}
         }
         self.graph.meet_batch(&mut flat);
+        self.graph.unindex(&mut flat);
         let facts = self.graph.infer(&flat)?;
         let n_known = facts.len();
         if node.outputs.get(n_known..).is_some_and(|names| names.iter().any(|name| !name.is_empty())) {
@@ -647,6 +648,26 @@ impl<'a> Graph<'a> {
                 }
             }
         }
+    }
+
+    /// Elements taken at indices that go through all of a value in order are the value in another shape.
+    fn unindex(&mut self, node: &mut Node<'a>) {
+        let deep = match node.op {
+            "GatherND" if node.int("batch_dims").unwrap_or(0) == 0 => true,
+            "Gather" if node.int("axis").unwrap_or(0) == 0 => false,
+            _ => return,
+        };
+        let (Some(x), Some(at)) = (node.input(0), node.input(1)) else { return };
+        if self.facts[x].known.is_some() || self.facts[x].origin.is_some() || !self.is_in_order(x, at, deep) {
+            return;
+        }
+        let dims = &self.facts[at].dims;
+        let rest = if deep { &[][..] } else { &self.facts[x].dims[1..] };
+        let to = Known::list(dims[..dims.len() - usize::from(deep)].iter().chain(rest).cloned());
+        let to = self.add(Fact::of(to, Kind::Index), None);
+        node.op = "Reshape";
+        node.attrs = Vec::new();
+        node.inputs = vec![Some(x), Some(to)];
     }
 
     /// The node that makes a value.

@@ -237,7 +237,7 @@ impl<'a> Graph<'a> {
         if let (Some((batch, exported)), Some(first)) = (&self.batch, to.first_mut())
             && *exported > 1
             && *first == Size::Fixed(*exported)
-            && from.first().is_none_or(|size| *size == Size::ONE)
+            && from.first().is_none_or(|size| *size == Size::ONE || size == batch)
         {
             *first = batch.clone();
         }
@@ -470,6 +470,40 @@ impl<'a> Graph<'a> {
             cut_runs(runs, start - n, n)
         };
         facts.iter().map(cut).collect()
+    }
+
+    /// Whether indices go through all of a value in order, whatever sizes a run has; `deep` ones have an index for each
+    /// dimension.
+    pub fn is_in_order(&self, x: Val, at: Val, deep: bool) -> bool {
+        let fact = &self.facts[at];
+        let dims = &self.facts[x].dims;
+        let fits = if deep {
+            fact.dims.last().and_then(Size::fixed) == Some(dims.len() as i64)
+        } else {
+            !dims.is_empty() && dims.iter().skip(1).all(|size| *size == Size::ONE)
+        };
+        if fact.kind != Kind::Index || !fits {
+            return false;
+        }
+        let dims = if deep { &dims[..] } else { &dims[..1] };
+        let exported = |symbol: u32| self.symbols.exported.get(symbol as usize).copied().flatten();
+        let holds = |step: i64| {
+            let at_symbol = |symbol: u32| Some(exported(symbol).unwrap_or(2 + step + i64::from(symbol % 3)));
+            let sizes: Option<Vec<i64>> = dims.iter().map(|size| size.at(at_symbol)).collect();
+            let (Some(sizes), Some(known)) = (sizes, self.evaluate(at, &at_symbol)) else { return false };
+            let Some(ints) = known.ints() else { return false };
+            let Some(n) = sizes.iter().try_fold(1i64, |all, size| all.checked_mul(*size)) else { return false };
+            let rows = ints.chunks_exact(sizes.len().max(1));
+            rows.len() as i64 == n
+                && rows.enumerate().all(|(place, row)| {
+                    let found = row.iter().zip(&sizes).try_fold(0i64, |all, (index, size)| {
+                        (0..*size).contains(index).then(|| all * size + index)
+                    });
+                    found == Some(place as i64)
+                })
+        };
+        let is_fixed = dims.iter().all(|size| size.fixed().is_some());
+        holds(0) && (is_fixed || (holds(1) && holds(3)))
     }
 
     /// A value with numbers in the place of symbols, where no input of the network has a say in it.

@@ -75,10 +75,12 @@ pub(super) fn block_of(path: &str) -> Option<&str> {
     block.filter(|&at| at < path.len()).map(|at| &path[..at])
 }
 
-/// Whether a name ends in `_` and a number, as torchvision calls the layers of a transformer.
+/// Whether a name counts blocks by itself, as torchvision's do: `encoder_layer_3`, `denselayer12`, `inception4a`.
 fn is_counted(part: &str) -> bool {
-    let base = part.trim_end_matches(|c: char| c.is_ascii_digit());
-    base.len() < part.len() && base.ends_with("layer_")
+    let number = part.trim_end_matches(|c: char| c.is_ascii_lowercase());
+    let number = if part.len() - number.len() <= 1 { number } else { part };
+    let base = number.trim_end_matches(|c: char| c.is_ascii_digit());
+    base.len() < number.len() && ["layer_", "denselayer", "inception"].iter().any(|end| base.ends_with(end))
 }
 
 #[cfg(test)]
@@ -110,6 +112,8 @@ mod tests {
         assert_eq!(block_of("transformer.h.11.attn.c_attn"), Some("transformer.h.11"));
         assert_eq!(block_of("features.1.0.block.0.0"), Some("features.1.0"));
         assert_eq!(block_of("encoder.layers.encoder_layer_3.ln_1"), Some("encoder.layers.encoder_layer_3"));
+        assert_eq!(block_of("features.denseblock1.denselayer2.conv1"), Some("features.denseblock1.denselayer2"));
+        assert_eq!(block_of("inception4a.branch2.0.conv"), Some("inception4a"));
         assert_eq!(block_of("features.0"), None);
         assert_eq!(block_of("fc"), None);
     }

@@ -215,11 +215,11 @@ pub fn transformer() -> Graph {
             floats("h.0.attn.c_attn.bias", &[24], &ramp(24, 5)),
             floats("onnx::MatMul_1", &[8, 8], &ramp(64, 6)),
             floats("h.0.attn.proj.bias", &[8], &ramp(8, 7)),
-            floats("two", &[], &[2.0]),
+            floats("val_1", &[], &[2.0]),
             floats("zeros_1", &[], &[0.353_553_4]),
-            floats("half", &[], &[0.5]),
+            floats("val_2", &[], &[0.5]),
             floats("ones", &[], &[1.0]),
-            floats("root", &[], &[std::f32::consts::SQRT_2]),
+            floats("val_3", &[], &[std::f32::consts::SQRT_2]),
             sizes("flat", &[-1, 8]),
             sizes("back", &[2, 3, 24]),
             sizes("heads", &[2, 3, 2, 4]),
@@ -256,11 +256,11 @@ pub fn transformer() -> Graph {
     add("MatMul", "/h.0/attn/proj/MatMul", &["oj", "onnx::MatMul_1"], "m", &[]);
     add("Add", "/h.0/attn/proj/Add", &["h.0.attn.proj.bias", "m"], "mb", &[]);
     // GELU by parts: x · (1 + erf(x / √2)) / 2.
-    add("Div", "/h.0/act/Div", &["mb", "root"], "g1", &[]);
+    add("Div", "/h.0/act/Div", &["mb", "val_3"], "g1", &[]);
     add("Erf", "/h.0/act/Erf", &["g1"], "g2", &[]);
     add("Add", "/h.0/act/Add", &["g2", "ones"], "g3", &[]);
     add("Mul", "/h.0/act/Mul", &["mb", "g3"], "g4", &[]);
-    add("Mul", "/h.0/act/Mul_1", &["g4", "half"], "g5", &[]);
+    add("Mul", "/h.0/act/Mul_1", &["g4", "val_2"], "g5", &[]);
     add("Add", "/h.0/Add", &["g5", "x"], "y", &[]);
     graph
 }

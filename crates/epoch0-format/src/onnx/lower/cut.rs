@@ -184,9 +184,6 @@ impl Lower<'_, '_> {
         {
             return self.embedding(node, raw);
         }
-        if self.is_in_order(x, at, false) {
-            return self.in_order(node, x);
-        }
         let view = self.view(x)?;
         let index = self.graph.known(Some(at)).filter(|known| known.shape.is_empty()).and_then(|known| known.single()?.size()?.fixed());
         let size = dims[dim].fixed();
@@ -282,55 +279,11 @@ impl Lower<'_, '_> {
         self.label(found.and_then(|other| other.output(0)), part)
     }
 
-    /// Whether indices go through all of a value in order, whatever sizes a run has.
-    fn is_in_order(&self, x: Val, at: Val, deep: bool) -> bool {
-        let fact = &self.graph.facts[at];
-        let dims = self.dims(x);
-        let depth = if deep { fact.dims.last().and_then(Size::fixed) } else { Some(1) };
-        if fact.kind != Kind::Index || depth != Some(dims.len() as i64) || (!deep && dims.len() != 1) {
-            return false;
-        }
-        let exported = |symbol: u32| self.graph.symbols.exported.get(symbol as usize).copied().flatten();
-        let holds = |step: i64| {
-            let at_symbol = |symbol: u32| Some(exported(symbol).unwrap_or(2 + step + i64::from(symbol % 3)));
-            let sizes: Option<Vec<i64>> = dims.iter().map(|size| size.at(at_symbol)).collect();
-            let (Some(sizes), Some(known)) = (sizes, self.graph.evaluate(at, &at_symbol)) else { return false };
-            let Some(ints) = known.ints() else { return false };
-            let n: i64 = sizes.iter().product();
-            let rows = ints.chunks_exact(if deep { sizes.len() } else { 1 });
-            rows.len() as i64 == n
-                && rows.enumerate().all(|(place, row)| {
-                    let found = row.iter().zip(&sizes).try_fold(0i64, |all, (index, size)| {
-                        (0..*size).contains(index).then(|| all * size + index)
-                    });
-                    found == Some(place as i64)
-                })
-        };
-        let is_fixed = dims.iter().all(|size| size.fixed().is_some());
-        holds(0) && (is_fixed || (holds(1) && holds(3)))
-    }
-
-    /// All elements in order, in the shape of the output.
-    fn in_order(&mut self, node: &Node<'_>, x: Val) -> Result<(), OnnxFault> {
-        let Some(output) = node.output(0) else { return Ok(()) };
-        let view = self.view(x)?;
-        let to = self.dims(output).to_vec();
-        // With the batch of the file in the indices, the batch is that of the value.
-        let from = product(self.dims(x));
-        let to = if product(&to) == from { to } else { return Err(node.refuse("its indices are of another batch")) };
-        let view = self.reshaped(&view, &to)?;
-        self.views.insert(output, view);
-        Ok(())
-    }
-
     /// Elements at indices of several dimensions.
     pub(super) fn gather_nd(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
         let (x, at) = (self.input(node, 0)?, self.input(node, 1)?);
         if node.int("batch_dims").unwrap_or(0) != 0 {
             return Err(node.refuse("it has batch_dims, allowed none"));
-        }
-        if self.is_in_order(x, at, true) {
-            return self.in_order(node, x);
         }
         let (dims, places) = (self.dims(x).to_vec(), self.dims(at).to_vec());
         let depth = places.last().and_then(Size::fixed).unwrap_or(0) as usize;
