@@ -53,6 +53,10 @@ pub(crate) enum Command {
     Cite(Cite),
     /// Draw a checkpoint again from its receipt and compare, or say which preset it looks like.
     VerifyWeights(VerifyWeights),
+    /// Examine a start before training: signals, gradients, weights, with a verdict.
+    Examine(Examine),
+    /// Run a network on arrays, and write its outputs and gradients.
+    Eval(Eval),
     /// Run what a method's papers claim.
     Verify(Verify),
     /// Gains of an activation: torch's table, exact second moment, fixed point, first order.
@@ -109,6 +113,70 @@ pub(crate) struct Init {
     /// Accept keys of a config that its family does not have.
     #[arg(long)]
     pub(crate) any_key: bool,
+}
+
+/// A network with weights: those of a checkpoint, or drawn.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Start {
+    /// A checkpoint folder, a config.json, an ONNX file, or a network of the zoo (resnet18, mlp:784-512-10).
+    #[arg(value_name = "NET")]
+    pub(crate) net: String,
+    /// Method to draw weights with; without one, those of the checkpoint are taken where there are some.
+    #[arg(long, value_name = "ID")]
+    pub(crate) with: Option<String>,
+    /// Parameter of the method.
+    #[arg(long, value_name = "NAME=VALUE", requires = "with", value_parser = pair)]
+    pub(crate) set: Vec<(String, String)>,
+    /// Preset for what nothing else covers [default: hf_default for configs, pytorch_default otherwise].
+    #[arg(long, value_name = "ID")]
+    pub(crate) base: Option<String>,
+    /// Recipe in YAML: rules by name, role and place; later rules win.
+    #[arg(long, value_name = "FILE", conflicts_with = "with")]
+    pub(crate) recipe: Option<PathBuf>,
+    /// Seed of what is drawn.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Where to compute: cpu, or cuda and wgpu in builds that have them.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub(crate) device: String,
+    /// Compute in double precision.
+    #[arg(long)]
+    pub(crate) double: bool,
+}
+
+/// Arguments of `examine`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Examine {
+    #[command(flatten)]
+    pub(crate) start: Start,
+    /// Examiners, in the order of their readings [default: all that are quick].
+    #[arg(long, value_name = "ID,…", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Number of examples [default: as many as fit, 8 to 256].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    pub(crate) examples: Option<u32>,
+    /// Write a report that needs nothing else: one HTML file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+}
+
+/// Arguments of `eval`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Eval {
+    #[command(flatten)]
+    pub(crate) start: Start,
+    /// Arrays by the names of the network's inputs, as NPZ.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) inputs: PathBuf,
+    /// File to write, NPZ: outputs by their names.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Also write the gradients of the sum of all outputs, as `grad/NAME` of parameters and inputs.
+    #[arg(long)]
+    pub(crate) grad: bool,
+    /// Run as in training: batch normalization uses the batch's statistics.
+    #[arg(long)]
+    pub(crate) train: bool,
 }
 
 /// Arguments of `list`.

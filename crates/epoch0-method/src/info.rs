@@ -11,6 +11,18 @@ use crate::{Claim, Error, Parameter, Values, near};
 pub enum Family {
     /// Starts from nothing.
     Init,
+    /// Examinations of a start.
+    Examine,
+}
+
+impl Family {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Init => "init",
+            Self::Examine => "examine",
+        }
+    }
 }
 
 /// How far a method has been shown to work.

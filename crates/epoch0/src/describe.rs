@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use epoch0_format::Checkpoint;
 use epoch0_format::hf::{self, Config};
 use epoch0_net::{Network, zoo};
 use epoch0_num::Dtype;
 use serde_json::{Map, Value};
 
-use crate::Error;
+use crate::{Error, Receipt};
 
 /// A network and the files that describe it.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub struct Described {
     pub given: String,
     /// The keys of its `config.json`, where it has one.
     pub config: Option<Map<String, Value>>,
+    /// The checkpoint that was named, where it holds weights.
+    pub checkpoint: Option<PathBuf>,
 }
 
 impl Described {
@@ -35,10 +38,18 @@ impl Described {
     /// When it names none, or one that cannot be built.
     pub fn open_with(given: &str, any_key: bool) -> Result<Self, Error> {
         let path = Path::new(given);
+        let checkpoint = holds_weights(path).then(|| path.to_owned());
         if let Some(path) = config_path(path) {
             let config = Config::open(&path)?;
             let net = hf::network(&config, any_key)?;
-            return Ok(Self { net, given: given.to_owned(), config: Some(config.keys().clone()) });
+            return Ok(Self { net, given: given.to_owned(), config: Some(config.keys().clone()), checkpoint });
+        }
+        if let Some(folder) = &checkpoint
+            && let Some(receipt) = Receipt::read(given, Checkpoint::open(folder)?.metadata())?
+            && let Some(spec) = &receipt.zoo
+        {
+            let net = zoo::build(spec)?;
+            return Ok(Self { net, given: given.to_owned(), config: None, checkpoint });
         }
         let hint = "name a config.json, a folder that holds one, or a network of the zoo such as resnet18 or \
                     mlp:784-512-10 (`epoch0 list zoo`)";
@@ -46,7 +57,7 @@ impl Described {
             Err(Error::NoNetwork { given: given.to_owned(), why: why.to_owned(), hint: hint.to_owned() })
         };
         if path.is_dir() {
-            return no("the folder holds no config.json");
+            return no("the folder holds no config.json, and no checkpoint whose receipt names a network");
         }
         let looks_like_path =
             given.contains(std::path::MAIN_SEPARATOR) || path.extension().is_some_and(|ext| ext == "json");
@@ -60,7 +71,7 @@ impl Described {
             return no("it is a family of Hugging Face configs, and a config says which network of it");
         }
         let net = zoo::build(given)?;
-        Ok(Self { net, given: given.to_owned(), config: None })
+        Ok(Self { net, given: given.to_owned(), config: None, checkpoint: None })
     }
 
     /// Stores the network's floating-point parameters as another type, and says so in the config.
@@ -71,6 +82,13 @@ impl Described {
             config.insert("dtype".to_owned(), Value::from(dtype.torch_name()));
         }
     }
+}
+
+/// Whether a folder, or a file, is a safetensors checkpoint.
+fn holds_weights(path: &Path) -> bool {
+    let is_file = |name: &str| path.join(name).is_file();
+    path.is_dir() && (is_file("model.safetensors") || is_file("model.safetensors.index.json"))
+        || path.is_file() && path.extension().is_some_and(|ext| ext == "safetensors")
 }
 
 fn config_path(given: &Path) -> Option<PathBuf> {

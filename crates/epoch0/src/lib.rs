@@ -16,18 +16,26 @@
 
 mod describe;
 mod error;
+mod examine;
 mod initialize;
+mod methods;
 mod receipt;
 mod report;
 mod verify;
+mod weights;
 
 pub use describe::Described;
 pub use error::Error;
+pub use examine::{Examining, USUAL, examine, matched_probe, summary};
 pub use initialize::{Options, Progress, initialize, plan};
+pub use methods::{Method, method, methods};
 pub use receipt::Receipt;
 pub use report::{Group, Report};
 pub use verify::{Difference, Match, Tested, Verified, bytes_to_verify, verify};
+pub use weights::{draw_weights, read_weights};
 
+pub use epoch0_engine as engine;
+pub use epoch0_examine as examining;
 pub use epoch0_format as format;
 pub use epoch0_init as init;
 pub use epoch0_init::start::{Plan, Recipe, Rule, Setting, Use};

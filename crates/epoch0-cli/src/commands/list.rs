@@ -1,7 +1,7 @@
 //! `epoch0 list`.
 
 use epoch0::format::hf;
-use epoch0::init::METHODS;
+use epoch0::methods;
 use epoch0::method::Bibliography;
 use epoch0::net::zoo;
 use serde::Serialize;
@@ -37,23 +37,28 @@ pub(super) fn run(what: Listed, json: bool) -> Result<Outcome, Failure> {
 }
 
 fn methods(json: bool) -> Result<Outcome, Failure> {
-    let rows: Vec<_> = METHODS
-        .iter()
-        .map(|entry| Method {
-            id: entry.info.id,
-            aliases: entry.info.aliases,
-            family: "init",
-            summary: entry.info.summary(),
-            papers: entry.info.papers,
-            n_claims: entry.claims.len(),
+    let rows: Vec<_> = methods()
+        .into_iter()
+        .map(|method| Method {
+            id: method.info.id,
+            aliases: method.info.aliases,
+            family: method.info.family.name(),
+            summary: method.info.summary(),
+            papers: method.info.papers,
+            n_claims: method.claims.len(),
         })
         .collect();
     if json {
         return Outcome::json(&rows);
     }
-    let mut table = Table::new(&[("id", Align::Left), ("also", Align::Left), ("what it does", Align::Left)]);
+    let mut table = Table::new(&[
+        ("id", Align::Left),
+        ("family", Align::Left),
+        ("also", Align::Left),
+        ("what it does", Align::Left),
+    ]);
     for row in rows {
-        table.row(vec![row.id.to_owned(), row.aliases.join(", "), row.summary]);
+        table.row(vec![row.id.to_owned(), row.family.to_owned(), row.aliases.join(", "), row.summary]);
     }
     table.fit(terminal::width(), &["also"]);
     Ok(Outcome::text(table.render() + "\n`epoch0 explain ID` says more\n"))
@@ -97,11 +102,12 @@ fn papers(json: bool) -> Result<Outcome, Failure> {
         ("methods here", Align::Left),
         ("title", Align::Left),
     ]);
+    let all = methods();
     for paper in papers.iter().filter(|paper| paper.number.is_some()) {
-        let methods: Vec<_> = METHODS
+        let methods: Vec<_> = all
             .iter()
-            .filter(|entry| entry.info.papers.contains(&paper.key.as_str()))
-            .map(|entry| entry.info.id)
+            .filter(|method| method.info.papers.contains(&paper.key.as_str()))
+            .map(|method| method.info.id)
             .collect();
         table.row(vec![
             paper.number.map_or_else(String::new, |number| number.to_string()),

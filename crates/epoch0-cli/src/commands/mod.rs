@@ -1,10 +1,13 @@
 //! The commands, one file each.
 
 mod cite;
+mod eval;
+mod examine;
 mod explain;
 mod gain;
 mod init;
 mod list;
+mod start;
 mod verify;
 mod verify_weights;
 
@@ -43,6 +46,10 @@ pub(crate) enum Failure {
     Method(#[from] epoch0::method::Error),
     #[error(transparent)]
     Format(#[from] epoch0::format::Error),
+    #[error(transparent)]
+    Engine(#[from] epoch0::engine::Error),
+    #[error(transparent)]
+    Data(#[from] epoch0::data::Error),
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: std::io::Error },
     #[error("standard output: {0}")]
@@ -67,6 +74,8 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Failure> {
         Command::Explain(args) => explain::run(&args, json),
         Command::Cite(args) => cite::run(&args.what, json),
         Command::VerifyWeights(args) => verify_weights::run(&args.path, json),
+        Command::Examine(args) => examine::run(&args, json),
+        Command::Eval(args) => eval::run(&args, json),
         Command::Verify(args) => verify::run(&args, json),
         Command::Gain(args) => gain::run(&args, json),
         Command::Completions { shell } => {

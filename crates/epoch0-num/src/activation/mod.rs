@@ -6,7 +6,7 @@
 mod expr;
 mod names;
 
-pub use expr::{Expression, ExpressionError, ExpressionErrorKind};
+pub use expr::{Expression, ExpressionError, ExpressionErrorKind, Function, Op};
 pub use names::ActivationError;
 
 use libm::{cos, erfc, exp, expm1, log1p, sin, tanh};

@@ -9,7 +9,8 @@ mod parse;
 pub use parse::{ExpressionError, ExpressionErrorKind};
 
 use super::AtZero;
-use ops::{Dual, Op, Ties};
+use ops::{Dual, Ties};
+pub use ops::{Function, Op};
 
 /// Most kinks that are listed.
 const MAX_KINKS: usize = 1024;
@@ -44,6 +45,12 @@ impl Expression {
             stack = stack.max(now);
         }
         Ok(Self { text: text.to_owned(), ops, stack })
+    }
+
+    /// Its operations in the order of a machine with a stack: each takes its operands from there, the last first, and
+    /// puts its result there; the last leaves the value.
+    pub fn ops(&self) -> &[Op] {
+        &self.ops
     }
 
     /// The text that was read.

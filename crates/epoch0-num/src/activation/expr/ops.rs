@@ -22,25 +22,37 @@ pub(super) enum Ties {
 
 /// An operation: takes its operands from the stack and puts its result there.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Op {
+pub enum Op {
+    /// A number.
     Number(f64),
+    /// The argument.
     X,
+    /// `−a`.
     Neg,
+    /// `a + b`.
     Add,
+    /// `a − b`.
     Sub,
+    /// `a · b`.
     Mul,
+    /// `a / b`.
     Div,
     /// A power with an exponent that does not depend on `x`.
     PowConst(f64),
+    /// `a ^ b`.
     Pow,
+    /// The smaller.
     Min,
+    /// The larger.
     Max,
+    /// A function of one argument.
     Call(Function),
 }
 
 /// A function of one argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Function {
+#[expect(missing_docs, reason = "the names say all")]
+pub enum Function {
     Exp,
     Log,
     Sqrt,

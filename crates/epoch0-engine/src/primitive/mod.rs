@@ -1,0 +1,9 @@
+//! Operations with their derivatives: forward rule, tangent rule and cotangent rule stand together.
+
+mod activation;
+pub(crate) mod conv;
+pub(crate) mod elementwise;
+pub(crate) mod fused;
+mod matmul;
+pub(crate) mod pool;
+mod shape;
