@@ -5,8 +5,8 @@ mod onnx_models;
 use std::fs;
 use std::path::PathBuf;
 
-use epoch0_format::onnx::{self, OnnxFault};
 use epoch0_format::Error;
+use epoch0_format::onnx::{self, OnnxFault};
 use epoch0_net::{Layout, NormKind, Op, Role};
 use epoch0_num::Activation;
 use onnx_models::*;
@@ -96,7 +96,10 @@ fn a_convolutional_network_has_blocks_and_branches() {
 #[test]
 fn a_transformer_is_put_together_again() {
     let model = open(&transformer()).unwrap();
-    assert_eq!(ops(&model), ["embedding", "layer_norm", "linear", "split", "attention", "linear", "activation", "add"]);
+    assert_eq!(
+        ops(&model),
+        ["embedding", "layer_norm", "linear", "split", "attention", "linear", "activation", "add"]
+    );
     let attention = model.network.nodes().iter().find_map(|node| match &node.op {
         Op::Attention(attention) => Some(attention),
         _ => None,
@@ -104,9 +107,17 @@ fn a_transformer_is_put_together_again() {
     let attention = attention.unwrap();
     assert_eq!((attention.heads, attention.kv_heads, attention.causal), (2, 2, false));
     assert!((attention.scale - 0.3535534).abs() < 1e-6);
-    let labels: Vec<String> =
-        model.network.sites().iter().filter(|site| site.name.contains("c_attn.weight")).map(|site| site.label()).collect();
-    assert_eq!(labels, ["h.0.attn.c_attn.weight[q]", "h.0.attn.c_attn.weight[k]", "h.0.attn.c_attn.weight[v]"]);
+    let labels: Vec<String> = model
+        .network
+        .sites()
+        .iter()
+        .filter(|site| site.name.contains("c_attn.weight"))
+        .map(|site| site.label())
+        .collect();
+    assert_eq!(
+        labels,
+        ["h.0.attn.c_attn.weight[q]", "h.0.attn.c_attn.weight[k]", "h.0.attn.c_attn.weight[v]"]
+    );
     let packed = model.network.nodes().iter().find_map(|node| match node.op {
         Op::Linear { layout, .. } => Some(layout),
         _ => None,
@@ -128,7 +139,10 @@ fn gates_stand_in_torchs_order() {
         for (direction, suffix) in [(0, ""), (1, "_reverse")] {
             let found = values(&model, &format!("rnn.weight_ih_l0{suffix}"));
             let start = direction * gates * 6;
-            let wanted: Vec<f32> = order.iter().flat_map(|gate| stored[start + gate * 6..start + (gate + 1) * 6].to_vec()).collect();
+            let wanted: Vec<f32> = order
+                .iter()
+                .flat_map(|gate| stored[start + gate * 6..start + (gate + 1) * 6].to_vec())
+                .collect();
             assert_eq!(found, wanted, "{op}{suffix}");
             assert_eq!(model.weights.get(&format!("rnn.bias_hh_l0{suffix}")).unwrap().shape(), [gates * 3]);
         }
@@ -170,7 +184,8 @@ fn norms_by_parts_are_norms() {
         ("Mul", &["ln", "ri"], "rn"),
         ("Mul", &["rms.weight", "rn"], "y"),
     ] {
-        let over: &[(&str, Attr<'_>)] = if op == "ReduceMean" { &[("axes", Attr::Ints(&[-1])), ("keepdims", Attr::Int(1))] } else { &[] };
+        let over: &[(&str, Attr<'_>)] =
+            if op == "ReduceMean" { &[("axes", Attr::Ints(&[-1])), ("keepdims", Attr::Int(1))] } else { &[] };
         graph.nodes.push(node(op, output, inputs, &[output], over));
     }
     let model = open(&graph).unwrap();
@@ -179,11 +194,16 @@ fn norms_by_parts_are_norms() {
         .nodes()
         .iter()
         .map(|node| match &node.op {
-            Op::Norm { kind, eps, scale, shift, .. } => (*kind, (*eps as f32), scale.is_some(), shift.is_some()),
+            Op::Norm { kind, eps, scale, shift, .. } => {
+                (*kind, (*eps as f32), scale.is_some(), shift.is_some())
+            }
             other => panic!("{}", other.name()),
         })
         .collect();
-    assert_eq!(norms, [(NormKind::Layer, 1e-6, true, true), (NormKind::Rms { offset: 0.0 }, 1e-6, true, false)]);
+    assert_eq!(
+        norms,
+        [(NormKind::Layer, 1e-6, true, true), (NormKind::Rms { offset: 0.0 }, 1e-6, true, false)]
+    );
 }
 
 #[test]
@@ -207,7 +227,10 @@ fn weights_beside_the_model_are_read() {
     // New weights go into a file of their own.
     let out = folder.0.path().join("new.onnx");
     onnx::write(folder.0.path().join("model.onnx"), &out, |weight, bytes| {
-        bytes.chunks_exact_mut(4).enumerate().for_each(|(at, element)| element.copy_from_slice(&((at + weight.len()) as f32).to_le_bytes()));
+        bytes
+            .chunks_exact_mut(4)
+            .enumerate()
+            .for_each(|(at, element)| element.copy_from_slice(&((at + weight.len()) as f32).to_le_bytes()));
         Ok::<(), Error>(())
     })
     .unwrap();
@@ -216,15 +239,23 @@ fn weights_beside_the_model_are_read() {
     assert_eq!(values(&new, "0.weight"), (20..40).map(|at| at as f32).collect::<Vec<_>>());
     assert_eq!(values(&new, "2.weight"), (15..30).map(|at| at as f32).collect::<Vec<_>>());
 
-    for (location, offset, length) in [("../model.bin", "0", "80"), ("/etc/passwd", "0", "80"), ("", "0", "80"), ("a/../../b", "0", "80")] {
+    for (location, offset, length) in
+        [("../model.bin", "0", "80"), ("/etc/passwd", "0", "80"), ("", "0", "80"), ("a/../../b", "0", "80")]
+    {
         graph.tensors[0] = external(location, offset, length);
         let found = onnx::open(folder.put("model.onnx", &graph.model(17)));
-        assert!(matches!(found, Err(Error::Onnx { fault, .. }) if matches!(*fault, OnnxFault::ExternalPath { .. })), "{location}");
+        assert!(
+            matches!(found, Err(Error::Onnx { fault, .. }) if matches!(*fault, OnnxFault::ExternalPath { .. })),
+            "{location}"
+        );
     }
     for (offset, length) in [("8", "80"), ("18446744073709551615", "80")] {
         graph.tensors[0] = external("model.bin", offset, length);
         let found = onnx::open(folder.put("model.onnx", &graph.model(17)));
-        assert!(matches!(found, Err(Error::Onnx { fault, .. }) if matches!(*fault, OnnxFault::ExternalRange { .. })), "{offset}");
+        assert!(
+            matches!(found, Err(Error::Onnx { fault, .. }) if matches!(*fault, OnnxFault::ExternalRange { .. })),
+            "{offset}"
+        );
     }
     graph.tensors[0] = external("model.bin", "4", "76");
     assert!(matches!(fault_at(&folder, &graph), OnnxFault::Initializer { .. }));
@@ -248,7 +279,9 @@ fn fault_at(folder: &Folder, graph: &Graph) -> OnnxFault {
 /// What is written with the weights that were there is the file that was there.
 #[test]
 fn the_same_weights_make_the_same_file() {
-    for graph in [perceptron(), convolutional(), transformer(), recurrent("LSTM"), recurrent("GRU"), recurrent("RNN")] {
+    for graph in
+        [perceptron(), convolutional(), transformer(), recurrent("LSTM"), recurrent("GRU"), recurrent("RNN")]
+    {
         let folder = Folder::new();
         let (from, to) = (folder.put("a.onnx", &graph.model(17)), folder.0.path().join("b.onnx"));
         onnx::write(&from, &to, |weight, bytes| {
@@ -356,9 +389,15 @@ fn hostile_graphs_are_refused() {
     assert!(matches!(fault_of(b""), OnnxFault::NoGraph));
     assert!(matches!(fault_of(&perceptron().model(11)), OnnxFault::Opset { found: 11 }));
     // A window larger than the image, a group that divides nothing, a step of zero.
-    for (key, value) in [("pads", &[0i64, 0, -5, -5][..]), ("strides", &[0, 0]), ("dilations", &[i64::MAX, 1]), ("kernel_shape", &[30, 30])] {
+    for (key, value) in [
+        ("pads", &[0i64, 0, -5, -5][..]),
+        ("strides", &[0, 0]),
+        ("dilations", &[i64::MAX, 1]),
+        ("kernel_shape", &[30, 30]),
+    ] {
         let mut graph = convolutional();
-        graph.nodes[0] = node("Conv", "/conv/Conv", &["x", "conv.weight"], &["a"], &[(key, Attr::Ints(value))]);
+        graph.nodes[0] =
+            node("Conv", "/conv/Conv", &["x", "conv.weight"], &["a"], &[(key, Attr::Ints(value))]);
         assert!(matches!(fault(&graph), OnnxFault::Operator { .. } | OnnxFault::Network(_)), "{key}");
     }
     // A reshape to something far too large.
@@ -388,7 +427,13 @@ fn deep_and_wide_files_end_in_time() {
     let mut graph = perceptron();
     graph.nodes = vec![node("Relu", "r", &["x"], &["v0"], &[])];
     for at in 0..4000 {
-        graph.nodes.push(node("Add", "a", &[&format!("v{at}"), &format!("v{at}")], &[&format!("v{}", at + 1)], &[]));
+        graph.nodes.push(node(
+            "Add",
+            "a",
+            &[&format!("v{at}"), &format!("v{at}")],
+            &[&format!("v{}", at + 1)],
+            &[],
+        ));
     }
     graph.nodes.push(node("Relu", "r", &["v4000"], &["y"], &[]));
     assert!(open(&graph).is_ok());
@@ -398,7 +443,11 @@ fn deep_and_wide_files_end_in_time() {
 #[test]
 fn known_branches_are_taken() {
     let branch = |op: &str| {
-        let graph = Graph { nodes: vec![node(op, "b", &["/0/out"], &["inner"], &[])], outputs: vec![info("inner", FLOAT, &[])], ..Graph::default() };
+        let graph = Graph {
+            nodes: vec![node(op, "b", &["/0/out"], &["inner"], &[])],
+            outputs: vec![info("inner", FLOAT, &[])],
+            ..Graph::default()
+        };
         graph.message()
     };
     let mut graph = perceptron();

@@ -53,31 +53,48 @@ fn check(path: &Path) -> Result<String, String> {
         if param.role == Role::BatchCount {
             continue;
         }
-        let aliases = model.network.ties().iter().filter(|tie| model.network.param(tie.param).name == param.name);
-        let names: Vec<&str> = std::iter::once(param.name.as_str()).chain(aliases.map(|tie| tie.alias.as_str())).collect();
-        let groups = tied.iter().filter(|group| names.iter().any(|name| group.iter().any(|other| other == name)));
+        let aliases =
+            model.network.ties().iter().filter(|tie| model.network.param(tie.param).name == param.name);
+        let names: Vec<&str> =
+            std::iter::once(param.name.as_str()).chain(aliases.map(|tie| tie.alias.as_str())).collect();
+        let groups =
+            tied.iter().filter(|group| names.iter().any(|name| group.iter().any(|other| other == name)));
         let names: Vec<&str> = names.iter().copied().chain(groups.flatten().map(String::as_str)).collect();
         // A batch normalization that was folded into the convolution before it becomes its bias.
-        let is_folded = param.role == Role::Bias && torch.get(&param.name.replace(".bias", ".weight")).is_some_and(|weight| weight.shape().len() > 2);
+        let is_folded = param.role == Role::Bias
+            && torch
+                .get(&param.name.replace(".bias", ".weight"))
+                .is_some_and(|weight| weight.shape().len() > 2);
         if is_folded && torch.get(&param.name).is_none() {
             fused += 1;
             continue;
         }
         let Some(tensor) = names.iter().find_map(|name| torch.get(name)) else {
-            wrong.push(format!("{} {:?} {:?} is no parameter of PyTorch's", param.name, param.role, param.shape));
+            wrong.push(format!(
+                "{} {:?} {:?} is no parameter of PyTorch's",
+                param.name, param.role, param.shape
+            ));
             continue;
         };
         seen.insert(tensor.name().to_owned());
         if tensor.shape() != weight.shape() {
-            wrong.push(format!("{}: shape {:?}, PyTorch has {:?}", param.name, weight.shape(), tensor.shape()));
+            wrong.push(format!(
+                "{}: shape {:?}, PyTorch has {:?}",
+                param.name,
+                weight.shape(),
+                tensor.shape()
+            ));
         } else if tensor.bytes() == &*weight.bytes() {
             same += 1;
         } else {
             fused += 1;
         }
     }
-    let missing: Vec<&str> =
-        torch.tensors().map(|tensor| tensor.name()).filter(|name| !seen.contains(*name) && !name.ends_with("num_batches_tracked")).collect();
+    let missing: Vec<&str> = torch
+        .tensors()
+        .map(|tensor| tensor.name())
+        .filter(|name| !seen.contains(*name) && !name.ends_with("num_batches_tracked"))
+        .collect();
     let attentions = model.network.nodes().iter().filter(|node| node.op.name() == "attention").count();
     let causal = model
         .network
@@ -91,8 +108,17 @@ fn check(path: &Path) -> Result<String, String> {
     }
     if std::env::var_os("EPOCH0_ONNX_PRINT").is_some() {
         for node in model.network.nodes() {
-            let params: Vec<&str> = node.op.params().into_iter().map(|id| model.network.param(id).name.as_str()).collect();
-            let sizes = |id: epoch0_net::ValueId| model.network.value(id).dims.iter().map(|&axis| model.network.axis(axis).size.unwrap_or(0)).collect::<Vec<_>>();
+            let params: Vec<&str> =
+                node.op.params().into_iter().map(|id| model.network.param(id).name.as_str()).collect();
+            let sizes = |id: epoch0_net::ValueId| {
+                model
+                    .network
+                    .value(id)
+                    .dims
+                    .iter()
+                    .map(|&axis| model.network.axis(axis).size.unwrap_or(0))
+                    .collect::<Vec<_>>()
+            };
             let out: Vec<_> = node.outputs.iter().map(|&id| format!("{}{:?}", id.0, sizes(id))).collect();
             let ins: Vec<_> = node.inputs.iter().map(|id| id.0).collect();
             println!("{:?} {} {ins:?} -> {} {params:?}", node.block, node.op.name(), out.join(" "));
@@ -103,10 +129,24 @@ fn check(path: &Path) -> Result<String, String> {
     }
     Ok(format!(
         "{}{same} equal, {fused} others, {} missing ({}), {attentions} attention ({causal} causal), inputs {:?}, ops {ops:?}",
-        model.fixed_batch.as_ref().map_or(String::new(), |why| format!("[batch stays: {}] ", why.to_string().chars().take(200).collect::<String>())),
+        model.fixed_batch.as_ref().map_or(String::new(), |why| format!(
+            "[batch stays: {}] ",
+            why.to_string().chars().take(200).collect::<String>()
+        )),
         missing.len(),
         missing.iter().take(3).copied().collect::<Vec<_>>().join(" "),
-        model.network.inputs().iter().map(|&id| model.network.value(id).dims.iter().map(|&axis| model.network.axis(axis).size).collect::<Vec<_>>()).collect::<Vec<_>>(),
+        model
+            .network
+            .inputs()
+            .iter()
+            .map(|&id| model
+                .network
+                .value(id)
+                .dims
+                .iter()
+                .map(|&axis| model.network.axis(axis).size)
+                .collect::<Vec<_>>())
+            .collect::<Vec<_>>(),
     ))
 }
 
@@ -140,8 +180,11 @@ fn sites_of_exports_are_those_of_the_zoo() {
             failed.push(name);
             continue;
         };
-        let is_folded =
-            zoo.params().iter().any(|param| param.role == Role::RunningMean && model.network.find(&param.name).is_none() && !param.name.starts_with("aux"));
+        let is_folded = zoo.params().iter().any(|param| {
+            param.role == Role::RunningMean
+                && model.network.find(&param.name).is_none()
+                && !param.name.starts_with("aux")
+        });
         let lines = |net: &epoch0_net::Network, folded: bool| -> BTreeSet<String> {
             let kept = net.sites().iter().filter(|site| {
                 // Of norms that the exporter folded into convolutions, biases are left.
@@ -164,11 +207,17 @@ fn sites_of_exports_are_those_of_the_zoo() {
             .collect()
         };
         let (ours, theirs) = (lines(&model.network, is_folded), lines(&zoo, is_folded));
-        let only = |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).take(4).cloned().collect::<Vec<_>>();
+        let only =
+            |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).take(4).cloned().collect::<Vec<_>>();
         if ours == theirs {
             println!("ok   {name}: {} sites{}", ours.len(), if is_folded { ", norms folded" } else { "" });
         } else {
-            println!("FAIL {name}: {} differ\n  onnx {:#?}\n  zoo {:#?}", ours.symmetric_difference(&theirs).count(), only(&ours, &theirs), only(&theirs, &ours));
+            println!(
+                "FAIL {name}: {} differ\n  onnx {:#?}\n  zoo {:#?}",
+                ours.symmetric_difference(&theirs).count(),
+                only(&ours, &theirs),
+                only(&theirs, &ours)
+            );
             failed.push(name);
         }
     }

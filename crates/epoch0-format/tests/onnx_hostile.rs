@@ -7,7 +7,10 @@ use onnx_models::*;
 use proptest::prelude::*;
 
 fn models() -> Vec<Vec<u8>> {
-    [perceptron(), convolutional(), transformer(), recurrent("LSTM"), recurrent("GRU")].iter().map(|graph| graph.model(17)).collect()
+    [perceptron(), convolutional(), transformer(), recurrent("LSTM"), recurrent("GRU")]
+        .iter()
+        .map(|graph| graph.model(17))
+        .collect()
 }
 
 /// Opens a file of these bytes; what is accepted has values for every parameter.

@@ -145,7 +145,9 @@ impl Couplings {
                 self.classes[keep.0 as usize].structure = other;
                 None
             }
-            (Some(mine), Some(other)) if mine.is_same_kind(&other) && self.fit(mine.parts(), other.parts()) => {
+            (Some(mine), Some(other))
+                if mine.is_same_kind(&other) && self.fit(mine.parts(), other.parts()) =>
+            {
                 Some((mine.parts().to_vec(), other.parts().to_vec()))
             }
             // One axis seen in two ways (say, flattened space and packed heads): the first seen stays.

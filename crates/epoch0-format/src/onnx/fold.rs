@@ -3,7 +3,9 @@
 use epoch0_net::Reduction;
 
 use super::graph::Node;
-use super::known::{Elem, Known, MOST_KNOWN, advance, broadcast_sizes, count, dim_of, fixed_shape, reshape_target, strides};
+use super::known::{
+    Elem, Known, MOST_KNOWN, advance, broadcast_sizes, count, dim_of, fixed_shape, reshape_target, strides,
+};
 use super::size::Size;
 
 type Inputs<'a> = [Option<&'a Known>];
@@ -42,7 +44,8 @@ pub(super) fn fold(node: &Node<'_>, inputs: &Inputs<'_>) -> Option<Vec<Known>> {
         "Flatten" => {
             let x = input(0)?;
             let axis = node.int("axis").unwrap_or(1);
-            let axis = if axis == x.shape.len() as i64 { x.shape.len() } else { dim_of(axis, x.shape.len())? };
+            let axis =
+                if axis == x.shape.len() as i64 { x.shape.len() } else { dim_of(axis, x.shape.len())? };
             one(x.reshaped(vec![count(&x.shape[..axis])?, count(&x.shape[axis..])?]))
         }
         "Squeeze" => {
@@ -71,14 +74,24 @@ pub(super) fn fold(node: &Node<'_>, inputs: &Inputs<'_>) -> Option<Vec<Known>> {
             one(x.gathered(at.shape.clone(), |index| {
                 let place: usize = index.iter().zip(&given).map(|(at, step)| at * step).sum();
                 let chosen = dim_of(at.data.get(place)?.size()?.fixed()?, x.shape[dim])?;
-                Some(index.iter().zip(&own).enumerate().map(|(d, (at, step))| if d == dim { chosen * step } else { at * step }).sum())
+                Some(
+                    index
+                        .iter()
+                        .zip(&own)
+                        .enumerate()
+                        .map(|(d, (at, step))| if d == dim { chosen * step } else { at * step })
+                        .sum(),
+                )
             }))
         }
         "GatherND" => one(gather_nd(node, input(0)?, input(1)?)),
         "ScatterND" => {
             let (x, at, new) = (input(0)?, input(1)?, input(2)?);
             let depth = *at.shape.last()?;
-            if !matches!(node.text("reduction").unwrap_or("none"), "none") || depth == 0 || depth > x.shape.len() {
+            if !matches!(node.text("reduction").unwrap_or("none"), "none")
+                || depth == 0
+                || depth > x.shape.len()
+            {
                 return None;
             }
             let own = strides(&x.shape);
@@ -145,7 +158,8 @@ pub(super) fn fold(node: &Node<'_>, inputs: &Inputs<'_>) -> Option<Vec<Known>> {
             let shape = broadcast_sizes(&broadcast_sizes(&sizes_of(c), &sizes_of(x))?, &sizes_of(y))?;
             let shape = fixed_shape(&shape)?;
             let (c, x, y) = (c.broadcast(&shape)?, x.broadcast(&shape)?, y.broadcast(&shape)?);
-            let pick = |at: usize| Some(if c.data[at].truth()? { x.data[at].clone() } else { y.data[at].clone() });
+            let pick =
+                |at: usize| Some(if c.data[at].truth()? { x.data[at].clone() } else { y.data[at].clone() });
             one(Known::new(shape, (0..c.data.len()).map(pick).collect::<Option<_>>()?))
         }
         "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "Equal" | "Less" | "LessOrEqual" | "Greater"
@@ -181,7 +195,11 @@ pub(super) fn shape_part(node: &Node<'_>, sizes: &[Size]) -> Vec<Size> {
 }
 
 /// A shape without the dimensions that go.
-pub(super) fn squeezed<T: Clone>(shape: &[T], axes: Option<Vec<i64>>, is_one: impl Fn(&T) -> bool) -> Option<Vec<T>> {
+pub(super) fn squeezed<T: Clone>(
+    shape: &[T],
+    axes: Option<Vec<i64>>,
+    is_one: impl Fn(&T) -> bool,
+) -> Option<Vec<T>> {
     let gone: Vec<usize> = match axes {
         Some(axes) => axes.into_iter().map(|axis| dim_of(axis, shape.len())).collect::<Option<_>>()?,
         None => (0..shape.len()).filter(|&dim| is_one(&shape[dim])).collect(),
@@ -197,8 +215,9 @@ pub(super) fn unsqueezed<T: Clone>(shape: &[T], axes: &[i64], one: T) -> Option<
     let rank = shape.len().checked_add(axes.len()).filter(|&rank| rank <= 64)?;
     let new: Vec<usize> = axes.iter().map(|&axis| dim_of(axis, rank)).collect::<Option<_>>()?;
     let mut old = shape.iter();
-    let all: Vec<_> =
-        (0..rank).map(|dim| if new.contains(&dim) { Some(one.clone()) } else { old.next().cloned() }).collect::<Option<_>>()?;
+    let all: Vec<_> = (0..rank)
+        .map(|dim| if new.contains(&dim) { Some(one.clone()) } else { old.next().cloned() })
+        .collect::<Option<_>>()?;
     old.next().is_none().then_some(all)
 }
 
@@ -235,7 +254,9 @@ fn concat(node: &Node<'_>, inputs: &Inputs<'_>) -> Option<Known> {
     let mut shape = first.shape.clone();
     shape[dim] = 0;
     for part in &parts {
-        if part.shape.len() != shape.len() || (0..shape.len()).any(|at| at != dim && part.shape[at] != shape[at]) {
+        if part.shape.len() != shape.len()
+            || (0..shape.len()).any(|at| at != dim && part.shape[at] != shape[at])
+        {
             return None;
         }
         shape[dim] = shape[dim].checked_add(part.shape[dim])?;
@@ -273,7 +294,11 @@ pub(super) fn cuts(node: &Node<'_>, inputs: &Inputs<'_>, sizes: &[Size]) -> Opti
         Some(steps) => steps.ints()?,
         None => vec![1; starts.len()],
     };
-    if node.op != "Slice" || axes.len() != starts.len() || ends.len() != starts.len() || steps.len() != starts.len() {
+    if node.op != "Slice"
+        || axes.len() != starts.len()
+        || ends.len() != starts.len()
+        || steps.len() != starts.len()
+    {
         return None;
     }
     let mut cuts = Vec::new();
@@ -281,7 +306,8 @@ pub(super) fn cuts(node: &Node<'_>, inputs: &Inputs<'_>, sizes: &[Size]) -> Opti
         let dim = dim_of(axis, sizes.len())?;
         let (size, step) = (sizes.get(dim)?, steps[at]);
         let inside = |bound: &Size, is_reverse: bool| {
-            let bound = if bound.least().is_none_or(|least| least < 0) { bound.add(size)? } else { bound.clone() };
+            let bound =
+                if bound.least().is_none_or(|least| least < 0) { bound.add(size)? } else { bound.clone() };
             // Clamped, where that can be told; exporters write the largest integer for "to the end".
             if bound.fixed().is_some_and(|bound| bound > 1 << 40) {
                 return if is_reverse { size.sub(&Size::ONE) } else { Some(size.clone()) };
@@ -310,9 +336,16 @@ pub(super) fn cuts(node: &Node<'_>, inputs: &Inputs<'_>, sizes: &[Size]) -> Opti
             // Only whole dimensions are turned round.
             -1 => {
                 let start = inside(&starts[at], true)?;
-                let whole = start == size.sub(&Size::ONE)? && ends[at].fixed().is_some_and(|end| end < -1 << 20);
+                let whole =
+                    start == size.sub(&Size::ONE)? && ends[at].fixed().is_some_and(|end| end < -1 << 20);
                 let size = size.clone();
-                cuts.push(Cut { dim, start: Size::Fixed(0), end: size.clone(), step, size: whole.then_some(size)? });
+                cuts.push(Cut {
+                    dim,
+                    start: Size::Fixed(0),
+                    end: size.clone(),
+                    step,
+                    size: whole.then_some(size)?,
+                });
             }
             _ => return None,
         }
@@ -348,7 +381,8 @@ fn slice(node: &Node<'_>, inputs: &Inputs<'_>) -> Option<Known> {
 /// Sizes of the parts of a `Split`.
 pub(super) fn split_sizes(node: &Node<'_>, given: Option<&Known>, size: &Size) -> Option<Vec<i64>> {
     if let Some(sizes) = given.map_or_else(|| node.ints("split").map(Some), |known| Some(known.ints()))? {
-        return (sizes.iter().try_fold(0i64, |all, size| all.checked_add(*size)) == size.fixed()).then_some(sizes);
+        return (sizes.iter().try_fold(0i64, |all, size| all.checked_add(*size)) == size.fixed())
+            .then_some(sizes);
     }
     None
 }
@@ -384,8 +418,11 @@ fn split(node: &Node<'_>, inputs: &Inputs<'_>) -> Option<Vec<Known>> {
 
 fn gather(node: &Node<'_>, x: &Known, at: &Known) -> Option<Known> {
     let dim = dim_of(node.int("axis").unwrap_or(0), x.shape.len())?;
-    let chosen: Vec<usize> =
-        at.data.iter().map(|elem| dim_of(elem.size()?.fixed()?, *x.shape.get(dim)?)).collect::<Option<_>>()?;
+    let chosen: Vec<usize> = at
+        .data
+        .iter()
+        .map(|elem| dim_of(elem.size()?.fixed()?, *x.shape.get(dim)?))
+        .collect::<Option<_>>()?;
     let mut shape = x.shape.clone();
     shape.splice(dim..=dim, at.shape.iter().copied());
     let (own, given) = (strides(&x.shape), strides(&at.shape));
@@ -420,10 +457,16 @@ fn gather_nd(node: &Node<'_>, x: &Known, at: &Known) -> Option<Known> {
 }
 
 fn range(start: &Known, limit: &Known, delta: &Known) -> Option<Known> {
-    if let (Elem::Int(start), Elem::Int(limit), Elem::Int(delta)) = (start.single()?, limit.single()?, delta.single()?) {
+    if let (Elem::Int(start), Elem::Int(limit), Elem::Int(delta)) =
+        (start.single()?, limit.single()?, delta.single()?)
+    {
         let (start, limit, delta) = (start.fixed()?, limit.fixed()?, delta.fixed()?);
         let span = limit.checked_sub(start)?;
-        let n = if delta == 0 || span == 0 || (span > 0) != (delta > 0) { 0 } else { (span.abs() - 1) / delta.checked_abs()? + 1 };
+        let n = if delta == 0 || span == 0 || (span > 0) != (delta > 0) {
+            0
+        } else {
+            (span.abs() - 1) / delta.checked_abs()? + 1
+        };
         let n = usize::try_from(n).ok().filter(|&n| n <= MOST_KNOWN)?;
         return Known::new(vec![n], (0..n as i64).map(|at| Elem::int(start + at * delta)).collect());
     }
@@ -512,7 +555,8 @@ fn of_sizes(op: &str, a: &Size, b: &Size) -> Option<Elem> {
             true => true,
             // Different sizes may still be equal in a run, unless one is always larger.
             false => {
-                let apart = |size: Option<Size>| size.and_then(|size| size.least()).is_some_and(|least| least >= 1);
+                let apart =
+                    |size: Option<Size>| size.and_then(|size| size.least()).is_some_and(|least| least >= 1);
                 if apart(difference()) || apart(b.sub(a)) {
                     false
                 } else {
@@ -549,7 +593,11 @@ pub(super) fn unary(op: &str, x: &Elem) -> Option<Elem> {
         "Neg" => -x,
         "Abs" => x.abs(),
         "Sign" => {
-            if x == 0.0 { 0.0 } else { x.signum() }
+            if x == 0.0 {
+                0.0
+            } else {
+                x.signum()
+            }
         }
         "Sqrt" => x.sqrt(),
         "Reciprocal" => 1.0 / x,
@@ -607,8 +655,12 @@ fn reduce(node: &Node<'_>, x: &Known, axes: Option<Vec<i64>>) -> Option<Known> {
     let mut groups: Vec<Vec<Elem>> = vec![Vec::new(); count(&kept)?];
     let mut index = vec![0; x.shape.len()];
     for elem in x.data.iter() {
-        let place: usize =
-            index.iter().zip(&steps).zip(&kept).map(|((at, step), &size)| if size == 1 { 0 } else { at * step }).sum();
+        let place: usize = index
+            .iter()
+            .zip(&steps)
+            .zip(&kept)
+            .map(|((at, step), &size)| if size == 1 { 0 } else { at * step })
+            .sum();
         groups.get_mut(place)?.push(elem.clone());
         advance(&mut index, &x.shape);
     }

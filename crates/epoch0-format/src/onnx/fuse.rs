@@ -54,7 +54,7 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Goes from the outputs backwards, so that the largest group is found first.
-    pub fn of(graph: &Graph<'_>) -> Self {
+    pub(super) fn of(graph: &Graph<'_>) -> Self {
         let mut uses = vec![0usize; graph.facts.len()];
         for val in graph.nodes.iter().flat_map(|node| node.inputs.iter().flatten()) {
             uses[*val] += 1;
@@ -88,7 +88,10 @@ impl Plan {
                     for (val, label) in [(attention.q, "q"), (attention.k, "k"), (attention.v, "v")] {
                         find.label(val, label, &mut plan.labels);
                     }
-                    [attention.q, attention.k, attention.v].into_iter().chain(attention.biases.iter().copied()).collect()
+                    [attention.q, attention.k, attention.v]
+                        .into_iter()
+                        .chain(attention.biases.iter().copied())
+                        .collect()
                 }
             };
             for val in inputs {
@@ -109,9 +112,8 @@ struct Finder<'g, 'a> {
 }
 
 /// Points at which functions are compared.
-const POINTS: [f64; 17] = [
-    -7.5, -5.25, -3.5, -3.0, -2.6, -1.9, -1.0, -0.7, -0.31, 0.0, 0.13, 0.55, 1.0, 1.7, 2.9, 3.3, 6.8,
-];
+const POINTS: [f64; 17] =
+    [-7.5, -5.25, -3.5, -3.0, -2.6, -1.9, -1.0, -0.7, -0.31, 0.0, 0.13, 0.55, 1.0, 1.7, 2.9, 3.3, 6.8];
 
 impl<'a> Finder<'_, 'a> {
     /// Whether a value has to be computed in a run.
@@ -195,7 +197,8 @@ impl<'a> Finder<'_, 'a> {
                 let (vector, offset) = self.with_offset(scale);
                 if self.is_vector(vector, val)
                     && self.uses[value] == 1
-                    && let Some(Fused::Norm { x, kind, eps, scale: None, shift: None }) = self.bare_norm(value)
+                    && let Some(Fused::Norm { x, kind, eps, scale: None, shift: None }) =
+                        self.bare_norm(value)
                 {
                     let kind = match kind {
                         NormKind::Rms { .. } => NormKind::Rms { offset },
@@ -227,12 +230,20 @@ impl<'a> Finder<'_, 'a> {
             let Some(squared) = self.mean_of(squares).and_then(|val| self.square_of(val)) else { continue };
             if let Some((x, mean)) = self.difference(value)
                 && self.mean_of(mean) == Some(x)
-                && (squared == value || self.difference(squared) == Some((x, mean)) || self.is_centred(squared, x))
+                && (squared == value
+                    || self.difference(squared) == Some((x, mean))
+                    || self.is_centred(squared, x))
             {
                 return Some(Fused::Norm { x, kind: NormKind::Layer, eps, scale: None, shift: None });
             }
             if squared == value {
-                return Some(Fused::Norm { x: value, kind: NormKind::Rms { offset: 0.0 }, eps, scale: None, shift: None });
+                return Some(Fused::Norm {
+                    x: value,
+                    kind: NormKind::Rms { offset: 0.0 },
+                    eps,
+                    scale: None,
+                    shift: None,
+                });
             }
         }
         None
@@ -274,8 +285,12 @@ impl<'a> Finder<'_, 'a> {
         let inner = match (node.op, is_inverse) {
             ("Sqrt", false) => node.input(0)?,
             ("Reciprocal", true) => return self.root(node.input(0)?, false),
-            ("Div", true) if self.number(node.input(0)) == Some(1.0) => return self.root(node.input(1)?, false),
-            ("Pow", _) if self.number(node.input(1)) == Some(if is_inverse { -0.5 } else { 0.5 }) => node.input(0)?,
+            ("Div", true) if self.number(node.input(0)) == Some(1.0) => {
+                return self.root(node.input(1)?, false);
+            }
+            ("Pow", _) if self.number(node.input(1)) == Some(if is_inverse { -0.5 } else { 0.5 }) => {
+                node.input(0)?
+            }
             _ => return None,
         };
         self.with_number(self.node(inner, "Add")?)
@@ -302,7 +317,8 @@ impl<'a> Finder<'_, 'a> {
             if self.graph.facts[x].dims != self.graph.facts[val].dims || !self.is_open(x) {
                 continue;
             }
-            let values: Option<Vec<f64>> = POINTS.iter().map(|&point| self.value(val, x, point, 10)).collect();
+            let values: Option<Vec<f64>> =
+                POINTS.iter().map(|&point| self.value(val, x, point, 10)).collect();
             let Some(values) = values else { continue };
             let same = |act: &&Activation| {
                 POINTS.iter().zip(&values).all(|(&point, value)| {
@@ -323,7 +339,9 @@ impl<'a> Finder<'_, 'a> {
             return;
         }
         found.push(val);
-        let Some(node) = self.graph.made_by(val).filter(|node| depth > 0 && is_pointwise(node.op)) else { return };
+        let Some(node) = self.graph.made_by(val).filter(|node| depth > 0 && is_pointwise(node.op)) else {
+            return;
+        };
         for input in node.inputs.iter().flatten() {
             self.cone(*input, depth - 1, found);
         }
@@ -440,7 +458,16 @@ impl<'a> Finder<'_, 'a> {
         if guarded && (rank != 4 || biases.len() != 1 || !biases.iter().all(is_told)) {
             return None;
         }
-        biases.iter().all(is_small).then_some(FusedAttention { q, k, v, scale, softcap, causal, biases, guarded })
+        biases.iter().all(is_small).then_some(FusedAttention {
+            q,
+            k,
+            v,
+            scale,
+            softcap,
+            causal,
+            biases,
+            guarded,
+        })
     }
 
     /// A softmax with zeros in the place of what is not a number.
@@ -454,10 +481,14 @@ impl<'a> Finder<'_, 'a> {
 
     /// Whether a value comes from a product of two values by sums and factors.
     fn leads_to_product(&self, val: Val, depth: usize) -> bool {
-        let Some(node) = self.graph.made_by(val).filter(|_| depth > 0 && self.is_open(val)) else { return false };
+        let Some(node) = self.graph.made_by(val).filter(|_| depth > 0 && self.is_open(val)) else {
+            return false;
+        };
         match node.op {
             "MatMul" => true,
-            "Add" | "Mul" | "Div" => node.inputs.iter().flatten().any(|&input| self.leads_to_product(input, depth - 1)),
+            "Add" | "Mul" | "Div" => {
+                node.inputs.iter().flatten().any(|&input| self.leads_to_product(input, depth - 1))
+            }
             _ => false,
         }
     }
@@ -526,8 +557,26 @@ impl<'a> Finder<'_, 'a> {
 fn is_pointwise(op: &str) -> bool {
     matches!(
         op,
-        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Neg" | "Erf" | "Tanh" | "Sigmoid" | "Exp" | "Log" | "Sqrt" | "Relu" | "Clip"
-            | "Softplus" | "HardSigmoid" | "Min" | "Max" | "Reciprocal" | "Abs"
+        "Add"
+            | "Sub"
+            | "Mul"
+            | "Div"
+            | "Pow"
+            | "Neg"
+            | "Erf"
+            | "Tanh"
+            | "Sigmoid"
+            | "Exp"
+            | "Log"
+            | "Sqrt"
+            | "Relu"
+            | "Clip"
+            | "Softplus"
+            | "HardSigmoid"
+            | "Min"
+            | "Max"
+            | "Reciprocal"
+            | "Abs"
     )
 }
 
@@ -559,7 +608,9 @@ pub(super) fn activation_of(graph: &Graph<'_>, node: &Node<'_>) -> Option<Activa
         "Clip" => match (node.input(1).map(|_| bound(1)), node.input(2).map(|_| bound(2))) {
             (Some(Some(min)), Some(Some(max))) if min == 0.0 && max == 6.0 => Activation::Relu6,
             (Some(Some(min)), None) if min == 0.0 => Activation::Relu,
-            (Some(Some(min)), Some(Some(max))) if min < max && min.is_finite() && max.is_finite() => Activation::HardTanh { min, max },
+            (Some(Some(min)), Some(Some(max))) if min < max && min.is_finite() && max.is_finite() => {
+                Activation::HardTanh { min, max }
+            }
             _ => return None,
         },
         _ => return None,

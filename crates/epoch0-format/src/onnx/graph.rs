@@ -41,32 +41,32 @@ pub(super) struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    pub fn attr(&self, name: &str) -> Option<&Attr<'a>> {
+    pub(super) fn attr(&self, name: &str) -> Option<&Attr<'a>> {
         self.attrs.iter().find(|(key, _)| *key == name).map(|(_, attr)| attr)
     }
 
-    pub fn int(&self, name: &str) -> Option<i64> {
+    pub(super) fn int(&self, name: &str) -> Option<i64> {
         match self.attr(name)? {
             Attr::Int(value) => Some(*value),
             _ => None,
         }
     }
 
-    pub fn float(&self, name: &str) -> Option<f64> {
+    pub(super) fn float(&self, name: &str) -> Option<f64> {
         match self.attr(name)? {
             Attr::Float(value) => Some(f64::from(*value)),
             _ => None,
         }
     }
 
-    pub fn ints(&self, name: &str) -> Option<Vec<i64>> {
+    pub(super) fn ints(&self, name: &str) -> Option<Vec<i64>> {
         match self.attr(name)? {
             Attr::Ints(values) => Some(values.to_vec()),
             _ => None,
         }
     }
 
-    pub fn text(&self, name: &str) -> Option<&'a str> {
+    pub(super) fn text(&self, name: &str) -> Option<&'a str> {
         match self.attr(name)? {
             Attr::Text(bytes) => std::str::from_utf8(bytes).ok(),
             _ => None,
@@ -74,7 +74,7 @@ impl<'a> Node<'a> {
     }
 
     /// The element that `ConstantOfShape` repeats.
-    pub fn fill(&self) -> Elem {
+    pub(super) fn fill(&self) -> Elem {
         match self.attr("value") {
             Some(Attr::Tensor(tensor)) => {
                 small(tensor).and_then(|known| known.data.first().cloned()).unwrap_or(Elem::Real(0.0))
@@ -83,16 +83,16 @@ impl<'a> Node<'a> {
         }
     }
 
-    pub fn input(&self, at: usize) -> Option<Val> {
+    pub(super) fn input(&self, at: usize) -> Option<Val> {
         self.inputs.get(at).copied().flatten()
     }
 
-    pub fn output(&self, at: usize) -> Option<Val> {
+    pub(super) fn output(&self, at: usize) -> Option<Val> {
         self.outputs.get(at).copied().flatten()
     }
 
     /// Refuses the node.
-    pub fn refuse(&self, why: impl Into<String>) -> OnnxFault {
+    pub(super) fn refuse(&self, why: impl Into<String>) -> OnnxFault {
         OnnxFault::Operator {
             node: shown(&self.name),
             domain: if self.domain.is_empty() { String::new() } else { format!("{}::", shown(self.domain)) },
@@ -152,14 +152,16 @@ pub(super) struct Walk<'m, 'a> {
 
 /// Known elements of a small tensor, of an attribute.
 fn small(tensor: &proto::Tensor<'_>) -> Option<Known> {
-    let shape: Vec<usize> = tensor.dims.iter().map(|&dim| usize::try_from(dim).ok()).collect::<Option<_>>()?;
+    let shape: Vec<usize> =
+        tensor.dims.iter().map(|&dim| usize::try_from(dim).ok()).collect::<Option<_>>()?;
     let n = super::known::count(&shape).filter(|&n| n <= MOST_KNOWN)?;
     let dtype = dtype_of(tensor.elem)?;
     let data = match &tensor.data {
         proto::Data::Raw(bytes) => elements(dtype, bytes)?,
         proto::Data::Ints(ints) => {
             let width = dtype.bytes();
-            let bytes: Vec<u8> = ints.iter().flat_map(|int| int.to_le_bytes().into_iter().take(width)).collect();
+            let bytes: Vec<u8> =
+                ints.iter().flat_map(|int| int.to_le_bytes().into_iter().take(width)).collect();
             elements(dtype, &bytes)?
         }
         proto::Data::Empty if n == 0 => Vec::new(),
@@ -192,7 +194,7 @@ fn elements(dtype: Dtype, bytes: &[u8]) -> Option<Vec<Elem>> {
 
 impl<'m, 'a> Walk<'m, 'a> {
     /// Reads a model. With `open_batch` the first dimension of inputs may be another than in the file.
-    pub fn new(
+    pub(super) fn new(
         model: &'m proto::Model<'a>,
         raws: Vec<Raw>,
         bytes: impl Fn(&Raw) -> Vec<u8>,
@@ -285,7 +287,12 @@ impl<'m, 'a> Walk<'m, 'a> {
         self.name(info.name, val)
     }
 
-    fn initializer(&mut self, at: usize, name: &'a str, bytes: &impl Fn(&Raw) -> Vec<u8>) -> Result<(), OnnxFault> {
+    fn initializer(
+        &mut self,
+        at: usize,
+        name: &'a str,
+        bytes: &impl Fn(&Raw) -> Vec<u8>,
+    ) -> Result<(), OnnxFault> {
         let raw = &self.graph.raws[at];
         let kind = match raw.dtype {
             Dtype::Bool => Kind::Bool,
@@ -380,13 +387,19 @@ impl<'m, 'a> Walk<'m, 'a> {
             "SplitToSequence" => return self.sequence(node, flat),
             "SequenceAt" => {
                 let parts = node.inputs.first().and_then(|name| self.sequences.get(name));
-                let at = flat.input(1).and_then(|val| self.graph.facts[val].known.as_ref()?.single()?.size()?.fixed());
+                let at = flat
+                    .input(1)
+                    .and_then(|val| self.graph.facts[val].known.as_ref()?.single()?.size()?.fixed());
                 let part = parts.zip(at).and_then(|(parts, at)| parts.get(dim_of(at, parts.len())?).copied());
                 let part = part.ok_or_else(|| flat.refuse("its sequence or its index is not known"))?;
                 return node.outputs.first().map_or(Ok(()), |name| self.name(name, part));
             }
             // What changes nothing that matters here: elements are computed with in one precision.
-            "Cast" | "CastLike" if flat.input(0).is_some_and(|val| self.graph.facts[val].kind == self.graph.kind_of(&flat)) => {
+            "Cast" | "CastLike"
+                if flat
+                    .input(0)
+                    .is_some_and(|val| self.graph.facts[val].kind == self.graph.kind_of(&flat)) =>
+            {
                 let val = flat.input(0).unwrap_or_default();
                 return node.outputs.first().map_or(Ok(()), |name| self.name(name, val));
             }
@@ -408,7 +421,9 @@ impl<'m, 'a> Walk<'m, 'a> {
         let facts = self.graph.infer(&flat)?;
         let n_known = facts.len();
         if node.outputs.get(n_known..).is_some_and(|names| names.iter().any(|name| !name.is_empty())) {
-            return Err(flat.refuse(format!("it has {} outputs, of which {n_known} are known", node.outputs.len())));
+            return Err(
+                flat.refuse(format!("it has {} outputs, of which {n_known} are known", node.outputs.len()))
+            );
         }
         for (at, mut fact) in facts.into_iter().enumerate() {
             let Some(&name) = node.outputs.get(at).filter(|name| !name.is_empty()) else { continue };
@@ -423,7 +438,8 @@ impl<'m, 'a> Walk<'m, 'a> {
 
     /// A split whose parts are picked one by one.
     fn sequence(&mut self, node: &proto::Node<'a>, mut flat: Node<'a>) -> Result<(), OnnxFault> {
-        let bad = |flat: &Node<'_>| flat.refuse("its parts are not known, or it splits into single positions");
+        let bad =
+            |flat: &Node<'_>| flat.refuse("its parts are not known, or it splits into single positions");
         let x = flat.input(0).ok_or_else(|| bad(&flat))?;
         let dims = self.graph.facts[x].dims.clone();
         let dim = dim_of(flat.int("axis").unwrap_or(0), dims.len()).filter(|&dim| dim < dims.len());
@@ -490,9 +506,18 @@ impl<'m, 'a> Walk<'m, 'a> {
     }
 
     /// Puts a function in the place of its call.
-    fn call(&mut self, node: &'m proto::Node<'a>, function: &'m proto::Function<'a>, flat: &Node<'a>) -> Result<(), OnnxFault> {
+    fn call(
+        &mut self,
+        node: &'m proto::Node<'a>,
+        function: &'m proto::Function<'a>,
+        flat: &Node<'a>,
+    ) -> Result<(), OnnxFault> {
         if flat.inputs.len() > function.inputs.len() {
-            return Err(flat.refuse(format!("the function takes {} inputs, not {}", function.inputs.len(), flat.inputs.len())));
+            return Err(flat.refuse(format!(
+                "the function takes {} inputs, not {}",
+                function.inputs.len(),
+                flat.inputs.len()
+            )));
         }
         // A function sees nothing of what is around it but its inputs.
         let outer = std::mem::replace(&mut self.scopes, vec![HashMap::new()]);
@@ -522,7 +547,9 @@ impl<'m, 'a> Walk<'m, 'a> {
     fn branch(&mut self, node: &'m proto::Node<'a>, flat: &Node<'a>) -> Result<(), OnnxFault> {
         let condition = flat.input(0).and_then(|val| self.graph.facts[val].known.as_ref()?.single()?.truth());
         let Some(condition) = condition else {
-            return Err(flat.refuse("its condition depends on what the network is given, allowed conditions that do not"));
+            return Err(flat.refuse(
+                "its condition depends on what the network is given, allowed conditions that do not",
+            ));
         };
         let wanted = if condition { "then_branch" } else { "else_branch" };
         let branch = node.attrs.iter().find_map(|(name, attr)| match attr {
@@ -531,7 +558,9 @@ impl<'m, 'a> Walk<'m, 'a> {
         });
         let Some(branch) = branch else { return Err(flat.refuse(format!("it has no {wanted}"))) };
         if !branch.initializers.is_empty() {
-            return Err(flat.refuse("its branches hold weights of their own, allowed weights of the whole graph"));
+            return Err(
+                flat.refuse("its branches hold weights of their own, allowed weights of the whole graph")
+            );
         }
         self.scopes.push(HashMap::new());
         self.nodes(&branch.nodes, &flat.scope)?;
@@ -591,7 +620,7 @@ fn constant(node: &Node<'_>) -> Result<Fact, OnnxFault> {
 
 impl Fact {
     /// A known array.
-    pub fn of(known: Known, kind: Kind) -> Self {
+    pub(super) fn of(known: Known, kind: Kind) -> Self {
         let dims = known.shape.iter().map(|&size| Size::Fixed(size as i64)).collect();
         Self { dims, kind, known: Some(known), origin: None }
     }
@@ -607,7 +636,9 @@ impl<'a> Graph<'a> {
     /// Forgets known elements when there are too many of them in all.
     fn count_known(&mut self, fact: &mut Fact) {
         self.n_known += fact.known.as_ref().map_or(0, |known| known.data.len());
-        if self.n_known > MOST_KNOWN_TOGETHER && fact.known.as_ref().is_some_and(|known| known.data.len() > 64) {
+        if self.n_known > MOST_KNOWN_TOGETHER
+            && fact.known.as_ref().is_some_and(|known| known.data.len() > 64)
+        {
             fact.known = None;
         }
     }
@@ -623,8 +654,10 @@ impl<'a> Graph<'a> {
                 let fact = &self.facts[table];
                 fact.origin.is_some() && fact.kind == Kind::Real && fact.dims.len() == 2
             }),
-            "Add" | "Sub" | "Mul" | "Div" | "Where" | "And" | "Or" | "Equal" | "Less" | "LessOrEqual" | "Greater"
-            | "GreaterOrEqual" | "Min" | "Max" | "Concat" => node.inputs.iter().flatten().any(|&val| leads(val)),
+            "Add" | "Sub" | "Mul" | "Div" | "Where" | "And" | "Or" | "Equal" | "Less" | "LessOrEqual"
+            | "Greater" | "GreaterOrEqual" | "Min" | "Max" | "Concat" => {
+                node.inputs.iter().flatten().any(|&val| leads(val))
+            }
             _ => false,
         };
         if !meets || exported < 2 {
@@ -671,12 +704,12 @@ impl<'a> Graph<'a> {
     }
 
     /// The node that makes a value.
-    pub fn made_by(&self, val: Val) -> Option<&Node<'a>> {
+    pub(super) fn made_by(&self, val: Val) -> Option<&Node<'a>> {
         self.maker[val].map(|node| &self.nodes[node])
     }
 
     /// The known array of a value.
-    pub fn known(&self, val: Option<Val>) -> Option<&Known> {
+    pub(super) fn known(&self, val: Option<Val>) -> Option<&Known> {
         self.facts[val?].known.as_ref()
     }
 }

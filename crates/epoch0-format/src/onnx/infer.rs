@@ -10,7 +10,7 @@ type Answer = Option<(Vec<Size>, Kind)>;
 
 impl<'a> Graph<'a> {
     /// What a node makes.
-    pub fn infer(&mut self, node: &Node<'a>) -> Result<Vec<Fact>, OnnxFault> {
+    pub(super) fn infer(&mut self, node: &Node<'a>) -> Result<Vec<Fact>, OnnxFault> {
         if node.op == "Shape" {
             let dims = self.dims(node, 0)?;
             return Ok(vec![Fact::of(Known::list(shape_part(node, &dims)), Kind::Index)]);
@@ -29,7 +29,8 @@ impl<'a> Graph<'a> {
         }
         let n = node.inputs.len();
         let mut facts = self.shapes(node)?;
-        let origins = if facts.len() == 1 { vec![self.origin(node)] } else { self.origins_of_split(node, &facts) };
+        let origins =
+            if facts.len() == 1 { vec![self.origin(node)] } else { self.origins_of_split(node, &facts) };
         for (fact, origin) in facts.iter_mut().zip(origins) {
             fact.origin = origin.filter(|_| n > 0);
         }
@@ -37,7 +38,7 @@ impl<'a> Graph<'a> {
     }
 
     /// Sizes of an input.
-    pub fn dims(&self, node: &Node<'_>, at: usize) -> Result<Vec<Size>, OnnxFault> {
+    pub(super) fn dims(&self, node: &Node<'_>, at: usize) -> Result<Vec<Size>, OnnxFault> {
         let val = node.input(at).ok_or_else(|| node.refuse(format!("input {at} is missing")))?;
         Ok(self.facts[val].dims.clone())
     }
@@ -47,10 +48,10 @@ impl<'a> Graph<'a> {
     }
 
     /// What the elements of a node's outputs are.
-    pub fn kind_of(&self, node: &Node<'_>) -> Kind {
+    pub(super) fn kind_of(&self, node: &Node<'_>) -> Kind {
         match node.op {
-            "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "And" | "Or" | "Xor" | "Not" | "IsNaN"
-            | "IsInf" => Kind::Bool,
+            "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "And" | "Or" | "Xor"
+            | "Not" | "IsNaN" | "IsInf" => Kind::Bool,
             "Shape" | "Size" | "ArgMax" | "ArgMin" | "NonZero" => Kind::Index,
             "Cast" => match node.int("to") {
                 Some(9) => Kind::Bool,
@@ -79,8 +80,12 @@ impl<'a> Graph<'a> {
         }
         let found = self.shape(node, kind)?;
         let (dims, kind) = found.ok_or_else(|| self.misfit(node))?;
-        if dims.iter().any(|size| size.fixed().is_some_and(|size| !(0..=1 << 40).contains(&size))) || dims.len() > 32 {
-            return Err(node.refuse(format!("it makes an array of sizes {dims:?}, allowed up to 2^40 each and 32 in all")));
+        if dims.iter().any(|size| size.fixed().is_some_and(|size| !(0..=1 << 40).contains(&size)))
+            || dims.len() > 32
+        {
+            return Err(node.refuse(format!(
+                "it makes an array of sizes {dims:?}, allowed up to 2^40 each and 32 in all"
+            )));
         }
         Ok(vec![fact((dims, kind))])
     }
@@ -92,7 +97,10 @@ impl<'a> Graph<'a> {
             .map(|val| val.map_or_else(|| "-".to_owned(), |val| format!("{:?}", self.facts[val].dims)))
             .take(8)
             .collect();
-        node.refuse(format!("its inputs of sizes {} do not fit together, or a size in them is not settled", shapes.join(", ")))
+        node.refuse(format!(
+            "its inputs of sizes {} do not fit together, or a size in them is not settled",
+            shapes.join(", ")
+        ))
     }
 
     /// Sizes of the only output; `None` where inputs do not fit.
@@ -104,12 +112,52 @@ impl<'a> Graph<'a> {
         };
         let x = if node.op == "Range" { Vec::new() } else { self.dims(node, 0)? };
         let answer = match node.op {
-            "Relu" | "LeakyRelu" | "Elu" | "Selu" | "Celu" | "Gelu" | "Sigmoid" | "HardSigmoid" | "HardSwish" | "Tanh"
-            | "Softplus" | "Softsign" | "Mish" | "Swish" | "Erf" | "Exp" | "Log" | "Sqrt" | "Reciprocal" | "Abs" | "Neg"
-            | "Sign" | "Floor" | "Ceil" | "Round" | "Sin" | "Cos" | "Not" | "Clip" | "Cast" | "CastLike" | "Softmax"
-            | "LogSoftmax" | "BatchNormalization" | "InstanceNormalization" | "GroupNormalization"
-            | "LayerNormalization" | "RMSNormalization" | "CumSum" | "IsNaN" | "IsInf" | "LpNormalization" | "Trilu"
-            | "ThresholdedRelu" | "Identity" | "ScatterND" => Some(x),
+            "Relu"
+            | "LeakyRelu"
+            | "Elu"
+            | "Selu"
+            | "Celu"
+            | "Gelu"
+            | "Sigmoid"
+            | "HardSigmoid"
+            | "HardSwish"
+            | "Tanh"
+            | "Softplus"
+            | "Softsign"
+            | "Mish"
+            | "Swish"
+            | "Erf"
+            | "Exp"
+            | "Log"
+            | "Sqrt"
+            | "Reciprocal"
+            | "Abs"
+            | "Neg"
+            | "Sign"
+            | "Floor"
+            | "Ceil"
+            | "Round"
+            | "Sin"
+            | "Cos"
+            | "Not"
+            | "Clip"
+            | "Cast"
+            | "CastLike"
+            | "Softmax"
+            | "LogSoftmax"
+            | "BatchNormalization"
+            | "InstanceNormalization"
+            | "GroupNormalization"
+            | "LayerNormalization"
+            | "RMSNormalization"
+            | "CumSum"
+            | "IsNaN"
+            | "IsInf"
+            | "LpNormalization"
+            | "Trilu"
+            | "ThresholdedRelu"
+            | "Identity"
+            | "ScatterND" => Some(x),
             "PRelu" => broadcast_sizes(&x, &self.dims(node, 1)?),
             "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "Equal" | "Less" | "LessOrEqual" | "Greater"
             | "GreaterOrEqual" | "And" | "Or" | "Xor" => self.broadcast(&x, &self.dims(node, 1)?),
@@ -127,7 +175,9 @@ impl<'a> Graph<'a> {
             }
             "Reshape" => {
                 let Some(target) = known(self, 1).and_then(|known| known.sizes()) else {
-                    return Err(node.refuse("its shape depends on what the network is given, allowed shapes that do not"));
+                    return Err(node.refuse(
+                        "its shape depends on what the network is given, allowed shapes that do not",
+                    ));
                 };
                 self.reshaped(&x, &target, node.int("allowzero") == Some(1))
             }
@@ -138,7 +188,9 @@ impl<'a> Graph<'a> {
             }
             "Squeeze" => squeezed(&x, ints(self, 1, "axes"), |size| *size == Size::ONE),
             "Unsqueeze" => ints(self, 1, "axes").and_then(|axes| unsqueezed(&x, &axes, Size::ONE)),
-            "Transpose" => order_of(node, x.len()).map(|order| order.iter().map(|&dim| x[dim].clone()).collect()),
+            "Transpose" => {
+                order_of(node, x.len()).map(|order| order.iter().map(|&dim| x[dim].clone()).collect())
+            }
             "Concat" => self.concat(node)?,
             "Slice" => {
                 let inputs: Vec<_> = node.inputs.iter().map(|&val| self.known(val)).collect();
@@ -159,12 +211,15 @@ impl<'a> Graph<'a> {
             "GatherElements" => Some(self.dims(node, 1)?),
             "GatherND" => {
                 let at = self.dims(node, 1)?;
-                let depth = at.last().and_then(Size::fixed).filter(|&depth| depth >= 1 && depth as usize <= x.len());
+                let depth =
+                    at.last().and_then(Size::fixed).filter(|&depth| depth >= 1 && depth as usize <= x.len());
                 depth.map(|depth| [&at[..at.len() - 1], &x[depth as usize..]].concat())
             }
             "Expand" => {
                 let Some(target) = known(self, 1).and_then(|known| known.sizes()) else {
-                    return Err(node.refuse("its shape depends on what the network is given, allowed shapes that do not"));
+                    return Err(node.refuse(
+                        "its shape depends on what the network is given, allowed shapes that do not",
+                    ));
                 };
                 self.broadcast(&x, &self.with_batch(&x, target))
             }
@@ -173,12 +228,16 @@ impl<'a> Graph<'a> {
                 None => None,
             },
             "Range" => {
-                let all = [known(self, 0), known(self, 1), known(self, 2)].map(|known| known.and_then(|known| known.single()?.size()));
+                let all = [known(self, 0), known(self, 1), known(self, 2)]
+                    .map(|known| known.and_then(|known| known.single()?.size()));
                 match all {
-                    [Some(start), Some(end), Some(step)] if step == Size::ONE => {
-                        end.sub(&start).filter(|size| size.least().is_some_and(|least| least >= 0)).map(|size| vec![size])
-                    }
-                    _ => return Err(node.refuse("its bounds depend on what the network is given, allowed steps of 1 between sizes")),
+                    [Some(start), Some(end), Some(step)] if step == Size::ONE => end
+                        .sub(&start)
+                        .filter(|size| size.least().is_some_and(|least| least >= 0))
+                        .map(|size| vec![size]),
+                    _ => return Err(node.refuse(
+                        "its bounds depend on what the network is given, allowed steps of 1 between sizes",
+                    )),
                 }
             }
             "MatMul" => {
@@ -189,10 +248,16 @@ impl<'a> Graph<'a> {
                 let y = self.dims(node, 1)?;
                 let turned = |dims: &[Size], name: &str| {
                     let [a, b] = dims else { return None };
-                    Some(if node.int(name) == Some(1) { [b.clone(), a.clone()] } else { [a.clone(), b.clone()] })
+                    Some(if node.int(name) == Some(1) {
+                        [b.clone(), a.clone()]
+                    } else {
+                        [a.clone(), b.clone()]
+                    })
                 };
                 match (turned(&x, "transA"), turned(&y, "transB")) {
-                    (Some([rows, inner]), Some([same, columns])) if inner == same => Some(vec![rows, columns]),
+                    (Some([rows, inner]), Some([same, columns])) if inner == same => {
+                        Some(vec![rows, columns])
+                    }
                     _ => None,
                 }
             }
@@ -206,7 +271,8 @@ impl<'a> Graph<'a> {
                 padded(&x, pads, axes).map(|pads| pads.into_iter().map(|(_, _, size)| size).collect())
             }
             "Tile" => known(self, 1).and_then(|known| known.sizes()).and_then(|repeats| {
-                (repeats.len() == x.len()).then(|| x.iter().zip(&repeats).map(|(size, n)| size.mul(n)).collect::<Option<_>>())?
+                (repeats.len() == x.len())
+                    .then(|| x.iter().zip(&repeats).map(|(size, n)| size.mul(n)).collect::<Option<_>>())?
             }),
             "ArgMax" | "ArgMin" => {
                 let keep = node.int("keepdims").unwrap_or(1) == 1;
@@ -221,7 +287,9 @@ impl<'a> Graph<'a> {
                 reduced_dims(node, axes, x.len()).map(|dims| kept(&x, &dims, keep))
             }
             _ => {
-                return Err(node.refuse("this operator is not known; most of those that PyTorch's exporters use are"));
+                return Err(
+                    node.refuse("this operator is not known; most of those that PyTorch's exporters use are")
+                );
             }
         };
         Ok(answer.map(|dims| (dims, kind)))
@@ -260,7 +328,8 @@ impl<'a> Graph<'a> {
             return None;
         }
         // As it was when exported.
-        let old: Vec<Size> = from.iter().map(|size| Some(Size::Fixed(self.symbols.exported(size)?))).collect::<Option<_>>()?;
+        let old: Vec<Size> =
+            from.iter().map(|size| Some(Size::Fixed(self.symbols.exported(size)?))).collect::<Option<_>>()?;
         let mut to = reshape_target(&old, target, keep_zero)?;
         if product(&to)? != product(&old)? {
             return None;
@@ -286,7 +355,9 @@ impl<'a> Graph<'a> {
 
     fn concat(&self, node: &Node<'_>) -> Result<Option<Vec<Size>>, OnnxFault> {
         let mut sizes = self.dims(node, 0)?;
-        let Some(dim) = node.int("axis").and_then(|axis| dim_of(axis, sizes.len())).filter(|&dim| dim < sizes.len()) else {
+        let Some(dim) =
+            node.int("axis").and_then(|axis| dim_of(axis, sizes.len())).filter(|&dim| dim < sizes.len())
+        else {
             return Ok(None);
         };
         for at in 1..node.inputs.len() {
@@ -382,7 +453,9 @@ impl<'a> Graph<'a> {
 
     fn recurrent(&self, node: &Node<'_>) -> Result<Vec<Vec<Size>>, OnnxFault> {
         let (x, state) = (self.dims(node, 0)?, self.dims(node, 2)?);
-        let ([steps, batch, _], [directions, _, hidden]) = (&x[..], &state[..]) else { return Err(self.misfit(node)) };
+        let ([steps, batch, _], [directions, _, hidden]) = (&x[..], &state[..]) else {
+            return Err(self.misfit(node));
+        };
         if node.int("layout").unwrap_or(0) != 0 {
             return Err(node.refuse("its layout is 1, allowed 0 (steps first)"));
         }
@@ -410,10 +483,14 @@ impl<'a> Graph<'a> {
                 }
                 match (origin, &order[..]) {
                     (Origin::Runs(runs), [1, 0]) => match runs[..] {
-                        [(raw, 0, n)] if n == self.raws[raw].len() && self.raws[raw].shape.len() == 2 => Some(Origin::Transposed(raw)),
+                        [(raw, 0, n)] if n == self.raws[raw].len() && self.raws[raw].shape.len() == 2 => {
+                            Some(Origin::Transposed(raw))
+                        }
                         _ => None,
                     },
-                    (Origin::Transposed(raw), [1, 0]) => Some(Origin::Runs(vec![(*raw, 0, self.raws[*raw].len())])),
+                    (Origin::Transposed(raw), [1, 0]) => {
+                        Some(Origin::Runs(vec![(*raw, 0, self.raws[*raw].len())]))
+                    }
                     _ => None,
                 }
             }
@@ -474,7 +551,7 @@ impl<'a> Graph<'a> {
 
     /// Whether indices go through all of a value in order, whatever sizes a run has; `deep` ones have an index for each
     /// dimension.
-    pub fn is_in_order(&self, x: Val, at: Val, deep: bool) -> bool {
+    pub(super) fn is_in_order(&self, x: Val, at: Val, deep: bool) -> bool {
         let fact = &self.facts[at];
         let dims = &self.facts[x].dims;
         let fits = if deep {
@@ -492,7 +569,9 @@ impl<'a> Graph<'a> {
             let sizes: Option<Vec<i64>> = dims.iter().map(|size| size.at(at_symbol)).collect();
             let (Some(sizes), Some(known)) = (sizes, self.evaluate(at, &at_symbol)) else { return false };
             let Some(ints) = known.ints() else { return false };
-            let Some(n) = sizes.iter().try_fold(1i64, |all, size| all.checked_mul(*size)) else { return false };
+            let Some(n) = sizes.iter().try_fold(1i64, |all, size| all.checked_mul(*size)) else {
+                return false;
+            };
             let rows = ints.chunks_exact(sizes.len().max(1));
             rows.len() as i64 == n
                 && rows.enumerate().all(|(place, row)| {
@@ -507,7 +586,7 @@ impl<'a> Graph<'a> {
     }
 
     /// A value with numbers in the place of symbols, where no input of the network has a say in it.
-    pub fn evaluate(&self, val: Val, at: &dyn Fn(u32) -> Option<i64>) -> Option<Known> {
+    pub(super) fn evaluate(&self, val: Val, at: &dyn Fn(u32) -> Option<i64>) -> Option<Known> {
         self.evaluated(val, at, 64, &mut std::collections::HashMap::new())
     }
 
@@ -543,7 +622,8 @@ impl<'a> Graph<'a> {
         let found = fold(node, &inputs).and_then(|all| all.into_iter().nth(output));
         // What the exporter was asked for may be of a larger batch.
         let shape: Option<Vec<Size>> = fact.dims.iter().map(number).collect();
-        let found = found.filter(|known| fixed_shape(&shape.unwrap_or_default()).as_ref() == Some(&known.shape));
+        let found =
+            found.filter(|known| fixed_shape(&shape.unwrap_or_default()).as_ref() == Some(&known.shape));
         memo.insert(val, found.clone());
         found
     }
@@ -559,7 +639,11 @@ fn kept(x: &[Size], dims: &[usize], keep: bool) -> Vec<Size> {
 }
 
 /// For each dimension how much is put before and after, and its size then.
-pub(super) fn padded(x: &[Size], pads: Option<Vec<i64>>, axes: Option<Vec<i64>>) -> Option<Vec<(i64, i64, Size)>> {
+pub(super) fn padded(
+    x: &[Size],
+    pads: Option<Vec<i64>>,
+    axes: Option<Vec<i64>>,
+) -> Option<Vec<(i64, i64, Size)>> {
     let pads = pads?;
     let axes = axes.unwrap_or_else(|| (0..x.len() as i64).collect());
     if pads.len() != axes.len() * 2 {
@@ -619,7 +703,7 @@ pub(super) struct Sliding {
 
 impl Sliding {
     /// The window of a convolution or a pooling of an input of these sizes.
-    pub fn of(node: &Node<'_>, x: &[Size], weight: Option<&[Size]>) -> Option<Self> {
+    pub(super) fn of(node: &Node<'_>, x: &[Size], weight: Option<&[Size]>) -> Option<Self> {
         let n = x.len().checked_sub(2).filter(|&n| (1..=8).contains(&n))?;
         let list = |name: &str, default: i64| match node.ints(name) {
             Some(list) => (list.len() == n).then_some(list),
@@ -640,8 +724,15 @@ impl Sliding {
         }
         let transposed = node.op == "ConvTranspose";
         let more = if transposed { Some(list("output_padding", 0)?) } else { None };
-        let mut sliding =
-            Self { kernel, stride, dilation, before: vec![0; n], after: vec![0; n], ceil: node.int("ceil_mode") == Some(1), more };
+        let mut sliding = Self {
+            kernel,
+            stride,
+            dilation,
+            before: vec![0; n],
+            after: vec![0; n],
+            ceil: node.int("ceil_mode") == Some(1),
+            more,
+        };
         match node.text("auto_pad").unwrap_or("NOTSET") {
             "NOTSET" | "" => {
                 if let Some(pads) = node.ints("pads") {
@@ -660,7 +751,8 @@ impl Sliding {
                     let wanted = (size - 1) / stride + 1;
                     let all = ((wanted - 1) * stride + sliding.reach(dim) - size).max(0);
                     let less = all / 2;
-                    (sliding.before[dim], sliding.after[dim]) = if auto == "SAME_UPPER" { (less, all - less) } else { (all - less, less) };
+                    (sliding.before[dim], sliding.after[dim]) =
+                        if auto == "SAME_UPPER" { (less, all - less) } else { (all - less, less) };
                 }
             }
             _ => return None,
@@ -674,7 +766,7 @@ impl Sliding {
     }
 
     /// Size of the output.
-    pub fn output(&self, dim: usize, size: i64) -> Option<i64> {
+    pub(super) fn output(&self, dim: usize, size: i64) -> Option<i64> {
         let pads = self.before[dim] + self.after[dim];
         if let Some(more) = &self.more {
             let full = (size - 1).checked_mul(self.stride[dim])?.checked_add(self.reach(dim))?;
@@ -695,6 +787,8 @@ impl Sliding {
 
     /// Whether any size stays as it is.
     fn keeps(&self, dim: usize) -> bool {
-        self.more.is_none() && self.stride[dim] == 1 && self.before[dim] + self.after[dim] + 1 == self.reach(dim)
+        self.more.is_none()
+            && self.stride[dim] == 1
+            && self.before[dim] + self.after[dim] + 1 == self.reach(dim)
     }
 }

@@ -107,12 +107,19 @@ fn read(path: &Path, files: &mut Files) -> Result<(Read, Option<OnnxFault>), Err
     let main = files.main_shared();
     let model = proto::model(&main).map_err(|fault| bad(fault.into()))?;
     let graph = model.graph.as_ref().ok_or_else(|| bad(OnnxFault::NoGraph))?;
-    let version = model.opsets.iter().find(|(domain, _)| domain.is_empty() || *domain == "ai.onnx").map_or(1, |(_, version)| *version);
+    let version = model
+        .opsets
+        .iter()
+        .find(|(domain, _)| domain.is_empty() || *domain == "ai.onnx")
+        .map_or(1, |(_, version)| *version);
     if version < 13 {
         return Err(bad(OnnxFault::Opset { found: version }));
     }
     if graph.sparse {
-        let fault = OnnxFault::Initializer { name: "sparse_initializer".to_owned(), why: "is sparse, allowed dense ones".to_owned() };
+        let fault = OnnxFault::Initializer {
+            name: "sparse_initializer".to_owned(),
+            why: "is sparse, allowed dense ones".to_owned(),
+        };
         return Err(bad(fault));
     }
     let mut raws = Vec::new();

@@ -138,7 +138,8 @@ pub struct Graph {
 impl Graph {
     pub fn message(&self) -> Message {
         let mut graph = Message::default().text(2, "main_graph");
-        for (field, parts) in [(1, &self.nodes), (5, &self.tensors), (11, &self.inputs), (12, &self.outputs)] {
+        for (field, parts) in [(1, &self.nodes), (5, &self.tensors), (11, &self.inputs), (12, &self.outputs)]
+        {
             for part in parts {
                 graph = graph.message(field, part);
             }
@@ -149,7 +150,13 @@ impl Graph {
     /// The model's file, of an operator set.
     pub fn model(&self, opset: i64) -> Vec<u8> {
         let set = Message::default().text(1, "").int(2, opset);
-        Message::default().int(1, 8).text(2, "pytorch").text(3, "2.9").message(7, &self.message()).message(8, &set).0
+        Message::default()
+            .int(1, 8)
+            .text(2, "pytorch")
+            .text(3, "2.9")
+            .message(7, &self.message())
+            .message(8, &set)
+            .0
     }
 }
 
@@ -175,12 +182,21 @@ pub fn perceptron() -> Graph {
 
 /// A convolution, a batch norm, a residual sum, a pooling and a readout.
 pub fn convolutional() -> Graph {
-    let window: &[(&str, Attr<'_>)] =
-        &[("pads", Attr::Ints(&[1, 1, 1, 1])), ("kernel_shape", Attr::Ints(&[3, 3])), ("strides", Attr::Ints(&[1, 1]))];
+    let window: &[(&str, Attr<'_>)] = &[
+        ("pads", Attr::Ints(&[1, 1, 1, 1])),
+        ("kernel_shape", Attr::Ints(&[3, 3])),
+        ("strides", Attr::Ints(&[1, 1])),
+    ];
     Graph {
         nodes: vec![
             node("Conv", "/conv/Conv", &["x", "conv.weight"], &["a"], window),
-            node("BatchNormalization", "/bn/BatchNormalization", &["a", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var"], &["b"], &[("epsilon", Attr::Float(1e-5))]),
+            node(
+                "BatchNormalization",
+                "/bn/BatchNormalization",
+                &["a", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var"],
+                &["b"],
+                &[("epsilon", Attr::Float(1e-5))],
+            ),
             node("Relu", "/relu/Relu", &["b"], &["c"], &[]),
             node("Conv", "/layer1/layer1.0/conv/Conv", &["c", "layer1.0.conv.weight"], &["d"], window),
             node("Add", "/layer1/layer1.0/Add", &["d", "c"], &["e"], &[]),
@@ -234,17 +250,36 @@ pub fn transformer() -> Graph {
     };
     let swap: &[(&str, Attr<'_>)] = &[("perm", Attr::Ints(&[0, 2, 1, 3]))];
     add("Gather", "/wte/Gather", &["wte.weight", "ids"], "x", &[("axis", Attr::Int(0))]);
-    add("LayerNormalization", "/h.0/ln/LayerNormalization", &["x", "h.0.ln.weight", "h.0.ln.bias"], "n", &[("axis", Attr::Int(-1))]);
+    add(
+        "LayerNormalization",
+        "/h.0/ln/LayerNormalization",
+        &["x", "h.0.ln.weight", "h.0.ln.bias"],
+        "n",
+        &[("axis", Attr::Int(-1))],
+    );
     add("Reshape", "/h.0/attn/c_attn/Reshape", &["n", "flat"], "n2", &[]);
-    add("Gemm", "/h.0/attn/c_attn/Gemm", &["n2", "h.0.attn.c_attn.weight", "h.0.attn.c_attn.bias"], "p2", &[]);
+    add(
+        "Gemm",
+        "/h.0/attn/c_attn/Gemm",
+        &["n2", "h.0.attn.c_attn.weight", "h.0.attn.c_attn.bias"],
+        "p2",
+        &[],
+    );
     add("Reshape", "/h.0/attn/c_attn/Reshape_1", &["p2", "back"], "p", &[]);
-    graph.nodes.push(node("Split", "/h.0/attn/Split", &["p"], &["q", "k", "v"], &[("axis", Attr::Int(2)), ("num_outputs", Attr::Int(3))]));
+    graph.nodes.push(node(
+        "Split",
+        "/h.0/attn/Split",
+        &["p"],
+        &["q", "k", "v"],
+        &[("axis", Attr::Int(2)), ("num_outputs", Attr::Int(3))],
+    ));
     let mut add = |op: &str, name: &str, inputs: &[&str], output: &str, attrs: &[(&str, Attr<'_>)]| {
         graph.nodes.push(node(op, name, inputs, &[output], attrs));
     };
     for (from, to) in [("q", "qh"), ("k", "kh"), ("v", "vh")] {
         add("Reshape", &format!("/h.0/attn/{to}"), &[from, "heads"], &format!("{to}r"), &[]);
-        let order: &[(&str, Attr<'_>)] = if to == "kh" { &[("perm", Attr::Ints(&[0, 2, 3, 1]))] } else { swap };
+        let order: &[(&str, Attr<'_>)] =
+            if to == "kh" { &[("perm", Attr::Ints(&[0, 2, 3, 1]))] } else { swap };
         add("Transpose", &format!("/h.0/attn/{to}t"), &[&format!("{to}r")], to, order);
     }
     add("MatMul", "/h.0/attn/MatMul", &["qh", "kh"], "s", &[]);

@@ -418,11 +418,18 @@ impl Builder {
             .collect()
     }
 
-    fn check_extents(&mut self, place: &'static str, inputs: &[ValueId], to: &[Extent], infer: usize) -> bool {
+    fn check_extents(
+        &mut self,
+        place: &'static str,
+        inputs: &[ValueId],
+        to: &[Extent],
+        infer: usize,
+    ) -> bool {
         let n_infer = to.iter().filter(|&&extent| extent == Extent::Infer).count();
-        let is_known = to.iter().zip(self.extents(inputs, to)).all(|(extent, axis)| {
-            axis.is_some() || !matches!(extent, Extent::Like { .. })
-        });
+        let is_known = to
+            .iter()
+            .zip(self.extents(inputs, to))
+            .all(|(extent, axis)| axis.is_some() || !matches!(extent, Extent::Like { .. }));
         if n_infer > infer || !is_known {
             self.attribute(place, "shape", format!("{to:?}"), "sizes of dimensions that are there");
             return false;
@@ -613,7 +620,12 @@ impl Builder {
     /// `0, 1, …, n − 1`, where n may be the size of a dimension of `like[0]`, `like[1]`…
     pub fn positions(&mut self, like: &[ValueId], n: Extent) -> ValueId {
         if n == Extent::Infer || !self.check_extents("positions", like, &[n], 0) {
-            self.attribute("positions", "number", format!("{n:?}"), "a size that is known or that of an input");
+            self.attribute(
+                "positions",
+                "number",
+                format!("{n:?}"),
+                "a size that is known or that of an input",
+            );
         }
         let axis = match n {
             Extent::Fixed(size) => self.axes.fresh(Some(size)),

@@ -199,7 +199,9 @@ fn view_of(net: &Network, node: &Node, param: ParamId, part: &Part) -> Option<(V
         }
         Op::Recurrent { input_weight, state_weight, biases, .. } => {
             let of_state = param == *state_weight || biases.is_some_and(|[_, bias]| param == bias);
-            let [_, n_in] = net.param(if of_state { *state_weight } else { *input_weight }).shape[..] else { return None };
+            let [_, n_in] = net.param(if of_state { *state_weight } else { *input_weight }).shape[..] else {
+                return None;
+            };
             let fans = Some(Fans { in_: n_in as f64, out: part.out[0].0 as f64 });
             if shape.len() < 2 {
                 return Some((vector(part), fans));

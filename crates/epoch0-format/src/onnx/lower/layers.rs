@@ -1,8 +1,8 @@
 //! Layers with parameters, and attention.
 
 use epoch0_net::{
-    Attention, Constant, ConstantData, Layout, NamedConv, NamedLinear, NamedNorm, NormKind, Op, Pool, Reduction, Relation, Role, ValueId,
-    Window,
+    Attention, Constant, ConstantData, Layout, NamedConv, NamedLinear, NamedNorm, NormKind, Op, Pool,
+    Reduction, Relation, Role, ValueId, Window,
 };
 
 use super::{Lower, Node, OnnxFault, View};
@@ -61,7 +61,9 @@ impl Lower<'_, '_> {
         let bias = bias.and_then(|bias| self.vector(Some(bias), &Self::leaf(&module, "bias")));
         let role = if is_readout { Role::Readout } else { Role::Weight };
         let linear = NamedLinear { weight: &name, bias: bias.as_deref(), out: matrix.n_out, layout, role };
-        let view = if x.keeps_last() && !x.repeats() { x.clone() } else {
+        let view = if x.keeps_last() && !x.repeats() {
+            x.clone()
+        } else {
             let value = self.settle(x)?;
             View::whole(value, &self.sizes[&value].clone())
         };
@@ -124,12 +126,16 @@ impl Lower<'_, '_> {
             let stored = &self.stored[name];
             let Order::Runs(runs) = &stored.order else { return None };
             let [(raw, 0, _)] = runs[..] else { return None };
-            if raw == matrix.raw || stored.shape != [matrix.n_out, matrix.n_in] || stored.dtype != tensor.dtype {
+            if raw == matrix.raw
+                || stored.shape != [matrix.n_out, matrix.n_in]
+                || stored.dtype != tensor.dtype
+            {
                 return None;
             }
             let (table, other) = ((self.bytes)(&self.graph.raws[raw]), (self.bytes)(tensor));
             let (width, n_in, n_out) = (tensor.dtype.bytes(), matrix.n_in, matrix.n_out);
-            let element = |bytes: &[u8], at: usize| bytes.get(at * width..(at + 1) * width).map(<[u8]>::to_vec);
+            let element =
+                |bytes: &[u8], at: usize| bytes.get(at * width..(at + 1) * width).map(<[u8]>::to_vec);
             let is_constant = table.chunks_exact(width).all(|chunk| chunk == &table[..width]);
             let same = (0..n_out * n_in).all(|at| {
                 let (row, column) = (at / n_in, at % n_in);
@@ -140,7 +146,12 @@ impl Lower<'_, '_> {
     }
 
     /// A product; with a bias of the file where one is added.
-    pub(super) fn matmul(&mut self, node: &Node<'_>, bias: Option<Val>, output: Option<Val>) -> Result<(), OnnxFault> {
+    pub(super) fn matmul(
+        &mut self,
+        node: &Node<'_>,
+        bias: Option<Val>,
+        output: Option<Val>,
+    ) -> Result<(), OnnxFault> {
         let (x, weight) = (self.input(node, 0)?, self.input(node, 1)?);
         let target = output.or(node.output(0));
         if let Some(matrix) = self.matrix(weight, false)
@@ -212,10 +223,14 @@ impl Lower<'_, '_> {
             let dims = self.dims(bias);
             dims.len() == 1 && dims.last() == node.output(0).and_then(|val| self.dims(val).last())
         };
-        let is_inner = alpha == 1.0 && beta == 1.0 && bias.is_none_or(|bias| fits(bias) && self.graph.facts[bias].origin.is_some());
+        let is_inner = alpha == 1.0
+            && beta == 1.0
+            && bias.is_none_or(|bias| fits(bias) && self.graph.facts[bias].origin.is_some());
         let is_linear = matrix.is_some();
         let mut product = match matrix {
-            Some(matrix) => self.linear(node, &view, (weight, &matrix), bias.filter(|_| is_inner), node.output(0))?,
+            Some(matrix) => {
+                self.linear(node, &view, (weight, &matrix), bias.filter(|_| is_inner), node.output(0))?
+            }
             None => {
                 let left = self.settle(&view)?;
                 let mut right = self.view(weight)?;
@@ -267,7 +282,15 @@ impl Lower<'_, '_> {
         {
             // A table that is the readout too was stored under the readout's name.
             let alias = tensor.name.clone();
-            self.stored.insert(scoped.clone(), crate::onnx::store::Stored { dtype: tensor.dtype, shape: shape.clone(), order: order.clone(), copies: Vec::new() });
+            self.stored.insert(
+                scoped.clone(),
+                crate::onnx::store::Stored {
+                    dtype: tensor.dtype,
+                    shape: shape.clone(),
+                    order: order.clone(),
+                    copies: Vec::new(),
+                },
+            );
             self.names.insert(order, scoped.clone());
             self.b.tie(&alias, &scoped);
             scoped
@@ -301,7 +324,9 @@ impl Lower<'_, '_> {
         match known {
             _ if name.contains("relative") => Role::RelativeBias,
             _ if name.contains("position") || name.contains("wpe") => Role::Position,
-            Some(ints) if ints.len() > 1 && ints.windows(2).all(|pair| pair[1] == pair[0] + 1) => Role::Position,
+            Some(ints) if ints.len() > 1 && ints.windows(2).all(|pair| pair[1] == pair[0] + 1) => {
+                Role::Position
+            }
             None if !from_input => Role::Position,
             _ => Role::Embedding,
         }
@@ -329,11 +354,16 @@ impl Lower<'_, '_> {
             },
             _ => None,
         };
-        let Some(raw) = raw else { return Err(node.refuse("its weight is computed, allowed a weight of the file")) };
-        let shape: Option<Vec<usize>> = fact.dims.iter().map(|size| usize::try_from(size.fixed()?).ok()).collect();
+        let Some(raw) = raw else {
+            return Err(node.refuse("its weight is computed, allowed a weight of the file"));
+        };
+        let shape: Option<Vec<usize>> =
+            fact.dims.iter().map(|size| usize::try_from(size.fixed()?).ok()).collect();
         let sliding = Sliding::of(node, self.dims(x), Some(&fact.dims));
         let (Some(shape), Some(sliding)) = (shape, sliding) else {
-            return Err(node.refuse("its window is malformed, or its padding depends on the size of an input"));
+            return Err(
+                node.refuse("its window is malformed, or its padding depends on the size of an input")
+            );
         };
         let transposed = node.op == "ConvTranspose";
         let groups = usize::try_from(node.int("group").unwrap_or(1)).ok().filter(|&groups| groups > 0);
@@ -359,8 +389,12 @@ impl Lower<'_, '_> {
         if !is_even && !transposed {
             value = self.padded_zeros(value, &sliding.before, &sliding.after);
         }
-        let window =
-            Window { kernel: unsigned(&sliding.kernel), stride: unsigned(&sliding.stride), padding, dilation: unsigned(&sliding.dilation) };
+        let window = Window {
+            kernel: unsigned(&sliding.kernel),
+            stride: unsigned(&sliding.stride),
+            padding,
+            dilation: unsigned(&sliding.dilation),
+        };
         let conv = NamedConv { weight: &name, bias: bias.as_deref(), out, window, groups, transposed };
         let mut made = self.b.conv_named(value, &conv);
         self.store_type(&name);
@@ -372,11 +406,15 @@ impl Lower<'_, '_> {
             let dims = node.output(0).map_or(&[][..], |val| self.dims(val)).to_vec();
             for dim in 0..sliding.kernel.len() {
                 let (Some(size), before) = (dims[dim + 2].fixed(), sliding.before[dim]) else {
-                    return Err(node.refuse("its padding differs on both sides and its size is open, allowed one of both"));
+                    return Err(node.refuse(
+                        "its padding differs on both sides and its size is open, allowed one of both",
+                    ));
                 };
                 let whole = self.b.size(made, dim as isize + 2).unwrap_or(0) as i64;
                 if before + size > whole {
-                    return Err(node.refuse("its output_padding is larger than its padding, allowed up to that"));
+                    return Err(
+                        node.refuse("its output_padding is larger than its padding, allowed up to that")
+                    );
                 }
                 made = self.b.slice(made, dim + 2, before as usize, (before + size) as usize, 1);
             }
@@ -402,14 +440,16 @@ impl Lower<'_, '_> {
     /// A pooling by windows.
     pub(super) fn pool(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
         let x = self.input(node, 0)?;
-        let sliding = Sliding::of(node, self.dims(x), None)
-            .ok_or_else(|| node.refuse("its window is malformed, or its padding depends on the size of an input"))?;
+        let sliding = Sliding::of(node, self.dims(x), None).ok_or_else(|| {
+            node.refuse("its window is malformed, or its padding depends on the size of an input")
+        })?;
         let floor = Sliding { ceil: false, ..sliding.clone() };
         let sizes: Vec<Option<i64>> = self.dims(x)[2..].iter().map(Size::fixed).collect();
         // Where windows fit exactly, rounding up is rounding down.
-        let is_exact = sizes.iter().enumerate().all(|(dim, size)| {
-            size.is_some_and(|size| sliding.output(dim, size) == floor.output(dim, size))
-        });
+        let is_exact = sizes
+            .iter()
+            .enumerate()
+            .all(|(dim, size)| size.is_some_and(|size| sliding.output(dim, size) == floor.output(dim, size)));
         let unsigned = |list: &[i64]| list.iter().map(|&value| value as usize).collect::<Vec<_>>();
         let is_even = sliding.before == sliding.after;
         let mut window = Window {
@@ -428,7 +468,9 @@ impl Lower<'_, '_> {
             return self.answer(node, made);
         }
         if sliding.ceil && !is_exact {
-            return Err(node.refuse("its last window ends beyond its input (ceil_mode), allowed windows that fit"));
+            return Err(
+                node.refuse("its last window ends beyond its input (ceil_mode), allowed windows that fit")
+            );
         }
         if !is_even {
             value = self.padded_zeros(value, &sliding.before, &sliding.after);
@@ -439,7 +481,9 @@ impl Lower<'_, '_> {
         if pads && node.int("count_include_pad").unwrap_or(0) == 0 {
             // The mean over what is not padding: each place is made up for the zeros that were counted.
             let sizes: Option<Vec<i64>> = sizes.into_iter().collect();
-            let sizes = sizes.ok_or_else(|| node.refuse("padding is not counted and its size is open, allowed one of both"))?;
+            let sizes = sizes.ok_or_else(|| {
+                node.refuse("padding is not counted and its size is open, allowed one of both")
+            })?;
             let factor = coverage(&sliding, &sizes).ok_or_else(|| node.refuse("its windows do not fit"))?;
             self.answer(node, made)?;
             let factor = self.b.constant(factor);
@@ -505,12 +549,16 @@ impl Lower<'_, '_> {
         let (x, scale, shift) = (self.input(node, 0)?, node.input(1), node.input(2));
         let eps = node.float("epsilon").unwrap_or(1e-5);
         let channels = self.dims(x).get(1).and_then(Size::fixed);
-        let Some(channels) = channels else { return Err(node.refuse("the number of channels is open, allowed a number")) };
+        let Some(channels) = channels else {
+            return Err(node.refuse("the number of channels is open, allowed a number"));
+        };
         let module = self.module(node, scale, shift);
         let leaf = |leaf: &str| Self::leaf(&module, leaf);
         if node.op == "BatchNormalization" {
             if node.int("training_mode") == Some(1) {
-                return Err(node.refuse("it is in training mode, allowed evaluation\nhint: call model.eval() before the export"));
+                return Err(node.refuse(
+                    "it is in training mode, allowed evaluation\nhint: call model.eval() before the export",
+                ));
             }
             let names = [
                 self.vector(scale, &leaf("weight")),
@@ -543,7 +591,12 @@ impl Lower<'_, '_> {
             && view.dims.get(1).is_some_and(|group| !group.is_empty() && view.base_dims[1].starts_with(group))
         {
             // Groups of channels, looked at as channels.
-            let value = self.b.norm_named(view.base, NormKind::Group { groups: channels as usize }, eps, NamedNorm::default());
+            let value = self.b.norm_named(
+                view.base,
+                NormKind::Group { groups: channels as usize },
+                eps,
+                NamedNorm::default(),
+            );
             let view = self.like(&view, value);
             self.set(node, 0, view);
             return Ok(());
@@ -589,9 +642,14 @@ impl Lower<'_, '_> {
             if rank < 4 {
                 return None;
             }
-            let own: Vec<usize> = view.dims[1].iter().copied().take_while(|&atom| view.is_own(atom)).collect();
+            let own: Vec<usize> =
+                view.dims[1].iter().copied().take_while(|&atom| view.is_own(atom)).collect();
             let is_clean = view.dims[1][own.len()..].iter().all(|&atom| !view.is_own(atom));
-            let others = view.dims.iter().enumerate().all(|(at, dim)| at == 1 || dim.iter().all(|&atom| view.is_own(atom)));
+            let others = view
+                .dims
+                .iter()
+                .enumerate()
+                .all(|(at, dim)| at == 1 || dim.iter().all(|&atom| view.is_own(atom)));
             (is_clean && others && own.len() < view.dims[1].len()).then_some(own)
         };
         let shared = match (own_heads(&k), own_heads(&v)) {
@@ -681,9 +739,14 @@ fn coverage(sliding: &Sliding, sizes: &[i64]) -> Option<Constant> {
         shape.push(out as usize);
         let counted = |at: i64| {
             let start = at * sliding.stride[dim] - sliding.before[dim];
-            (0..sliding.kernel[dim]).map(|tap| start + tap * sliding.dilation[dim]).filter(|place| (0..sizes[dim]).contains(place)).count()
+            (0..sliding.kernel[dim])
+                .map(|tap| start + tap * sliding.dilation[dim])
+                .filter(|place| (0..sizes[dim]).contains(place))
+                .count()
         };
-        along.push((0..out).map(|at| sliding.kernel[dim] as f64 / (counted(at) as f64).max(1.0)).collect::<Vec<_>>());
+        along.push(
+            (0..out).map(|at| sliding.kernel[dim] as f64 / (counted(at) as f64).max(1.0)).collect::<Vec<_>>(),
+        );
     }
     let mut data = vec![1.0];
     for factors in &along {

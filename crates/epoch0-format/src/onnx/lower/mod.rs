@@ -54,13 +54,25 @@ pub(super) struct Lower<'g, 'a> {
 }
 
 impl<'g, 'a> Lower<'g, 'a> {
-    pub fn run(graph: &'g Graph<'a>, bytes: &'g dyn Fn(&Raw) -> Vec<u8>, b: Builder) -> Result<Lowered, OnnxFault> {
+    pub(super) fn run(
+        graph: &'g Graph<'a>,
+        bytes: &'g dyn Fn(&Raw) -> Vec<u8>,
+        b: Builder,
+    ) -> Result<Lowered, OnnxFault> {
         let plan = Plan::of(graph);
         let blocks = graph
             .nodes
             .iter()
             .filter(|node| {
-                matches!(node.op, "Conv" | "Gemm" | "MatMul" | "BatchNormalization" | "LayerNormalization" | "ConvTranspose")
+                matches!(
+                    node.op,
+                    "Conv"
+                        | "Gemm"
+                        | "MatMul"
+                        | "BatchNormalization"
+                        | "LayerNormalization"
+                        | "ConvTranspose"
+                )
             })
             .filter_map(|node| block_of(&node.scope).map(str::to_owned))
             .collect();
