@@ -112,7 +112,7 @@ fn a_transformer_is_put_together_again() {
         .sites()
         .iter()
         .filter(|site| site.name.contains("c_attn.weight"))
-        .map(|site| site.label())
+        .map(epoch0_net::Site::label)
         .collect();
     assert_eq!(
         labels,

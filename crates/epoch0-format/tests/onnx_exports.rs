@@ -3,6 +3,8 @@
 //! The folder holds `NAME.EXPORTER.onnx` and, for each network, `NAME.safetensors` with the names, shapes and values
 //! that PyTorch has for it.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "says what was compared")]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

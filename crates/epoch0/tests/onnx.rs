@@ -3,6 +3,8 @@
 //! The folder holds `NAME.EXPORTER.onnx` and for each network `NAME.npz` with `in/INPUT`, `out/OUTPUT` and, for the sum
 //! of all outputs, `grad/PARAMETER` and `grad_input/INPUT`.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "says what was compared")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -103,11 +103,6 @@ impl Known {
         }
     }
 
-    /// Whether every element is a number, none a symbol.
-    pub(super) fn is_fixed(&self) -> bool {
-        self.data.iter().all(|elem| !matches!(elem, Elem::Int(Size::Poly(_))))
-    }
-
     /// The same elements in another shape.
     pub(super) fn reshaped(&self, shape: Vec<usize>) -> Option<Self> {
         (count(&shape)? == self.data.len()).then(|| Self { shape, data: Rc::clone(&self.data) })

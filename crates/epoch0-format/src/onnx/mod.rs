@@ -15,7 +15,9 @@
 //! # Ok::<(), epoch0_format::Error>(())
 //! ```
 
+mod activations;
 mod error;
+mod evaluate;
 mod fold;
 mod fuse;
 mod graph;
@@ -23,10 +25,14 @@ mod infer;
 mod known;
 mod lower;
 mod names;
+mod origin;
 mod proto;
+mod scalar;
 mod size;
+mod sliding;
 mod store;
 mod view;
+mod walk;
 mod wire;
 mod write;
 
@@ -36,9 +42,9 @@ use epoch0_net::{Builder, Network, Source};
 use epoch0_num::Dtype;
 
 use crate::error::{Error, shown};
-use graph::Walk;
 use lower::{Lower, Lowered};
 use store::{Files, Raw};
+use walk::Walk;
 
 pub use error::OnnxFault;
 pub use store::{Weight, Weights};

@@ -139,14 +139,6 @@ impl Size {
         }
         Some(sum)
     }
-
-    /// The only term's factor and symbols.
-    pub(super) fn single(&self) -> Option<(i64, Vec<u32>)> {
-        match &self.terms()[..] {
-            [(symbols, factor)] => Some((*factor, symbols.clone())),
-            _ => None,
-        }
-    }
 }
 
 impl fmt::Debug for Size {

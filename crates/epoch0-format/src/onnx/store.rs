@@ -94,11 +94,6 @@ impl Files {
         Arc::clone(&self.maps[0].1)
     }
 
-    /// Files besides the model.
-    pub(super) fn beside(&self) -> impl Iterator<Item = (&Path, &[u8])> {
-        self.maps[1..].iter().map(|(path, map)| (path.as_path(), &map[..]))
-    }
-
     pub(super) fn bytes<'a>(&'a self, raw: &'a Raw) -> &'a [u8] {
         match &raw.place {
             Place::Mapped { file, range } => &self.maps[*file].1[range.clone()],

@@ -258,15 +258,12 @@ fn graph<'a>(
         }
         put_int(&mut tensor, 2, elem_of(raw));
         put_bytes(&mut tensor, 8, raw.name.as_bytes());
-        match places.get(&index) {
-            Some(place) => {
-                external(&mut tensor, beside.unwrap_or(""), *place);
-                pieces.push(whole(&tensor));
-            }
-            None => {
-                let length = weights.files.bytes(raw).len() as u64;
-                pieces.push(Piece::Tensor { head: tensor, index, length });
-            }
+        if let Some(place) = places.get(&index) {
+            external(&mut tensor, beside.unwrap_or(""), *place);
+            pieces.push(whole(&tensor));
+        } else {
+            let length = weights.files.bytes(raw).len() as u64;
+            pieces.push(Piece::Tensor { head: tensor, index, length });
         }
     }
     Ok(pieces)

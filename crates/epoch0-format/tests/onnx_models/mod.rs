@@ -4,7 +4,7 @@
 
 /// A message of protocol buffers in the making.
 #[derive(Clone, Debug, Default)]
-pub struct Message(pub Vec<u8>);
+pub(crate) struct Message(pub(crate) Vec<u8>);
 
 impl Message {
     fn varint(&mut self, mut value: u64) {
@@ -15,61 +15,61 @@ impl Message {
         self.0.push(value as u8);
     }
 
-    pub fn int(mut self, field: u32, value: i64) -> Self {
+    pub(crate) fn int(mut self, field: u32, value: i64) -> Self {
         self.varint(u64::from(field) << 3);
         self.varint(value as u64);
         self
     }
 
-    pub fn float(mut self, field: u32, value: f32) -> Self {
+    pub(crate) fn float(mut self, field: u32, value: f32) -> Self {
         self.varint(u64::from(field) << 3 | 5);
         self.0.extend(value.to_le_bytes());
         self
     }
 
-    pub fn bytes(mut self, field: u32, bytes: &[u8]) -> Self {
+    pub(crate) fn bytes(mut self, field: u32, bytes: &[u8]) -> Self {
         self.varint(u64::from(field) << 3 | 2);
         self.varint(bytes.len() as u64);
         self.0.extend(bytes);
         self
     }
 
-    pub fn text(self, field: u32, text: &str) -> Self {
+    pub(crate) fn text(self, field: u32, text: &str) -> Self {
         self.bytes(field, text.as_bytes())
     }
 
-    pub fn message(self, field: u32, message: &Message) -> Self {
+    pub(crate) fn message(self, field: u32, message: &Message) -> Self {
         self.bytes(field, &message.0)
     }
 }
 
-pub const FLOAT: i64 = 1;
-pub const INT64: i64 = 7;
+pub(crate) const FLOAT: i64 = 1;
+pub(crate) const INT64: i64 = 7;
 
 /// A tensor of 32-bit floats.
-pub fn floats(name: &str, dims: &[i64], values: &[f32]) -> Message {
+pub(crate) fn floats(name: &str, dims: &[i64], values: &[f32]) -> Message {
     let raw: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     tensor(name, dims, FLOAT).bytes(9, &raw)
 }
 
 /// A tensor of 64-bit integers.
-pub fn ints(name: &str, values: &[i64]) -> Message {
+pub(crate) fn ints(name: &str, values: &[i64]) -> Message {
     let raw: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     tensor(name, &[values.len() as i64], INT64).bytes(9, &raw)
 }
 
 /// A tensor without elements.
-pub fn tensor(name: &str, dims: &[i64], elem: i64) -> Message {
+pub(crate) fn tensor(name: &str, dims: &[i64], elem: i64) -> Message {
     dims.iter().fold(Message::default(), |message, &dim| message.int(1, dim)).int(2, elem).text(8, name)
 }
 
 /// Numbers that are all different, near 0.
-pub fn ramp(n: usize, seed: usize) -> Vec<f32> {
+pub(crate) fn ramp(n: usize, seed: usize) -> Vec<f32> {
     (0..n).map(|at| ((at * 37 + seed * 101) % 997) as f32 / 997.0 - 0.5).collect()
 }
 
 /// An attribute.
-pub enum Attr<'a> {
+pub(crate) enum Attr<'a> {
     Int(i64),
     Float(f32),
     Text(&'a str),
@@ -91,7 +91,13 @@ fn attr(name: &str, attr: &Attr<'_>) -> Message {
 }
 
 /// A node.
-pub fn node(op: &str, name: &str, inputs: &[&str], outputs: &[&str], attrs: &[(&str, Attr<'_>)]) -> Message {
+pub(crate) fn node(
+    op: &str,
+    name: &str,
+    inputs: &[&str],
+    outputs: &[&str],
+    attrs: &[(&str, Attr<'_>)],
+) -> Message {
     let mut message = Message::default();
     for input in inputs {
         message = message.text(1, input);
@@ -108,13 +114,13 @@ pub fn node(op: &str, name: &str, inputs: &[&str], outputs: &[&str], attrs: &[(&
 
 /// A size: a number or a name.
 #[derive(Clone, Copy)]
-pub enum Dim<'a> {
+pub(crate) enum Dim<'a> {
     Size(i64),
     Name(&'a str),
 }
 
 /// An input or output.
-pub fn info(name: &str, elem: i64, dims: &[Dim<'_>]) -> Message {
+pub(crate) fn info(name: &str, elem: i64, dims: &[Dim<'_>]) -> Message {
     let shape = dims.iter().fold(Message::default(), |shape, dim| {
         let dim = match dim {
             Dim::Size(size) => Message::default().int(1, *size),
@@ -128,15 +134,15 @@ pub fn info(name: &str, elem: i64, dims: &[Dim<'_>]) -> Message {
 
 /// The parts of a graph.
 #[derive(Clone, Default)]
-pub struct Graph {
-    pub nodes: Vec<Message>,
-    pub tensors: Vec<Message>,
-    pub inputs: Vec<Message>,
-    pub outputs: Vec<Message>,
+pub(crate) struct Graph {
+    pub(crate) nodes: Vec<Message>,
+    pub(crate) tensors: Vec<Message>,
+    pub(crate) inputs: Vec<Message>,
+    pub(crate) outputs: Vec<Message>,
 }
 
 impl Graph {
-    pub fn message(&self) -> Message {
+    pub(crate) fn message(&self) -> Message {
         let mut graph = Message::default().text(2, "main_graph");
         for (field, parts) in [(1, &self.nodes), (5, &self.tensors), (11, &self.inputs), (12, &self.outputs)]
         {
@@ -148,7 +154,7 @@ impl Graph {
     }
 
     /// The model's file, of an operator set.
-    pub fn model(&self, opset: i64) -> Vec<u8> {
+    pub(crate) fn model(&self, opset: i64) -> Vec<u8> {
         let set = Message::default().text(1, "").int(2, opset);
         Message::default()
             .int(1, 8)
@@ -161,7 +167,7 @@ impl Graph {
 }
 
 /// A perceptron as the older exporter writes it: one weight under its name, one transposed under a name of its own.
-pub fn perceptron() -> Graph {
+pub(crate) fn perceptron() -> Graph {
     Graph {
         nodes: vec![
             node("Gemm", "/0/Gemm", &["x", "0.weight", "0.bias"], &["/0/out"], &[("transB", Attr::Int(1))]),
@@ -181,7 +187,7 @@ pub fn perceptron() -> Graph {
 }
 
 /// A convolution, a batch norm, a residual sum, a pooling and a readout.
-pub fn convolutional() -> Graph {
+pub(crate) fn convolutional() -> Graph {
     let window: &[(&str, Attr<'_>)] = &[
         ("pads", Attr::Ints(&[1, 1, 1, 1])),
         ("kernel_shape", Attr::Ints(&[3, 3])),
@@ -220,7 +226,7 @@ pub fn convolutional() -> Graph {
 }
 
 /// A block of a transformer with one head's worth of everything: embedding, layer norm, attention, GELU by parts.
-pub fn transformer() -> Graph {
+pub(crate) fn transformer() -> Graph {
     let sizes = |name: &str, values: &[i64]| ints(name, values);
     let mut graph = Graph {
         tensors: vec![
@@ -301,7 +307,7 @@ pub fn transformer() -> Graph {
 }
 
 /// A recurrent layer of a cell in both directions, with weights as ONNX packs them.
-pub fn recurrent(op: &str) -> Graph {
+pub(crate) fn recurrent(op: &str) -> Graph {
     let (gates, n_states) = match op {
         "LSTM" => (4, 2),
         "GRU" => (3, 1),

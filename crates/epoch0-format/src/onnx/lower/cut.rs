@@ -56,7 +56,7 @@ impl Lower<'_, '_> {
     }
 
     pub(super) fn split(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
-        let x = self.input(node, 0)?;
+        let x = Self::input(node, 0)?;
         let dims = self.dims(x).to_vec();
         let dim = dim_of(node.int("axis").unwrap_or(0), dims.len()).filter(|&dim| dim < dims.len());
         let sizes = dim.and_then(|dim| parts_of(node, self.graph.known(node.input(1)), &dims[dim]));
@@ -97,7 +97,7 @@ impl Lower<'_, '_> {
     }
 
     pub(super) fn slice(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
-        let x = self.input(node, 0)?;
+        let x = Self::input(node, 0)?;
         let dims = self.dims(x).to_vec();
         let inputs: Vec<_> = node.inputs.iter().map(|&val| self.graph.known(val)).collect();
         let all = cuts(node, &inputs, &dims).ok_or_else(|| {
@@ -183,7 +183,7 @@ impl Lower<'_, '_> {
     }
 
     pub(super) fn gather(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
-        let (x, at) = (self.input(node, 0)?, self.input(node, 1)?);
+        let (x, at) = (Self::input(node, 0)?, Self::input(node, 1)?);
         let dims = self.dims(x).to_vec();
         let dim = dim_of(node.int("axis").unwrap_or(0), dims.len()).filter(|&dim| dim < dims.len());
         let Some(dim) = dim else { return Err(node.refuse("its axis is none of its input's")) };
@@ -301,7 +301,7 @@ impl Lower<'_, '_> {
 
     /// Elements at indices of several dimensions.
     pub(super) fn gather_nd(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
-        let (x, at) = (self.input(node, 0)?, self.input(node, 1)?);
+        let (x, at) = (Self::input(node, 0)?, Self::input(node, 1)?);
         if node.int("batch_dims").unwrap_or(0) != 0 {
             return Err(node.refuse("it has batch_dims, allowed none"));
         }
@@ -343,7 +343,7 @@ impl Lower<'_, '_> {
 
     /// Several numbers made one.
     pub(super) fn reduce(&mut self, node: &Node<'_>, by: Reduction) -> Result<(), OnnxFault> {
-        let x = self.input(node, 0)?;
+        let x = Self::input(node, 0)?;
         let axes = match node.input(1) {
             Some(axes) => self.graph.known(Some(axes)).and_then(Known::ints),
             None => node.ints("axes"),

@@ -3,8 +3,8 @@
 use epoch0_net::{Binary, Op, Reduction, Relation, Unary, ValueId};
 
 use super::{Lower, Node, OnnxFault, View};
+use crate::onnx::activations::activation_of;
 use crate::onnx::fold::{order_of, reduction};
-use crate::onnx::fuse::activation_of;
 use crate::onnx::graph::Val;
 use crate::onnx::infer::padded;
 use crate::onnx::known::{Elem, Kind, Known, dim_of};
@@ -29,13 +29,13 @@ impl Lower<'_, '_> {
             "Conv" | "ConvTranspose" => self.conv(node),
             "MaxPool" | "AveragePool" => self.pool(node),
             "GlobalAveragePool" => {
-                let x = self.input(node, 0)?;
+                let x = Self::input(node, 0)?;
                 let value = self.value(x)?;
                 let made = self.b.pool(value, epoch0_net::Pool::GlobalMean);
                 self.answer(node, made)
             }
             "GlobalMaxPool" => {
-                let x = self.input(node, 0)?;
+                let x = Self::input(node, 0)?;
                 let over: Vec<usize> = (2..self.dims(x).len()).collect();
                 let value = self.value(x)?;
                 let made = self.b.reduce(value, Reduction::Max, &over, true);
@@ -47,7 +47,7 @@ impl Lower<'_, '_> {
             "LSTM" | "GRU" | "RNN" => self.recurrent(node),
             "Gather" => self.gather(node),
             "GatherElements" => {
-                let (x, at) = (self.input(node, 0)?, self.input(node, 1)?);
+                let (x, at) = (Self::input(node, 0)?, Self::input(node, 1)?);
                 let dim = self.axis(node, x, 0)?;
                 let (value, at) = (self.value(x)?, self.value(at)?);
                 let made = self.b.gather_elements(value, at, dim);
@@ -58,14 +58,14 @@ impl Lower<'_, '_> {
             "Split" => self.split(node),
             "Concat" => self.concat(node),
             "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => {
-                let view = self.view(self.input(node, 0)?)?;
+                let view = self.view(Self::input(node, 0)?)?;
                 let to = node.output(0).map_or(&[][..], |val| self.dims(val)).to_vec();
                 let view = self.reshaped(&view, &to)?;
                 self.set(node, 0, view);
                 Ok(())
             }
             "Transpose" => {
-                let x = self.input(node, 0)?;
+                let x = Self::input(node, 0)?;
                 let order =
                     order_of(node, self.dims(x).len()).ok_or_else(|| node.refuse("its order is none"))?;
                 let view = self.view(x)?.transposed(&order);
@@ -73,7 +73,7 @@ impl Lower<'_, '_> {
                 Ok(())
             }
             "Expand" => {
-                let view = self.view(self.input(node, 0)?)?;
+                let view = self.view(Self::input(node, 0)?)?;
                 let to = node.output(0).map_or(&[][..], |val| self.dims(val)).to_vec();
                 let view = view
                     .expanded(&to)
@@ -115,7 +115,7 @@ impl Lower<'_, '_> {
             }
             "Pow" => {
                 if self.number(node.input(1)) == Some(2.0) && self.kind(node, 0) == Kind::Real {
-                    let view = self.view(self.input(node, 0)?)?;
+                    let view = self.view(Self::input(node, 0)?)?;
                     let value = self.b.mul(&[view.base, view.base]);
                     let view = self.like(&view, value);
                     self.set(node, 0, view);
@@ -148,7 +148,7 @@ impl Lower<'_, '_> {
                 self.elementwise(node, |lower, values| lower.b.choose(values[0], values[1], values[2]))
             }
             "IsNaN" => {
-                let x = self.input(node, 0)?;
+                let x = Self::input(node, 0)?;
                 let value = self.value(x)?;
                 let same = self.b.relation(Relation::Equal, value, value);
                 let made = self.b.pointwise(same, Op::Unary(Unary::Not));
@@ -169,7 +169,7 @@ impl Lower<'_, '_> {
             }
             "PRelu" => self.prelu(node),
             "Softmax" | "LogSoftmax" => {
-                let x = self.input(node, 0)?;
+                let x = Self::input(node, 0)?;
                 let dim = self.axis(node, x, -1)?;
                 let value = self.value(x)?;
                 let op = if node.op == "Softmax" { Op::Softmax { dim } } else { Op::LogSoftmax { dim } };
@@ -178,7 +178,7 @@ impl Lower<'_, '_> {
             }
             "Cast" | "CastLike" => self.cast(node),
             "CumSum" => {
-                let x = self.input(node, 0)?;
+                let x = Self::input(node, 0)?;
                 let axis = self.graph.known(node.input(1)).and_then(|known| known.single()?.size()?.fixed());
                 let dim = axis.and_then(|axis| dim_of(axis, self.dims(x).len()));
                 let is_plain = node.int("reverse") != Some(1) && node.int("exclusive") != Some(1);
@@ -193,7 +193,7 @@ impl Lower<'_, '_> {
             "Trilu" => self.trilu(node),
             "Tile" => self.tile(node),
             "LpNormalization" if node.int("p").unwrap_or(2) == 2 => {
-                let x = self.input(node, 0)?;
+                let x = Self::input(node, 0)?;
                 let dim = self.axis(node, x, -1)?;
                 if dim + 1 != self.dims(x).len() {
                     return Err(
@@ -227,7 +227,7 @@ impl Lower<'_, '_> {
 
     /// A function of one number, on the value as it lies.
     fn pointwise(&mut self, node: &Node<'_>, op: Op) -> Result<(), OnnxFault> {
-        let view = self.view(self.input(node, 0)?)?;
+        let view = self.view(Self::input(node, 0)?)?;
         let value = self.b.pointwise(view.base, op);
         let view = self.like(&view, value);
         self.set(node, 0, view);
@@ -236,7 +236,7 @@ impl Lower<'_, '_> {
 
     /// Product with a number.
     fn scaled(&mut self, node: &Node<'_>, at: usize, factor: f64) -> Result<(), OnnxFault> {
-        let view = self.view(self.input(node, at)?)?;
+        let view = self.view(Self::input(node, at)?)?;
         if factor == 1.0 {
             self.set(node, 0, view);
             return Ok(());
@@ -297,7 +297,7 @@ impl Lower<'_, '_> {
             self.views.insert(output, view);
             return Ok(());
         }
-        let loose = self.loosened(&views, &to);
+        let loose = Self::loosened(&views, &to);
         let values: Vec<ValueId> = loose.iter().map(|view| self.settle(view)).collect::<Result<_, _>>()?;
         // What an operation does to comes first: it is what a branch goes through.
         let value = if matches!(node.op, "Mul" | "Add") && values.len() == 2 {
@@ -312,7 +312,7 @@ impl Lower<'_, '_> {
     }
 
     /// Views without repetitions that broadcasting makes anyway.
-    fn loosened(&self, views: &[View], to: &[Size]) -> Vec<View> {
+    fn loosened(views: &[View], to: &[Size]) -> Vec<View> {
         let rank = to.len();
         let mut loose: Vec<View> = views.to_vec();
         for at in 0..loose.len() {
@@ -336,7 +336,7 @@ impl Lower<'_, '_> {
     }
 
     fn concat(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
-        let first = self.input(node, 0)?;
+        let first = Self::input(node, 0)?;
         let dim = self.axis(node, first, 0)?;
         let Some(output) = node.output(0) else { return Ok(()) };
         let to = self.dims(output).to_vec();
@@ -368,7 +368,7 @@ impl Lower<'_, '_> {
     }
 
     fn cast(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
-        let x = self.input(node, 0)?;
+        let x = Self::input(node, 0)?;
         let from = self.graph.facts[x].kind;
         let to = node.output(0).map_or(from, |val| self.graph.facts[val].kind);
         let op = match (from, to) {
@@ -386,7 +386,7 @@ impl Lower<'_, '_> {
 
     /// A leaky ReLU whose slopes are learned: `max(x, 0) + slope · min(x, 0)`.
     fn prelu(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
-        let (x, slope) = (self.input(node, 0)?, self.input(node, 1)?);
+        let (x, slope) = (Self::input(node, 0)?, Self::input(node, 1)?);
         let (value, slope) = (self.value(x)?, self.value(slope)?);
         let sizes = self.dims(x).to_vec();
         let below = self.b.unary(value, Op::Clip { min: f64::NEG_INFINITY, max: 0.0 });
@@ -400,7 +400,7 @@ impl Lower<'_, '_> {
     }
 
     fn pad(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
-        let x = self.input(node, 0)?;
+        let x = Self::input(node, 0)?;
         let list = |at: usize, name: &str| match node.input(at) {
             Some(val) => self.graph.known(Some(val)).and_then(Known::ints),
             None => node.ints(name),
@@ -435,7 +435,7 @@ impl Lower<'_, '_> {
 
     /// The part of matrices above or below a diagonal.
     fn trilu(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
-        let x = self.input(node, 0)?;
+        let x = Self::input(node, 0)?;
         let k = match node.input(1) {
             None => Some(0),
             Some(val) => self.graph.known(Some(val)).and_then(|known| known.single()?.size()?.fixed()),
@@ -466,7 +466,7 @@ impl Lower<'_, '_> {
 
     /// Repetition of whole dimensions.
     fn tile(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
-        let view = self.view(self.input(node, 0)?)?;
+        let view = self.view(Self::input(node, 0)?)?;
         let Some(output) = node.output(0) else { return Ok(()) };
         let repeats = self
             .graph

@@ -107,7 +107,7 @@ impl Lower<'_, '_> {
     /// What a parameter that is a value by itself is for, by what reads it.
     pub(super) fn role_of(&self, val: Val) -> Role {
         let dims = self.dims(val);
-        let n: i64 = dims.iter().filter_map(|size| size.fixed()).product();
+        let n: i64 = dims.iter().filter_map(crate::onnx::size::Size::fixed).product();
         let mut at = val;
         for _ in 0..6 {
             let Some(&reader) = self.plan.readers.get(&at).and_then(|readers| readers.last()) else { break };

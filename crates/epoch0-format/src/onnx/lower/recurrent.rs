@@ -4,18 +4,18 @@ use epoch0_net::{Cell, Constant, ConstantData, Extent, NamedRecurrent, ValueId};
 
 use super::{Lower, Node, OnnxFault, View};
 use crate::onnx::graph::{Origin, Val};
-use crate::onnx::infer::cut_runs;
 use crate::onnx::names::is_param_name;
+use crate::onnx::origin::cut_runs;
 use crate::onnx::proto::Attr;
 use crate::onnx::size::Size;
 use crate::onnx::store::{Order, Stored};
 
 impl Lower<'_, '_> {
     pub(super) fn recurrent(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
-        let x = self.input(node, 0)?;
-        let (weight, state) = (self.input(node, 1)?, self.input(node, 2)?);
+        let x = Self::input(node, 0)?;
+        let (weight, state) = (Self::input(node, 1)?, Self::input(node, 2)?);
         let bias = node.input(3);
-        let (cell, order) = self.cell(node)?;
+        let (cell, order) = Self::cell(node)?;
         let [directions, hidden] = [0, 2].map(|dim| self.dims(state)[dim].fixed().unwrap_or(0) as usize);
         let inputs = self.dims(x)[2].fixed().unwrap_or(0) as usize;
         let direction = node.text("direction").unwrap_or("forward");
@@ -125,7 +125,7 @@ impl Lower<'_, '_> {
     }
 
     /// What a step computes, and for each of torch's gates which of ONNX's it is.
-    fn cell(&self, node: &Node<'_>) -> Result<(Cell, Vec<usize>), OnnxFault> {
+    fn cell(node: &Node<'_>) -> Result<(Cell, Vec<usize>), OnnxFault> {
         let stated: Vec<&str> = match node.attr("activations") {
             Some(Attr::Texts(texts)) => {
                 texts.iter().map(|text| std::str::from_utf8(text).unwrap_or("?")).collect()
