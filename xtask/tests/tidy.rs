@@ -79,9 +79,9 @@ fn dependencies_point_down() {
         &["epoch0-num", "epoch0-macros"],
         &["epoch0-net"],
         &["epoch0-format", "epoch0-method"],
-        &["epoch0-data"],
-        &["epoch0-init"],
-        &["epoch0-init", "epoch0-report"],
+        &["epoch0-data", "epoch0-engine"],
+        &["epoch0-train"],
+        &["epoch0-init", "epoch0-examine", "epoch0-report"],
         &["epoch0", "epoch0-testkit"],
         &["epoch0-cli", "xtask"],
     ];
