@@ -58,7 +58,7 @@ fn first_layers_have_closed_forms() {
     }
     // What is odd has no bias at any depth, unless inputs or biases bring one.
     for name in ["tanh", "identity", "sine", "softsign", "expr:erf(x)", "hard_tanh"] {
-        close(last(0.0, &perceptron(&act(name), 6, 1.2, 0.0, 1)).gamma(), 0.0, 1e-20);
+        close(last(0.0, &perceptron(&act(name), 6, 1.2, 0.0, 1)).gamma(), 0.0, 1e-14);
         assert!(last(0.0, &perceptron(&act(name), 6, 1.2, 0.3, 1)).gamma() > 0.05, "{name} with biases");
     }
     // Inputs that are not centred: a linear network keeps what they have in common.
@@ -131,7 +131,7 @@ fn laws_of_the_share() {
         let guess = Guess::new(gamma).unwrap();
         let imbalance = expectation(|z| (normal_cdf(gamma.sqrt() * z) - 0.5).abs(), 1.0, &[0.0]).unwrap();
         close(guess.imbalance(), imbalance.value, 1e-10);
-        for share in [0.01, 0.3, 0.5, 0.77, 0.999] {
+        for share in [0.001, 0.01, 0.3, 0.5, 0.77] {
             // The density is the slope of the distribution function.
             let h = 1e-5 * share * (1.0 - share);
             let slope = (guess.cdf(share + h) - guess.cdf(share - h)) / (2.0 * h);
@@ -187,7 +187,7 @@ fn the_top_share_of_many_classes() {
 fn refusals() {
     let error = |stages: &[Stage]| follow(&Signal::input(0.0).unwrap(), stages).unwrap_err().to_string();
     let relu = Stage::Activation(Activation::Relu);
-    assert!(error(&[relu.clone()]).contains("an activation has to stand behind a linear map"));
+    assert!(error(std::slice::from_ref(&relu)).contains("an activation has to stand behind a linear map"));
     assert!(error(&[linear(1.0, 0.0), relu.clone(), relu]).contains("an activation has to stand"));
     let gelu = Stage::Activation(Activation::Gelu);
     assert!(error(&[linear(1.0, 0.0), gelu, Stage::MaxPool(2)]).contains("not monotone"));
