@@ -1,11 +1,13 @@
 //! Starts from nothing: initializers, presets of frameworks and models, and recipes that put them together.
 
+mod experiment;
 mod shared;
 pub mod start;
 
 pub mod constant;
 pub mod delta_orthogonal;
 pub mod dirac;
+pub mod eoc;
 pub mod eye;
 pub mod he_normal;
 pub mod he_uniform;
@@ -38,6 +40,7 @@ pub static METHODS: &[&Entry<dyn Initializer>] = &[
     &constant::ENTRY,
     &delta_orthogonal::ENTRY,
     &dirac::ENTRY,
+    &eoc::ENTRY,
     &eye::ENTRY,
     &he_normal::ENTRY,
     &he_uniform::ENTRY,
