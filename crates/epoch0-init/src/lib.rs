@@ -1,6 +1,5 @@
 //! Starts from nothing: initializers, presets of frameworks and models, and recipes that put them together.
 
-mod experiment;
 mod shared;
 pub mod start;
 

@@ -8,7 +8,7 @@ use epoch0_num::quadrature::gauss_hermite;
 use epoch0_num::{Activation, Law, Stream};
 use rayon::prelude::*;
 
-use crate::experiment::{Mlp, broken};
+use crate::shared::experiment::{Mlp, broken};
 
 pub(super) static CLAIMS: &[Claim] = &[
     Claim {

@@ -1,4 +1,4 @@
-//! Edge of chaos: the standard deviations of weights and biases at which information travels deepest, for any activation.
+//! Edge of chaos: weights and biases at which information travels deepest, for any activation.
 //!
 //! # Idea
 //! In a wide random network the variance of a layer and the correlation of two inputs follow deterministic maps. Below
@@ -188,7 +188,7 @@ mod tests {
     use epoch0_method::{At, Value, Values};
 
     use super::*;
-    use crate::experiment::network;
+    use crate::shared::experiment::network;
 
     fn laws(values: &[(&str, Value)], act: &str, widths: &[usize]) -> Result<Vec<(String, f64)>, Error> {
         let net = network(widths, &act.parse().unwrap()).unwrap();

@@ -5,7 +5,7 @@ use epoch0_num::{Activation, Law, Stream, gain};
 use rayon::prelude::*;
 
 use super::{Distribution, Keep, Kumar};
-use crate::experiment::{Examples, Mlp, Training, broken, network};
+use crate::shared::experiment::{Examples, Mlp, Training, broken, network};
 use crate::xavier_normal::XavierNormal;
 
 pub(super) static CLAIMS: &[Claim] = &[
