@@ -12,7 +12,7 @@ use epoch0_net::{Network, Source};
 use crate::Error;
 
 /// Examiners that look at every start, in the order in which readings are shown.
-pub const USUAL: &[&str] = &["propagation", "parameters"];
+pub const USUAL: &[&str] = &["propagation", "igb", "parameters"];
 
 /// Values that an examination may keep, over all examples.
 const VALUES: usize = 150_000_000;

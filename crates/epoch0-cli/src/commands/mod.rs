@@ -3,8 +3,10 @@
 mod cite;
 mod eval;
 mod examine;
+mod eoc;
 mod explain;
 mod gain;
+mod igb;
 mod init;
 mod list;
 mod start;
@@ -43,6 +45,8 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Epoch0(#[from] epoch0::Error),
     #[error(transparent)]
+    MeanField(#[from] epoch0::num::meanfield::MeanFieldError),
+    #[error(transparent)]
     Method(#[from] epoch0::method::Error),
     #[error(transparent)]
     Format(#[from] epoch0::format::Error),
@@ -78,6 +82,8 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Failure> {
         Command::Eval(args) => eval::run(&args, json),
         Command::Verify(args) => verify::run(&args, json),
         Command::Gain(args) => gain::run(&args, json),
+        Command::Eoc(args) => eoc::run(&args, json),
+        Command::Igb(args) => igb::run(&args, json),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "epoch0", &mut text);
