@@ -190,10 +190,10 @@ impl Tapped<'_> {
         order.remove(place.dim);
         order.insert(0, place.dim);
         let words = elements(&words.clone().permuted_axes(order));
-        let shape = self.param(table)?.shape();
+        let width = cotangent.shape()[cotangent.rank() - 1];
         let positions = words.len() / n;
-        let delta = place.examples_first(cotangent).reshape(&[n, 1, positions, shape[1]]);
-        Ok(vec![(table, Piece::Rows(Rows { words: words.into(), delta, entries: shape[0] }))])
+        let delta = place.examples_first(cotangent).reshape(&[n, 1, positions, width]);
+        Ok(vec![(table, Piece::Rows(Rows { words: words.into(), delta }))])
     }
 
     fn norm(

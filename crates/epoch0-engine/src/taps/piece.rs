@@ -46,8 +46,6 @@ pub(super) struct Rows {
     pub(super) words: Arc<[i64]>,
     /// `[n, o, positions, width]`.
     pub(super) delta: Tensor,
-    /// Rows of the table.
-    pub(super) entries: usize,
 }
 
 impl Outer {
@@ -136,7 +134,6 @@ impl Rows {
         Self {
             words: self.words.iter().map(place).collect(),
             delta: self.delta.clone(),
-            entries: words.len(),
         }
     }
 }
@@ -156,14 +153,6 @@ impl Piece {
             Self::Plain(values) => values.shape()[0],
             Self::Outer(outer) => outer.rows.shape()[0],
             Self::Rows(rows) => rows.delta.shape()[0],
-        }
-    }
-
-    /// Rows of one map: a block holds rows of one, or whole maps.
-    pub(super) fn rows_per_map(&self, first: usize) -> usize {
-        match self {
-            Self::Outer(outer) => outer.n_rows(),
-            _ => first,
         }
     }
 
