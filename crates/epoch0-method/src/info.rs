@@ -11,6 +11,8 @@ use crate::{Claim, Error, Parameter, Values, near};
 pub enum Family {
     /// Starts from nothing.
     Init,
+    /// Examinations of a start.
+    Examine,
 }
 
 /// How far a method has been shown to work.

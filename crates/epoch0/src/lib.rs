@@ -18,6 +18,7 @@ mod describe;
 mod error;
 mod initialize;
 mod receipt;
+mod registry;
 mod report;
 mod verify;
 
@@ -25,9 +26,11 @@ pub use describe::Described;
 pub use error::Error;
 pub use initialize::{Options, Progress, initialize, plan};
 pub use receipt::Receipt;
+pub use registry::{Method, find, methods};
 pub use report::{Group, Report};
 pub use verify::{Difference, Match, Tested, Verified, bytes_to_verify, verify};
 
+pub use epoch0_examine as examine;
 pub use epoch0_format as format;
 pub use epoch0_init as init;
 pub use epoch0_init::start::{Plan, Recipe, Rule, Setting, Use};

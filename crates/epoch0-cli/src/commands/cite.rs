@@ -1,6 +1,5 @@
 //! `epoch0 cite`.
 
-use epoch0::init;
 use epoch0::method::{Bibliography, Paper};
 
 use super::{Failure, Outcome};
@@ -28,6 +27,6 @@ pub(super) fn papers(what: &str) -> Result<Vec<&'static Paper>, Failure> {
     if let Some(paper) = bibliography.find(what) {
         return Ok(vec![paper]);
     }
-    let info = init::find(what)?.info;
+    let info = epoch0::find(what)?.info;
     Ok(info.papers.iter().filter_map(|key| bibliography.find(key)).collect())
 }

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use epoch0::init;
 use epoch0::method::{Bibliography, Parameter};
 use serde::Serialize;
 
@@ -39,7 +38,7 @@ struct Claim {
 }
 
 pub(super) fn run(args: &Explain, json: bool) -> Result<Outcome, Failure> {
-    let entry = init::find(&args.id)?;
+    let entry = epoch0::find(&args.id)?;
     let info = entry.info;
     if args.source {
         return Ok(Outcome::text(info.source));

@@ -1,7 +1,6 @@
 //! `epoch0 list`.
 
 use epoch0::format::hf;
-use epoch0::init::METHODS;
 use epoch0::method::Bibliography;
 use epoch0::net::zoo;
 use serde::Serialize;
@@ -15,7 +14,7 @@ use crate::terminal;
 struct Method {
     id: &'static str,
     aliases: &'static [&'static str],
-    family: &'static str,
+    family: epoch0::method::Family,
     summary: String,
     papers: &'static [&'static str],
     n_claims: usize,
@@ -37,12 +36,12 @@ pub(super) fn run(what: Listed, json: bool) -> Result<Outcome, Failure> {
 }
 
 fn methods(json: bool) -> Result<Outcome, Failure> {
-    let rows: Vec<_> = METHODS
-        .iter()
+    let rows: Vec<_> = epoch0::methods()
+        .into_iter()
         .map(|entry| Method {
             id: entry.info.id,
             aliases: entry.info.aliases,
-            family: "init",
+            family: entry.info.family,
             summary: entry.info.summary(),
             papers: entry.info.papers,
             n_claims: entry.claims.len(),
@@ -98,8 +97,8 @@ fn papers(json: bool) -> Result<Outcome, Failure> {
         ("title", Align::Left),
     ]);
     for paper in papers.iter().filter(|paper| paper.number.is_some()) {
-        let methods: Vec<_> = METHODS
-            .iter()
+        let methods: Vec<_> = epoch0::methods()
+            .into_iter()
             .filter(|entry| entry.info.papers.contains(&paper.key.as_str()))
             .map(|entry| entry.info.id)
             .collect();

@@ -1,8 +1,10 @@
 //! The commands, one file each.
 
 mod cite;
+mod eoc;
 mod explain;
 mod gain;
+mod igb;
 mod init;
 mod list;
 mod verify;
@@ -40,6 +42,8 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Epoch0(#[from] epoch0::Error),
     #[error(transparent)]
+    MeanField(#[from] epoch0::num::meanfield::MeanFieldError),
+    #[error(transparent)]
     Method(#[from] epoch0::method::Error),
     #[error(transparent)]
     Format(#[from] epoch0::format::Error),
@@ -69,6 +73,8 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Failure> {
         Command::VerifyWeights(args) => verify_weights::run(&args.path, json),
         Command::Verify(args) => verify::run(&args, json),
         Command::Gain(args) => gain::run(&args, json),
+        Command::Eoc(args) => eoc::run(&args, json),
+        Command::Igb(args) => igb::run(&args, json),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "epoch0", &mut text);

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::time::Instant;
 
-use epoch0::init::{self, METHODS};
 use epoch0::method::{Claim, Expectation, Verdict};
 use serde::Serialize;
 
@@ -59,15 +58,13 @@ pub(super) fn run(args: &Verify, json: bool) -> Result<Outcome, Failure> {
 }
 
 fn claims(what: &str) -> Result<Vec<(&'static str, &'static Claim)>, Failure> {
-    let of = |entry: &'static epoch0::method::Entry<dyn epoch0::method::Initializer>| {
-        entry.claims.iter().map(move |claim| (entry.info.id, claim))
-    };
+    let of = |method: epoch0::Method| method.claims.iter().map(move |claim| (method.info.id, claim));
     if what.parse::<u32>().is_ok() {
         let key = cite::papers(what)?[0].key.as_str();
-        let methods = METHODS.iter().filter(|entry| entry.info.papers.contains(&key));
-        return Ok(methods.flat_map(|entry| of(entry)).collect());
+        let methods = epoch0::methods().into_iter().filter(|method| method.info.papers.contains(&key));
+        return Ok(methods.flat_map(of).collect());
     }
-    Ok(of(init::find(what)?).collect())
+    Ok(of(epoch0::find(what)?).collect())
 }
 
 fn show(run: &Run) -> String {
