@@ -197,9 +197,8 @@ impl Jacobian {
                 .collect();
             Tensor::concat(&rows.iter().collect::<Vec<_>>(), 1)
         } else {
-            let columns: Vec<Tensor> = (0..inputs)
-                .map(|at| self.push(&unit(inputs, at, &from)).reshape(&[n, outputs, 1]))
-                .collect();
+            let columns: Vec<Tensor> =
+                (0..inputs).map(|at| self.push(&unit(inputs, at, &from)).reshape(&[n, outputs, 1])).collect();
             Tensor::concat(&columns.iter().collect::<Vec<_>>(), 2)
         })
     }
@@ -232,7 +231,8 @@ impl Jacobian {
     ///
     /// When numbers are not finite.
     pub fn largest(&self, steps: usize, stream: &Stream) -> Result<Vec<f64>, Error> {
-        let (from, to) = (Parts::of(std::slice::from_ref(&self.input)), Parts::of(std::slice::from_ref(&self.output)));
+        let (from, to) =
+            (Parts::of(std::slice::from_ref(&self.input)), Parts::of(std::slice::from_ref(&self.output)));
         let push = |x: &[f64]| join(&[self.push(&from.split(x)[0])]);
         let pull = |y: &[f64]| join(&[self.pull(&to.split(y)[0])]);
         bidiagonal(from.size(), to.size(), steps, stream, push, pull)
@@ -255,6 +255,9 @@ fn finite(values: &[f64], what: &str) -> Result<(), Error> {
         None => Ok(()),
     }
 }
+
+/// What is smaller than this part of the largest number of an iteration is rounding.
+const ROUNDING: f64 = 1e-13;
 
 /// Elements that are summed in one go.
 const CHUNK: usize = 1 << 14;
@@ -329,7 +332,7 @@ fn bidiagonal(
         let alpha = normalize(&mut left);
         diagonal.push(alpha);
         let largest = diagonal.iter().chain(&above).fold(0.0, |max: f64, x| max.max(*x));
-        if alpha <= f64::EPSILON * largest || step + 1 == steps {
+        if alpha <= ROUNDING * largest || step + 1 == steps {
             break;
         }
         let mut next = pull(&left);
@@ -337,7 +340,7 @@ fn bidiagonal(
         lefts.push(left);
         reorthogonalize(&mut next, &rights);
         let beta = normalize(&mut next);
-        if beta <= f64::EPSILON * largest {
+        if beta <= ROUNDING * largest {
             break;
         }
         above.push(beta);
@@ -374,7 +377,11 @@ impl Lanczos {
         if map.size() == 0 || start.len() != map.size() || normalize(&mut start) == 0.0 {
             return Err(Error::Numeric {
                 what: "Lanczos iteration".to_owned(),
-                why: format!("a start of {} elements, allowed {} that are not all zero", start.len(), map.size()),
+                why: format!(
+                    "a start of {} elements, allowed {} that are not all zero",
+                    start.len(),
+                    map.size()
+                ),
             });
         }
         let mut found = Self { diagonal: Vec::new(), beside: Vec::new(), basis: vec![start] };
@@ -392,7 +399,7 @@ impl Lanczos {
             reorthogonalize(&mut next, &self.basis);
             let beta = normalize(&mut next);
             let size = self.diagonal.iter().chain(&self.beside).fold(0.0, |max: f64, x| max.max(x.abs()));
-            let is_over = beta <= f64::EPSILON * size || step + 1 == map.size();
+            let is_over = beta <= ROUNDING * size || step + 1 == map.size();
             self.beside.push(if is_over { 0.0 } else { beta });
             self.basis.push(next);
         }

@@ -119,7 +119,8 @@ impl Gram {
     #[must_use]
     pub fn centred(&self) -> Self {
         let (rows, columns) = (self.rows as f64, self.columns as f64);
-        let of_row: Vec<f64> = (0..self.rows).map(|row| self.row(row).iter().sum::<f64>() / columns).collect();
+        let of_row: Vec<f64> =
+            (0..self.rows).map(|row| self.row(row).iter().sum::<f64>() / columns).collect();
         let mut of_column = vec![0.0; self.columns];
         for row in 0..self.rows {
             of_column.iter_mut().zip(self.row(row)).for_each(|(sum, value)| *sum += value / rows);

@@ -92,7 +92,10 @@ fn same_shape(output: &Var, target: &Var) -> Result<usize, Error> {
 }
 
 fn per_example(elements: &Var, examples: usize) -> Var {
-    elements.reshape(&[examples, elements.value().len() / examples.max(1)]).sum_keep(&[1]).reshape(&[examples])
+    elements
+        .reshape(&[examples, elements.value().len() / examples.max(1)])
+        .sum_keep(&[1])
+        .reshape(&[examples])
 }
 
 /// `Σ (output − target)²` of each example, without a factor ½.

@@ -20,7 +20,10 @@ fn outputs<'t>(taps: &'t Taps<'_>) -> Result<(&'t Var, usize), Error> {
     if shape.first() != Some(&taps.examples()) {
         return Err(Error::Unsupported {
             place: taps.network().name().to_owned(),
-            what: format!("an output of shape {shape:?} for {} examples has no row for each", taps.examples()),
+            what: format!(
+                "an output of shape {shape:?} for {} examples has no row for each",
+                taps.examples()
+            ),
         });
     }
     Ok((output, shape[1..].iter().product()))
@@ -52,7 +55,11 @@ fn scalar(taps: &Taps<'_>, of: impl Fn(usize) -> Vec<f64>) -> Result<Gradients, 
 }
 
 /// Both batches' gradients of one number of the outputs, and their inner products.
-fn of_scalar(left: &Taps<'_>, right: Option<&Taps<'_>>, of: impl Fn(usize) -> Vec<f64>) -> Result<Gram, Error> {
+fn of_scalar(
+    left: &Taps<'_>,
+    right: Option<&Taps<'_>>,
+    of: impl Fn(usize) -> Vec<f64>,
+) -> Result<Gram, Error> {
     let other = right.map(|right| scalar(right, &of)).transpose()?;
     gram(&scalar(left, &of)?, other.as_ref())
 }
@@ -101,7 +108,8 @@ pub fn trace(left: &Taps<'_>, right: Option<&Taps<'_>>) -> Result<Gram, Error> {
             None => own,
         });
     }
-    let none = || Error::Unsupported { place: left.network().name().to_owned(), what: "no output".to_owned() };
+    let none =
+        || Error::Unsupported { place: left.network().name().to_owned(), what: "no output".to_owned() };
     Ok(sum.ok_or_else(none)?.scaled(1.0 / n as f64))
 }
 
@@ -149,7 +157,8 @@ pub fn conjugate(left: &Taps<'_>, right: Option<&Taps<'_>>) -> Result<Gram, Erro
         let found = readout(taps.network()).and_then(|node| taps.input(node)?.real());
         let found = found.ok_or_else(|| Error::Unsupported {
             place: taps.network().name().to_owned(),
-            what: "the last operation is no linear map with learned parameters: it has no features".to_owned(),
+            what: "the last operation is no linear map with learned parameters: it has no features"
+                .to_owned(),
         })?;
         Ok((found.value().to_f64(), found.value().len() / taps.examples()))
     };

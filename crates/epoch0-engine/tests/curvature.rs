@@ -26,7 +26,11 @@ struct Case {
 }
 
 fn perceptron(spec: &str) -> Case {
-    Case { network: zoo::build(spec).unwrap(), inputs: vec![reals("x", &[6, 4])], labels: vec![0, 2, 1, 1, 0, 2] }
+    Case {
+        network: zoo::build(spec).unwrap(),
+        inputs: vec![reals("x", &[6, 4])],
+        labels: vec![0, 2, 1, 1, 0, 2],
+    }
 }
 
 fn cases() -> Vec<Case> {
@@ -152,7 +156,8 @@ fn lanczos_finds_the_ends_of_a_spectrum() {
 #[test]
 fn a_map_of_low_rank_is_exhausted() {
     let rows = normal("rows", 3 * 20);
-    let columns: Vec<f64> = (0..20).flat_map(|at| (0..3).map(move |row| (row, at))).map(|(r, c)| rows[r * 20 + c]).collect();
+    let columns: Vec<f64> =
+        (0..20).flat_map(|at| (0..3).map(move |row| (row, at))).map(|(r, c)| rows[r * 20 + c]).collect();
     let matrix = Gram::of_rows(&columns, &columns, 3);
     let lanczos = Lanczos::run(&matrix, normal("start", 20), 20).unwrap();
     assert!(lanczos.is_exhausted());
@@ -167,8 +172,7 @@ fn jacobians_push_and_pull() {
     for case in &cases()[..3] {
         let params = weights(&case.network).constants();
         let input = Var::leaf(case.inputs[0].real().unwrap().value().clone());
-        let done =
-            run(&case.network, &params, &[input.clone().into()], Mode::Eval, &mut |_| Ok(())).unwrap();
+        let done = run(&case.network, &params, &[input.clone().into()], Mode::Eval, &mut |_| Ok(())).unwrap();
         let output = done.outputs[0].real().unwrap();
         let jacobian = Jacobian::new(output, &input).unwrap();
         let (v, u) = (tensor("v", &input.shape()), tensor("u", &output.shape()));
@@ -214,10 +218,13 @@ fn losses_are_what_their_formulas_say() {
     close(&found.value().to_f64(), &wanted, 1e-12, "cross-entropy");
     let targets: Vec<f64> = normal("targets", 12).into_iter().map(|x| f64::from(u8::from(x > 0.0))).collect();
     let target = Tensor::from_f64(targets.clone(), &[4, 3], logits.precision(), &logits.device());
-    let found = loss::logistic(&Var::constant(logits.clone()).scale(40.0), &Var::constant(target.clone())).unwrap();
+    let found =
+        loss::logistic(&Var::constant(logits.clone()).scale(40.0), &Var::constant(target.clone())).unwrap();
     let term = |z: f64, t: f64| z.max(0.0) - z * t + (-z.abs()).exp().ln_1p();
     let wanted: Vec<f64> = (0..4)
-        .map(|row| (0..3).map(|column| term(40.0 * values[row * 3 + column], targets[row * 3 + column])).sum())
+        .map(|row| {
+            (0..3).map(|column| term(40.0 * values[row * 3 + column], targets[row * 3 + column])).sum()
+        })
         .collect();
     close(&found.value().to_f64(), &wanted, 1e-12, "logistic");
     let found = loss::squared_error(&Var::constant(logits.clone()), &Var::constant(target)).unwrap();

@@ -5,7 +5,9 @@ mod common;
 use common::{close, reals, tensor, weights, words};
 use epoch0_engine::taps::{Gradients, Taps};
 use epoch0_engine::{Error, Mode, Order, Tensor, Value, Var, ntk, run, vjp};
-use epoch0_net::{Builder, Cell, Linear, NamedRecurrent, Network, NormKind, ParamId, Role, Source, Window, zoo};
+use epoch0_net::{
+    Builder, Cell, Linear, NamedRecurrent, Network, NormKind, ParamId, Role, Source, Window, zoo,
+};
 use epoch0_num::Dtype;
 
 /// Numbers of each example whose gradients are taken.
@@ -59,7 +61,8 @@ fn one_by_one(network: &Network, inputs: &[Value], ids: &[ParamId]) -> Vec<Vec<V
         for number in 0..OUTPUTS {
             let all = cotangents(&shape, number).to_f64();
             let own = all[at * size..(at + 1) * size].to_vec();
-            let own = Tensor::from_f64(own, &output.shape(), output.value().precision(), &output.value().device());
+            let own =
+                Tensor::from_f64(own, &output.shape(), output.value().precision(), &output.value().device());
             let wrt: Vec<&Var> = ids.iter().map(|id| params.get(*id).unwrap()).collect();
             let found = vjp(&[(&output, Var::constant(own))], &wrt, Order::Last);
             let values = found.into_iter().zip(&wrt).map(|(found, var)| match found {
@@ -106,7 +109,10 @@ fn check(network: &Network, inputs: &[Value], others: &[Value]) {
         let off = found.sign_sum(*id).to_f64().iter().zip(&signs).filter(|(a, b)| a != b).count();
         // Where a gradient is zero but for rounding, its sign is anyone's.
         assert!(off * 50 <= size, "{off} signs of {name} differ");
-        squares.iter_mut().zip(&wanted).for_each(|(sum, row)| *sum += row[place].iter().map(|x| x * x).sum::<f64>());
+        squares
+            .iter_mut()
+            .zip(&wanted)
+            .for_each(|(sum, row)| *sum += row[place].iter().map(|x| x * x).sum::<f64>());
     }
     close(&found.squared_norms(|_| true), &squares, 1e-9, "squared norms");
     close(found.gram(|_| true).values(), &inner(&wanted, &wanted), 1e-9, "Gram matrix");
@@ -173,12 +179,9 @@ fn mobile_network() {
 fn decoder_of_words() {
     for tied in [true, false] {
         let network = zoo(&format!("gpt:layers=2,heads=2,embed=16,vocab=11,positions=8,tied={tied}"));
-        let positions = |n: usize| Value::index((0..n * 6).map(|at| (at % 6) as i64).collect(), &[n, 6]).unwrap();
-        check(
-            &network,
-            &[words("a", &[3, 6], 11), positions(3)],
-            &[words("b", &[2, 6], 11), positions(2)],
-        );
+        let positions =
+            |n: usize| Value::index((0..n * 6).map(|at| (at % 6) as i64).collect(), &[n, 6]).unwrap();
+        check(&network, &[words("a", &[3, 6], 11), positions(3)], &[words("b", &[2, 6], 11), positions(2)]);
     }
 }
 
@@ -349,7 +352,8 @@ fn bias_by_relative_position() {
 fn kernels_of_outputs() {
     let network = zoo("mlp:6-24-4");
     let params = weights(&network).leaves(&network);
-    let record = |name: &str, n: usize| Taps::record(&network, &params, &[reals(name, &[n, 6])], Mode::Eval).unwrap();
+    let record =
+        |name: &str, n: usize| Taps::record(&network, &params, &[reals(name, &[n, 6])], Mode::Eval).unwrap();
     let (a, b) = (record("a", 5), record("b", 3));
     let full = ntk::full(&a, None).unwrap();
     let cross = ntk::full(&a, Some(&b)).unwrap();

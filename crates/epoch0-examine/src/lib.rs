@@ -1,11 +1,12 @@
 //! Examinations: what a network's start says before the first step.
 
 pub mod igb;
+pub mod pntk;
 
 use epoch0_method::{Entry, Examiner};
 
 /// Every method of the family, by id.
-pub static METHODS: &[&Entry<dyn Examiner>] = &[&igb::ENTRY];
+pub static METHODS: &[&Entry<dyn Examiner>] = &[&igb::ENTRY, &pntk::ENTRY];
 
 /// The method of that id or alias.
 ///

@@ -45,7 +45,8 @@ impl Step<'_> {
             None => None,
         };
         let recurrent = state_weight.swap(0, 1);
-        let unroll = Unroll { cell, incoming: &incoming, recurrent: &recurrent, state_terms: state_bias, reverse };
+        let unroll =
+            Unroll { cell, incoming: &incoming, recurrent: &recurrent, state_terms: state_bias, reverse };
         Ok(unroll.run(state, memory).into_iter().map(Value::Real).collect())
     }
 }

@@ -84,7 +84,9 @@ impl Tapped<'_> {
                 self.recurrent(cotangents, *cell, [*input_weight, *state_weight], *biases, *reverse)
             }
             op => {
-                let Some(cotangent) = cotangents.first().and_then(Option::as_ref) else { return Ok(Vec::new()) };
+                let Some(cotangent) = cotangents.first().and_then(Option::as_ref) else {
+                    return Ok(Vec::new());
+                };
                 match op {
                     Op::Linear { weight, bias, layout } => self.linear(cotangent, *weight, *bias, *layout),
                     Op::Conv { weight, bias, window, groups, transposed } => {
@@ -168,7 +170,8 @@ impl Tapped<'_> {
             let mut pieces = self.map(0, weight, None, &outer);
             if let Some(bias) = bias.filter(|bias| self.is_learned(*bias)) {
                 let shape = cotangent.shape();
-                let sums = cotangent.reshape(&[shape[0], shape[1], shape[2..].iter().product()]).sum_dims(&[2]);
+                let sums =
+                    cotangent.reshape(&[shape[0], shape[1], shape[2..].iter().product()]).sum_dims(&[2]);
                 let sums = sums.reshape(&[self.taps.examples, per, shape[1]]).sum_dims(&[1]);
                 pieces.push((bias, Piece::Plain(sums.reshape(&[self.taps.examples, 1, shape[1]]))));
             }
@@ -184,7 +187,9 @@ impl Tapped<'_> {
     }
 
     fn embedding(&self, cotangent: &Tensor, table: ParamId) -> Result<Pieces, Error> {
-        let Some(words) = self.tap.inputs.first().and_then(Value::as_index) else { return Err(self.unknown()) };
+        let Some(words) = self.tap.inputs.first().and_then(Value::as_index) else {
+            return Err(self.unknown());
+        };
         let (place, n) = (self.place()?, self.taps.examples);
         let mut order: Vec<usize> = (0..words.ndim()).collect();
         order.remove(place.dim);
@@ -210,7 +215,8 @@ impl Tapped<'_> {
         };
         let sums = |values: &Tensor, id: ParamId| -> Result<Piece, Error> {
             let width = self.param(id)?.len();
-            let mut order: Vec<usize> = (0..values.rank()).filter(|&dim| dim != channel && dim != place.dim).collect();
+            let mut order: Vec<usize> =
+                (0..values.rank()).filter(|&dim| dim != channel && dim != place.dim).collect();
             order.insert(0, place.dim);
             order.push(channel);
             let rows = values.permute(&order).reshape(&[n, values.len() / (n * width), width]);
@@ -225,8 +231,12 @@ impl Tapped<'_> {
                     let value = self.param(scale)?;
                     params.set(scale, Var::constant(value.full_like(factor, &value.shape())));
                     let inputs = [Value::constant(self.input()?.clone())];
-                    let made = crate::run::evaluate(self.taps.network, self.id, &params, &inputs, self.taps.mode)?;
-                    made.first().and_then(Value::real).map(|var| var.value().clone()).ok_or_else(|| self.unknown())
+                    let made =
+                        crate::run::evaluate(self.taps.network, self.id, &params, &inputs, self.taps.mode)?;
+                    made.first()
+                        .and_then(Value::real)
+                        .map(|var| var.value().clone())
+                        .ok_or_else(|| self.unknown())
                 };
                 Ok(with(1.0)?.sub(&with(0.0)?))
             })?;
@@ -275,7 +285,9 @@ impl Tapped<'_> {
             .filter_map(|(made, cotangent)| Some((made, Var::constant(cotangent.clone()?))))
             .collect();
         let found = vjp(&roots, &[&incoming, &terms], Order::Last);
-        let back = |at: usize| found[at].as_ref().map_or_else(|| terms.value().zeros_like(), |var| var.value().clone());
+        let back = |at: usize| {
+            found[at].as_ref().map_or_else(|| terms.value().zeros_like(), |var| var.value().clone())
+        };
         let by_example = |tensor: &Tensor| {
             let width = tensor.shape()[2];
             tensor.permute(&[1, 0, 2]).reshape(&[n, 1, 1, steps, width])
@@ -294,7 +306,8 @@ impl Tapped<'_> {
             columns: by_example(met),
             signal: Signal::Columns,
         };
-        let mut pieces = self.map(0, input_weight, biases.map(|[bias, _]| bias), &outer(0, &back(0), x.value()));
+        let mut pieces =
+            self.map(0, input_weight, biases.map(|[bias, _]| bias), &outer(0, &back(0), x.value()));
         pieces.extend(self.map(1, state_weight, biases.map(|[_, bias]| bias), &outer(1, &back(1), &before)));
         Ok(pieces)
     }

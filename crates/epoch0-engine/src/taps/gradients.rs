@@ -45,20 +45,17 @@ impl Gradients {
         self.shapes.keys().copied()
     }
 
-    /// What came back to the outputs of an operation with learned parameters. `None` for other operations, where nothing
-    /// came back, and for several numbers side by side.
+    /// What came back to the outputs of an operation with learned parameters. `None` for other operations, and for several
+    /// numbers side by side.
     pub fn cotangent(&self, node: NodeId) -> Option<&[Option<Tensor>]> {
         self.cotangents.get(&node).map(Vec::as_slice)
     }
 
     /// Lets go of what is larger than the gradients made of it.
     pub(super) fn compact(self) -> Self {
-        let compact = |(id, pieces): (ParamId, Vec<Piece>)| (id, pieces.into_iter().map(Piece::compact).collect());
-        Self {
-            pieces: self.pieces.into_iter().map(compact).collect(),
-            cotangents: BTreeMap::new(),
-            ..self
-        }
+        let compact =
+            |(id, pieces): (ParamId, Vec<Piece>)| (id, pieces.into_iter().map(Piece::compact).collect());
+        Self { pieces: self.pieces.into_iter().map(compact).collect(), cotangents: BTreeMap::new(), ..self }
     }
 
     /// Gradients of several numbers of the same examples, side by side.
@@ -66,8 +63,8 @@ impl Gradients {
         let first = parts.first()?;
         let pieces = first.pieces.iter().map(|(id, own)| {
             let joined = (0..own.len()).map(|at| {
-                let same: Vec<&Piece> = parts.iter().filter_map(|part| part.pieces.get(id)?.get(at)).collect();
-                if same.len() == parts.len() { Piece::beside(&same) } else { own[at].clone() }
+                let same: Vec<&Piece> = parts.iter().map(|part| &part.pieces[id][at]).collect();
+                Piece::beside(&same)
             });
             (*id, joined.collect())
         });
@@ -167,7 +164,12 @@ impl Gradients {
     }
 }
 
-fn total(pieces: &[Piece], ranges: &[Range<usize>], others: usize, map: impl Fn(&Tensor) -> Tensor) -> Tensor {
+fn total(
+    pieces: &[Piece],
+    ranges: &[Range<usize>],
+    others: usize,
+    map: impl Fn(&Tensor) -> Tensor,
+) -> Tensor {
     let parts: Vec<Tensor> =
         ranges.iter().map(|range| map(&block(pieces, range, others)).sum_dims(&[0, 1])).collect();
     Tensor::concat(&parts.iter().collect::<Vec<_>>(), 2)
@@ -183,8 +185,12 @@ pub(super) fn block(pieces: &[Piece], range: &Range<usize>, others: usize) -> Te
 /// Ranges of rows of a parameter whose gradients are formed at once.
 pub(super) fn ranges(pieces: &[Piece], first: usize, others: usize) -> Vec<Range<usize>> {
     let scalars = pieces.first().map_or(1, |piece| piece.examples() * piece.outputs());
-    let mut maps: Vec<usize> =
-        pieces.iter().filter_map(Piece::outer).filter(|outer| outer.maps() > 1).map(|outer| outer.n_rows()).collect();
+    let mut maps: Vec<usize> = pieces
+        .iter()
+        .filter_map(Piece::outer)
+        .filter(|outer| outer.maps() > 1)
+        .map(|outer| outer.n_rows())
+        .collect();
     maps.dedup();
     let step = (BLOCK / (scalars * others).max(1)).max(1);
     let step = match maps[..] {

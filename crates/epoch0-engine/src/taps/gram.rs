@@ -56,12 +56,8 @@ fn terms(left: &Gradients, right: &Gradients, select: &impl Fn(ParamId) -> bool)
     let mut terms: Vec<Term> = Vec::new();
     for param in left.params().filter(|param| select(*param)) {
         let (first, others) = left.matrix(param);
-        let mut term = Term {
-            left: left.pieces[&param].clone(),
-            right: right.pieces[&param].clone(),
-            first,
-            others,
-        };
+        let mut term =
+            Term { left: left.pieces[&param].clone(), right: right.pieces[&param].clone(), first, others };
         // A bias is a weight of an input that is always one.
         if let Some(weight) = terms.iter_mut().find(|before| before.is_beside(&term)) {
             weight.join(&term);
@@ -85,7 +81,10 @@ impl Term {
     fn is_beside(&self, other: &Self) -> bool {
         let fits = |one: &[Piece], two: &[Piece]| {
             single(one).zip(single(two)).is_some_and(|(one, two)| {
-                one.origin == two.origin && one.signal == two.signal && one.positions() == 1 && one.maps() == 1
+                one.origin == two.origin
+                    && one.signal == two.signal
+                    && one.positions() == 1
+                    && one.maps() == 1
             })
         };
         fits(&self.left, &other.left) && fits(&self.right, &other.right)
@@ -116,7 +115,8 @@ impl Term {
             rows.collect()
         };
         let (Some(left), Some(right)) = (rows(&self.left), rows(&self.right)) else { return };
-        let mut words: Vec<i64> = left.iter().chain(&right).flat_map(|rows| rows.words.iter().copied()).collect();
+        let mut words: Vec<i64> =
+            left.iter().chain(&right).flat_map(|rows| rows.words.iter().copied()).collect();
         words.sort_unstable();
         words.dedup();
         self.first = words.len();
@@ -246,7 +246,8 @@ impl Sums {
         for map in 0..left.maps() {
             let (a, b) = (Positions::of(left, map), Positions::of(right, map));
             // Products of a tile stay within the faster memory.
-            let examples = |part: &Positions| (2 * TILE / (part.outputs * part.positions)).max(1) * part.outputs;
+            let examples =
+                |part: &Positions| (2 * TILE / (part.outputs * part.positions)).max(1) * part.outputs;
             self.tiles(examples(&a), examples(&b), |rows, columns| {
                 let product = |x: &Tensor, y: &Tensor, x_per: usize, y_per: usize| {
                     let (p, q) = (a.positions, b.positions);
@@ -263,7 +264,8 @@ impl Sums {
                     for (column, found) in found.iter_mut().enumerate() {
                         for position in 0..p {
                             let back = &back[(row * p + position) * n_back + column * q..][..q];
-                            let met = &met[(row / a.outputs * p + position) * n_met + column / b.outputs * q..][..q];
+                            let met = &met
+                                [(row / a.outputs * p + position) * n_met + column / b.outputs * q..][..q];
                             *found += back.iter().zip(met).map(|(back, met)| back * met).sum::<f64>();
                         }
                     }

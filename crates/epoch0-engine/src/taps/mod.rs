@@ -62,7 +62,12 @@ impl<'n> Taps<'n> {
     ///
     /// What [`run()`] answers, and [`Error::Unsupported`] where the examples of a batch depend on each other, as by
     /// batch normalization in training.
-    pub fn record(network: &'n Network, params: &Parameters, inputs: &[Value], mode: Mode) -> Result<Self, Error> {
+    pub fn record(
+        network: &'n Network,
+        params: &Parameters,
+        inputs: &[Value],
+        mode: Mode,
+    ) -> Result<Self, Error> {
         let examples = inputs.first().and_then(|input| input.shape().first().copied()).unwrap_or(0);
         if examples == 0 {
             let name = network.inputs().first().and_then(|id| network.value(*id).name.clone());
@@ -85,7 +90,8 @@ impl<'n> Taps<'n> {
             }
             Ok(())
         })?;
-        let mut taps = Self { network, params: params.clone(), mode, examples, run, plan: Plan::default(), taps };
+        let mut taps =
+            Self { network, params: params.clone(), mode, examples, run, plan: Plan::default(), taps };
         taps.place(&mut plan, inputs, &shapes);
         taps.plan = plan;
         Ok(taps)
@@ -218,7 +224,8 @@ impl<'n> Taps<'n> {
             }
             let edges = self.plan.edges.iter().filter(|edge| edge.node == *id);
             for edge in edges.filter(|edge| !self.plan.behind[&edge.value].is_subset(&self.plan.looped)) {
-                let (Some(Value::Real(var)), Some(Some(cotangent))) = (tap.inputs.get(edge.input), outputs.first())
+                let (Some(Value::Real(var)), Some(Some(cotangent))) =
+                    (tap.inputs.get(edge.input), outputs.first())
                 else {
                     continue;
                 };
@@ -283,7 +290,7 @@ impl<'n> Taps<'n> {
         op.params().iter().filter(|id| is_tracked(id)).all(|id| self.plan.looped.contains(id))
     }
 
-    /// What comes back to each tapped operation's outputs.
+    /// What comes back to each tapped operation's outputs, zeros where nothing does.
     fn cotangents(&self, scalar: &[Scalar<'_>]) -> BTreeMap<NodeId, Vec<Option<Tensor>>> {
         let mut wrt: Vec<&Var> = Vec::new();
         for output in self.taps.values().flat_map(|tap| &tap.outputs).filter_map(Value::real) {
@@ -297,8 +304,9 @@ impl<'n> Taps<'n> {
         let mut cotangents = BTreeMap::new();
         for (id, tap) in &self.taps {
             let outputs = tap.outputs.iter().map(|output| {
-                output.real().filter(|var| var.is_tracked())?;
-                found.next().flatten().map(|var| var.value().clone())
+                let var = output.real().filter(|var| var.is_tracked())?;
+                let found = found.next().flatten().map(|found| found.value().clone());
+                Some(found.unwrap_or_else(|| var.value().zeros_like()))
             });
             let outputs: Vec<Option<Tensor>> = outputs.collect();
             if outputs.iter().any(Option::is_some) {

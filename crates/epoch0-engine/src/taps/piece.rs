@@ -96,10 +96,7 @@ impl Outer {
         let left = rows.permute(&[0, 2, 1, 4, 3]);
         let right = columns.permute(&[0, 2, 3, 1, 4]);
         let product = left.reshape(&[n * m, a * r, p]).matmul(&right.reshape(&[n * m, p, b * c]));
-        product
-            .reshape(&[n, m, a, r, b, c])
-            .permute(&[0, 2, 4, 1, 3, 5])
-            .reshape(&[n, a * b, m * r * c])
+        product.reshape(&[n, m, a, r, b, c]).permute(&[0, 2, 4, 1, 3, 5]).reshape(&[n, a * b, m * r * c])
     }
 }
 
@@ -131,10 +128,7 @@ impl Rows {
     /// Seen by words of a shorter list, which holds all that occur.
     pub(super) fn among(&self, words: &[i64]) -> Self {
         let place = |word: &i64| words.binary_search(word).unwrap_or_default() as i64;
-        Self {
-            words: self.words.iter().map(place).collect(),
-            delta: self.delta.clone(),
-        }
+        Self { words: self.words.iter().map(place).collect(), delta: self.delta.clone() }
     }
 }
 

@@ -52,7 +52,12 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(network: &Network, params: &Parameters, mode: Mode, examples: usize) -> Result<Self, Error> {
+    pub(super) fn new(
+        network: &Network,
+        params: &Parameters,
+        mode: Mode,
+        examples: usize,
+    ) -> Result<Self, Error> {
         let tracked: BTreeSet<ParamId> = params.tracked().map(|(id, _)| id).collect();
         let mut plan = Self::default();
         let mut of_examples: BTreeSet<ValueId> = network.inputs().iter().copied().collect();
