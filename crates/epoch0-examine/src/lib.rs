@@ -7,6 +7,7 @@
 mod error;
 pub mod igb;
 pub mod parameters;
+pub mod pntk;
 mod probe;
 pub mod propagation;
 mod shared;
@@ -20,7 +21,7 @@ use epoch0_method::Entry;
 pub use epoch0_method::reading::Reading;
 
 /// Every method of the family, by id.
-pub static METHODS: &[&Entry<dyn Examiner>] = &[&igb::ENTRY, &parameters::ENTRY, &propagation::ENTRY];
+pub static METHODS: &[&Entry<dyn Examiner>] = &[&igb::ENTRY, &parameters::ENTRY, &pntk::ENTRY, &propagation::ENTRY];
 
 /// The examiner of that id or alias.
 ///
