@@ -38,6 +38,14 @@ pub enum Error {
         /// What is wrong with it.
         fault: Box<Fault>,
     },
+    /// An ONNX file that is no network, or one that cannot be run.
+    #[error("`{}`: {fault}", path.display())]
+    Onnx {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: Box<crate::onnx::OnnxFault>,
+    },
     /// A path that should name a file names something else.
     #[error("`{}` is {found}, allowed a regular file", path.display())]
     NotAFile {
@@ -447,6 +455,10 @@ impl Error {
 
     pub(crate) fn malformed(path: &Path) -> impl FnOnce(Fault) -> Self {
         move |fault| Self::Malformed { path: path.to_owned(), fault: Box::new(fault) }
+    }
+
+    pub(crate) fn onnx(path: &Path) -> impl FnOnce(crate::onnx::OnnxFault) -> Self {
+        move |fault| Self::Onnx { path: path.to_owned(), fault: Box::new(fault) }
     }
 
     pub(crate) fn target(path: &Path, fault: TargetFault) -> Self {

@@ -169,7 +169,7 @@ pub(crate) fn write_new_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 }
 
 /// Where a path leads: links followed, its parent known to be a folder.
-fn resolve(given: &Path) -> Result<PathBuf, Error> {
+pub(crate) fn resolve(given: &Path) -> Result<PathBuf, Error> {
     if fs::metadata(given).is_ok() {
         return fs::canonicalize(given).map_err(Error::io("look at", given));
     }
@@ -267,7 +267,7 @@ fn aside_prefix(name: &OsStr) -> OsString {
 }
 
 /// A hidden name that no other process and no other call uses.
-fn aside_name(name: &OsStr) -> OsString {
+pub(crate) fn aside_name(name: &OsStr) -> OsString {
     let mut aside = aside_prefix(name);
     aside.push("-");
     aside.push(unique());
@@ -354,7 +354,7 @@ fn exchange(new: &Path, old: &Path) -> Result<PathBuf, Error> {
     Ok(away)
 }
 
-fn parent_of(path: &Path) -> &Path {
+pub(crate) fn parent_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -362,7 +362,7 @@ fn parent_of(path: &Path) -> &Path {
 }
 
 /// Makes the names in a folder last through a power cut.
-fn sync_folder(folder: &Path) -> Result<(), Error> {
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
     if cfg!(unix) {
         File::open(folder).and_then(|f| f.sync_all()).map_err(Error::io("sync", folder))
     } else {

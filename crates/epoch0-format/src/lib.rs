@@ -42,6 +42,7 @@
 pub mod error;
 pub mod folder;
 pub mod hf;
+pub mod onnx;
 pub mod read;
 pub mod write;
 

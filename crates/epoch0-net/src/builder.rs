@@ -4,6 +4,10 @@ use std::collections::HashMap;
 
 use epoch0_num::{Activation, Dtype};
 
+mod general;
+
+pub use general::{NamedConv, NamedLinear, NamedNorm, NamedRecurrent};
+
 use crate::axis::{Clash, Couplings};
 use crate::{
     Attention, AxisId, Fixed, Layout, NetError, Network, Node, NodeId, NormKind, Op, Param, ParamId, Pool,
@@ -571,8 +575,11 @@ impl Builder {
             let last = self.last(value);
             self.join(&place, last, whole);
         }
-        if let Some(bias) = bias {
-            let bias_heads = self.dims(bias)[0];
+        // The bias is broadcast to `[batch, heads, queries, keys]`.
+        if let Some(bias) = bias
+            && let Some(&bias_heads) = self.dims(bias).iter().rev().nth(2)
+            && self.axes.size(bias_heads) != Some(1)
+        {
             self.join(&place, bias_heads, q_axis);
         }
         let dims = self.with_last(q, out);

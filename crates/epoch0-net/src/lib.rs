@@ -14,7 +14,7 @@ mod site;
 pub mod zoo;
 
 pub use axis::{Axis, AxisId, Structure};
-pub use builder::{Builder, Head, Linear};
+pub use builder::{Builder, Head, Linear, NamedConv, NamedLinear, NamedNorm, NamedRecurrent};
 pub use error::NetError;
 pub use general::{Binary, Cell, Constant, ConstantData, Extent, Reduction, Relation, Unary};
 pub use network::{Network, Node, NodeId, Source, Tie, Value, ValueId};

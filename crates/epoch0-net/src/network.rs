@@ -67,6 +67,13 @@ pub enum Source {
         /// The specification.
         spec: String,
     },
+    /// An ONNX file.
+    Onnx {
+        /// Name of the graph in it.
+        graph: String,
+        /// What wrote it, such as `pytorch 2.9.0`.
+        producer: String,
+    },
     /// Built by hand.
     Built,
 }

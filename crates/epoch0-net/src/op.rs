@@ -172,7 +172,8 @@ pub enum Op {
     Param(ParamId),
     /// An activation, element by element.
     Activation(Activation),
-    /// Attention; inputs are queries, keys, values, and a bias on the logits where there is one.
+    /// Attention; inputs are queries, keys, values (`[batch, positions, heads × size]`), and a bias on the logits where
+    /// there is one, broadcast to `[batch, heads, queries, keys]`.
     Attention(Box<Attention>),
     /// Bias on attention logits from a table `[buckets, heads]` by relative position (T5): the first half of a
     /// direction's buckets is for one distance each, the other half grows logarithmically up to `max_distance`. The

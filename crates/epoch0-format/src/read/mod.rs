@@ -15,6 +15,7 @@ pub(crate) use header::{LENGTH_BYTES, LONGEST_HEADER, METADATA};
 pub use index::Index;
 pub(crate) use index::is_plain_name;
 pub use tensor::Tensor;
+pub(crate) use tensor::{convert_f32, convert_f64};
 
 use crate::error::{Error, Fault, shown};
 
@@ -283,7 +284,7 @@ fn file_name(path: &Path) -> String {
 }
 
 /// Length of a regular file; anything else might never end, or never begin.
-fn regular_length(path: &Path) -> Result<u64, Error> {
+pub(crate) fn regular_length(path: &Path) -> Result<u64, Error> {
     let meta = fs::metadata(path).map_err(Error::io("open", path))?;
     if meta.is_file() {
         Ok(meta.len())

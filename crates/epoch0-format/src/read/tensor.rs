@@ -51,27 +51,13 @@ impl<'a> Tensor<'a> {
     /// Fills `values` with the elements from `start` on; f64 elements are rounded to the nearest f32.
     pub fn read_f32(&self, start: usize, values: &mut [f32]) -> Result<(), Error> {
         let bytes = self.elements(start, values.len())?;
-        match self.dtype() {
-            Dtype::F32 => convert(bytes, values, f32::from_le_bytes),
-            Dtype::F64 => convert(bytes, values, |b| f64::from_le_bytes(b) as f32),
-            Dtype::BF16 => convert(bytes, values, |b| bf16::from_le_bytes(b).to_f32()),
-            Dtype::F16 => convert(bytes, values, |b| f16::from_le_bytes(b).to_f32()),
-            _ => return Err(self.not_float()),
-        }
-        Ok(())
+        convert_f32(self.dtype(), bytes, values).ok_or_else(|| self.not_float())
     }
 
     /// Fills `values` with the elements from `start` on, exactly.
     pub fn read_f64(&self, start: usize, values: &mut [f64]) -> Result<(), Error> {
         let bytes = self.elements(start, values.len())?;
-        match self.dtype() {
-            Dtype::F32 => convert(bytes, values, |b| f64::from(f32::from_le_bytes(b))),
-            Dtype::F64 => convert(bytes, values, f64::from_le_bytes),
-            Dtype::BF16 => convert(bytes, values, |b| bf16::from_le_bytes(b).to_f64()),
-            Dtype::F16 => convert(bytes, values, |b| f16::from_le_bytes(b).to_f64()),
-            _ => return Err(self.not_float()),
-        }
-        Ok(())
+        convert_f64(self.dtype(), bytes, values).ok_or_else(|| self.not_float())
     }
 
     /// Hands all elements over as f32, at most `chunk` at a time, with the index of the first.
@@ -132,6 +118,30 @@ impl<'a> Tensor<'a> {
     fn not_float(&self) -> Error {
         Error::NotFloat { tensor: self.name().to_owned(), dtype: self.dtype() }
     }
+}
+
+/// Elements of a floating-point type as f32; `None` for other types.
+pub(crate) fn convert_f32(dtype: Dtype, bytes: &[u8], values: &mut [f32]) -> Option<()> {
+    match dtype {
+        Dtype::F32 => convert(bytes, values, f32::from_le_bytes),
+        Dtype::F64 => convert(bytes, values, |b| f64::from_le_bytes(b) as f32),
+        Dtype::BF16 => convert(bytes, values, |b| bf16::from_le_bytes(b).to_f32()),
+        Dtype::F16 => convert(bytes, values, |b| f16::from_le_bytes(b).to_f32()),
+        _ => return None,
+    }
+    Some(())
+}
+
+/// Elements of a floating-point type as f64; `None` for other types.
+pub(crate) fn convert_f64(dtype: Dtype, bytes: &[u8], values: &mut [f64]) -> Option<()> {
+    match dtype {
+        Dtype::F32 => convert(bytes, values, |b| f64::from(f32::from_le_bytes(b))),
+        Dtype::F64 => convert(bytes, values, f64::from_le_bytes),
+        Dtype::BF16 => convert(bytes, values, |b| bf16::from_le_bytes(b).to_f64()),
+        Dtype::F16 => convert(bytes, values, |b| f16::from_le_bytes(b).to_f64()),
+        _ => return None,
+    }
+    Some(())
 }
 
 fn convert<const N: usize, T>(bytes: &[u8], values: &mut [T], from: impl Fn([u8; N]) -> T) {
