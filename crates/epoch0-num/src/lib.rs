@@ -10,6 +10,7 @@ pub mod gain;
 pub mod joint;
 mod kernel;
 pub mod law;
+pub mod paired;
 pub mod quadrature;
 pub mod special;
 pub mod stats;

@@ -14,23 +14,30 @@
 //! # Ok::<(), epoch0::Error>(())
 //! ```
 
+mod compare;
 mod describe;
 mod error;
+mod follow;
 mod initialize;
 mod receipt;
 mod report;
 mod verify;
 
+pub use compare::{Contender, Contest, Criterion, Test, compare};
 pub use describe::Described;
 pub use error::Error;
 pub use initialize::{Options, Progress, initialize, plan};
 pub use receipt::Receipt;
+pub use follow::{Curves, draw, load};
 pub use report::{Group, Report};
 pub use verify::{Difference, Match, Tested, Verified, bytes_to_verify, verify};
 
+pub use epoch0_data as data;
+pub use epoch0_engine as engine;
 pub use epoch0_format as format;
 pub use epoch0_init as init;
 pub use epoch0_init::start::{Plan, Recipe, Rule, Setting, Use};
 pub use epoch0_method as method;
 pub use epoch0_net as net;
 pub use epoch0_num as num;
+pub use epoch0_train as train;
