@@ -4,13 +4,13 @@ use std::ops::ControlFlow;
 
 use epoch0_data::{Batch, BatchSize, Batches, Dataset, Examples, Order as DataOrder};
 use epoch0_engine::{BatchStatistics, Device, Mode, Order, Precision, Tensor, Var, Weights, run, vjp};
-use epoch0_net::{Network, Op, Param, ParamId, Role};
+use epoch0_net::{Network, NormKind, Op, Param, ParamId, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::error::within;
 use crate::optimizer::{Clip, Decayed, Optimizer, PerParam, Sgd, State};
 use crate::schedule::{Curve, Schedule};
-use crate::{Error, Feed, Pace, Span};
+use crate::{Error, Feed, Pace, Span, Task};
 
 /// How a network is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -229,6 +229,7 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self, Error> {
         settings.check()?;
         let feed = Feed::new(network, data)?;
+        check_last_batch(network, data.train.len(), settings.batch)?;
         let pace = settings.pace(data.train.len());
         let steps = settings.length.steps(pace);
         let n_params = network.params().len();
@@ -472,7 +473,12 @@ impl<'a> Trainer<'a> {
         let (precision, device) = self.home();
         let params = self.weights.constants();
         let per_example: usize = examples.input_shape().iter().product();
-        let size = BatchSize::new((TEST_NUMBERS / per_example.max(1)).max(self.settings.batch))?;
+        let size = match self.feed.task() {
+            // Logits of many words for each token take more room than the tokens.
+            Task::NextToken => self.settings.batch,
+            _ => (TEST_NUMBERS / per_example.max(1)).max(self.settings.batch),
+        };
+        let size = BatchSize::new(size)?;
         let (mut loss, mut right, mut n) = (0.0, 0.0, 0usize);
         for batch in Batches::new(examples, size, DataOrder::Stored).epoch(0) {
             let inputs = self.feed.inputs(&batch.inputs, precision, &device);
@@ -523,6 +529,22 @@ impl<'a> Trainer<'a> {
         }
         Ok(Status::Finished)
     }
+}
+
+/// Batch normalization over vectors needs two of them: refused before the training rather than in its midst.
+fn check_last_batch(network: &Network, n_examples: usize, batch: usize) -> Result<(), Error> {
+    let is_over_vectors = network.nodes().iter().any(|node| {
+        matches!(node.op, Op::Norm { kind: NormKind::Batch, .. })
+            && node.inputs.first().is_some_and(|&input| network.value(input).dims.len() == 2)
+    });
+    if is_over_vectors && (n_examples % batch == 1 || batch == 1) {
+        return Err(Error::Setting {
+            name: "batch",
+            found: format!("{batch}, which leaves a batch of one of {n_examples} examples"),
+            allowed: "what leaves none or more: batch normalization needs two".to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// Whether a parameter counts batches.

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use epoch0_format::Checkpoint;
 use epoch0_format::hf::{self, Config};
 use epoch0_net::{Network, zoo};
 use epoch0_num::Dtype;
+use epoch0_train::checkpoint::Saved;
 use serde_json::{Map, Value};
 
-use crate::Error;
+use crate::{Error, Receipt};
 
 /// A network and the files that describe it.
 #[derive(Debug)]
@@ -21,7 +23,8 @@ pub struct Described {
 }
 
 impl Described {
-    /// The network that `given` names: a `config.json`, a folder with one, or a zoo specification.
+    /// The network that `given` names: a `config.json`, a folder with one, a folder with a start or training of a zoo
+    /// network, or a zoo specification.
     ///
     /// # Errors
     /// When it names none, or one that cannot be built.
@@ -46,7 +49,10 @@ impl Described {
             Err(Error::NoNetwork { given: given.to_owned(), why: why.to_owned(), hint: hint.to_owned() })
         };
         if path.is_dir() {
-            return no("the folder holds no config.json");
+            return match zoo_spec(path) {
+                Some(spec) => Ok(Self { net: zoo::build(&spec)?, given: given.to_owned(), config: None }),
+                None => no("the folder holds no config.json"),
+            };
         }
         let looks_like_path =
             given.contains(std::path::MAIN_SEPARATOR) || path.extension().is_some_and(|ext| ext == "json");
@@ -71,6 +77,16 @@ impl Described {
             config.insert("dtype".to_owned(), Value::from(dtype.torch_name()));
         }
     }
+}
+
+/// The specification of a zoo network whose start or training a folder holds.
+fn zoo_spec(folder: &Path) -> Option<String> {
+    let of_start = || {
+        let checkpoint = Checkpoint::open(folder).ok()?;
+        Receipt::read(&folder.to_string_lossy(), checkpoint.metadata()).ok()??.zoo
+    };
+    let of_training = || Some(Saved::open(folder).ok()?.about.network);
+    of_start().or_else(of_training)
 }
 
 fn config_path(given: &Path) -> Option<PathBuf> {

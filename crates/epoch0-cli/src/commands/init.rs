@@ -46,11 +46,7 @@ fn recipe(args: &Init, described: &Described) -> Result<Recipe, Failure> {
             std::fs::read_to_string(path).map_err(|source| Failure::File { path: path.clone(), source })?;
         Recipe::from_yaml(&path.display().to_string(), &text)?
     } else {
-        let usual = match described.net.source() {
-            Source::HuggingFace { .. } => "hf_default",
-            _ => "pytorch_default",
-        };
-        Recipe { base: Some(Use::new(usual)), rules: Vec::new() }
+        described.usual_recipe()
     };
     if let Some(base) = &args.base {
         recipe.base = Some(Use::new(base));

@@ -24,6 +24,7 @@ pub enum Optimizer {
     /// Adam (D. Kingma, J. Ba 2015); weight decay is added to the gradient.
     Adam(Adam),
     /// Adam whose weight decay is apart from the gradient (I. Loshchilov, F. Hutter 2019).
+    #[serde(rename = "adamw")]
     AdamW(Adam),
 }
 
