@@ -71,7 +71,7 @@ impl fmt::Display for Criterion {
 
 /// How a difference is tested.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Test {
+pub enum PairedTest {
     /// Student's paired t-test.
     #[default]
     T,
@@ -89,7 +89,7 @@ pub struct Contest<'a> {
     /// What they are compared by; by accuracy where there is one, else by loss.
     pub criterion: Option<Criterion>,
     /// How differences are tested.
-    pub test: Test,
+    pub test: PairedTest,
     /// How trials are watched.
     pub watch: Watch<'a>,
 }
@@ -267,7 +267,7 @@ struct Tested {
 }
 
 impl Tested {
-    fn new(values: &[Vec<f64>], better: Better, test: Test) -> Self {
+    fn new(values: &[Vec<f64>], better: Better, test: PairedTest) -> Self {
         let mut others = Vec::new();
         let mut versus: Vec<Versus> = values[1..]
             .iter()
@@ -281,7 +281,7 @@ impl Tested {
                     .collect();
                 let of_both = mean(&both, LEVEL);
                 let (t, ranks) = (t_test(&both), signed_rank_test(&both));
-                let (p_value, other) = if test == Test::T { (t, ranks) } else { (ranks, t) };
+                let (p_value, other) = if test == PairedTest::T { (t, ranks) } else { (ranks, t) };
                 others.push(other);
                 // Who diverged has lost against who has not.
                 let is_better = |a: f64, b: f64| match better {
@@ -304,10 +304,10 @@ impl Tested {
         Self { versus, others }
     }
 
-    fn in_words(&self, test: Test) -> String {
+    fn in_words(&self, test: PairedTest) -> String {
         let name = match test {
-            Test::T => "paired t-test",
-            Test::SignedRank => "exact signed-rank test of the pairs",
+            PairedTest::T => "paired t-test",
+            PairedTest::SignedRank => "exact signed-rank test of the pairs",
         };
         match self.versus.len() {
             1 => name.to_owned(),
@@ -391,7 +391,7 @@ fn figures(names: &[&str], by_arm: &[&[Trial]], has_accuracy: bool) -> Vec<Figur
     };
     let tests = |trials: &[Trial]| {
         let longest = trials.iter().max_by_key(|trial| trial.tests.len());
-        let steps = longest.map_or(&[][..], |trial| &trial.tests).iter().map(|test| test.step as f64);
+        let steps = longest.map_or(&[][..], |trial| trial.tests.as_slice()).iter().map(|test| test.step as f64);
         Means::new(steps.collect(), |nth| {
             trials.iter().filter_map(|trial| trial.tests.get(nth).map(value)).collect()
         })

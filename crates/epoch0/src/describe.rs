@@ -49,7 +49,7 @@ impl Described {
             Err(Error::NoNetwork { given: given.to_owned(), why: why.to_owned(), hint: hint.to_owned() })
         };
         if path.is_dir() {
-            return match zoo_spec(path) {
+            return match zoo_spec(path)? {
                 Some(spec) => Ok(Self { net: zoo::build(&spec)?, given: given.to_owned(), config: None }),
                 None => no("the folder holds no config.json"),
             };
@@ -80,13 +80,14 @@ impl Described {
 }
 
 /// The specification of a zoo network whose start or training a folder holds.
-fn zoo_spec(folder: &Path) -> Option<String> {
-    let of_start = || {
-        let checkpoint = Checkpoint::open(folder).ok()?;
-        Receipt::read(&folder.to_string_lossy(), checkpoint.metadata()).ok()??.zoo
+fn zoo_spec(folder: &Path) -> Result<Option<String>, Error> {
+    let receipt = match Checkpoint::open(folder) {
+        Ok(checkpoint) => Receipt::read(&folder.to_string_lossy(), checkpoint.metadata())?,
+        Err(epoch0_format::Error::NoCheckpoint { .. }) => None,
+        Err(error) => return Err(error.into()),
     };
-    let of_training = || Some(Saved::open(folder).ok()?.about.network);
-    of_start().or_else(of_training)
+    let of_training = || Saved::open(folder).ok().map(|saved| saved.about.network);
+    Ok(receipt.and_then(|receipt| receipt.zoo).or_else(of_training))
 }
 
 fn config_path(given: &Path) -> Option<PathBuf> {

@@ -23,7 +23,7 @@ mod receipt;
 mod report;
 mod verify;
 
-pub use compare::{Contender, Contest, Criterion, Test, compare};
+pub use compare::{Contender, Contest, Criterion, PairedTest, compare};
 pub use describe::Described;
 pub use error::Error;
 pub use initialize::{Options, Progress, initialize, plan};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
 use epoch0::train::{Adam, Clip, Decayed, Optimizer, Schedule, Settings, Sgd, Span};
-use epoch0::{Criterion, Test};
+use epoch0::{Criterion, PairedTest};
 
 use super::pair;
 
@@ -108,7 +108,7 @@ pub(crate) enum TestName {
     SignedRank,
 }
 
-impl From<TestName> for Test {
+impl From<TestName> for PairedTest {
     fn from(name: TestName) -> Self {
         match name {
             TestName::T => Self::T,

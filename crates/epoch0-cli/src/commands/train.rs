@@ -50,7 +50,7 @@ pub(super) fn run(args: &Train, json: bool) -> Result<Outcome, Failure> {
                 network: given.to_owned(),
                 data: spec.to_owned(),
                 start_seed: start.is_drawn().then_some(args.seed),
-                start: start.name().to_owned(),
+                start: start.name().into_owned(),
             };
             if described.config.is_some() {
                 // What is written is what is computed with, and goes on from the folder itself.
@@ -94,6 +94,18 @@ pub(super) fn recipe_file(path: &Path) -> Result<Recipe, Failure> {
     Ok(Recipe::from_yaml(&path.display().to_string(), &text)?)
 }
 
+/// Whether it is a folder with weights; weights that cannot be read are an error.
+fn has_weights(folder: &Path) -> Result<bool, Failure> {
+    if !folder.is_dir() {
+        return Ok(false);
+    }
+    match Checkpoint::open(folder) {
+        Ok(_) => Ok(true),
+        Err(epoch0::format::Error::NoCheckpoint { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// The weights: drawn as asked, else those of the checkpoint that was named, else the network's usual start.
 fn begin(
     args: &StartArgs,
@@ -113,7 +125,7 @@ fn begin(
             (recipe, with.clone())
         }
         (None, Some(path)) => (recipe_file(path)?, path.display().to_string()),
-        (None, None) if folder.is_dir() && Checkpoint::open(folder).is_ok() => {
+        (None, None) if has_weights(folder)? => {
             return Ok((load(&described.net, folder, device)?, Start::Read(folder.to_owned())));
         }
         (None, None) => {
