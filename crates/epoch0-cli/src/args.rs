@@ -1,5 +1,7 @@
 //! Arguments.
 
+mod train;
+
 use std::path::PathBuf;
 
 use clap::builder::Styles;
@@ -8,6 +10,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
 use epoch0::format::ShardSize;
 use epoch0::num::{Activation, Dtype};
+
+pub(crate) use train::{Compare, StartArgs, Train};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().effects(Effects::BOLD))
@@ -36,6 +40,8 @@ Examples:
   epoch0 init config.json --with orthogonal --set gain=1.4 --seed 7 -o out
   epoch0 init resnet18 --with he_normal --set mode=fan_out --dry-run
   epoch0 verify-weights out                          draw it again and compare every bit
+  epoch0 train mlp:784-512-10 --data mnist --for 3ep --with he_normal -o run
+  epoch0 compare lenet --with he_normal,xavier_normal --data mnist --seeds 5 --for 1ep
   epoch0 list · epoch0 explain kumar · epoch0 gain gelu
   epoch0 eoc --activation tanh --depth 100           standard deviations on the edge of chaos
 
@@ -46,6 +52,10 @@ Exit codes: 0 done, 1 done and something does not hold, 2 could not do it, 130 i
 pub(crate) enum Command {
     /// Draw a start for a network and write it as a checkpoint.
     Init(Init),
+    /// Train a network from a start, and write down what happens.
+    Train(Box<Train>),
+    /// Train several starts over several seeds and compare them.
+    Compare(Box<Compare>),
     /// List methods, families of networks, the zoo or papers.
     List(List),
     /// Explain a method: idea, formulas, parameters, traps, references.
