@@ -62,7 +62,17 @@ fn train<'a>(more: &[&'a str]) -> Vec<&'a str> {
 fn train_says_what_happened_and_writes_it_down() {
     let room = Room::new();
     let out = room.ok(&train(&[
-        "--for", "4ep", "--with", "he_normal", "-o", "run", "--log", "run.jsonl", "--tensorboard", "tb", "--report",
+        "--for",
+        "4ep",
+        "--with",
+        "he_normal",
+        "-o",
+        "run",
+        "--log",
+        "run.jsonl",
+        "--tensorboard",
+        "tb",
+        "--report",
         "run.html",
     ]));
     for part in ["Finished", "he_normal", "SGD 0.05, momentum 0.9", "test accuracy", "wrote run/"] {
@@ -79,9 +89,11 @@ fn train_says_what_happened_and_writes_it_down() {
     assert_eq!(fs::read_dir(room.path("tb")).unwrap().count(), 1);
     assert!(fs::read_to_string(room.path("run.html")).unwrap().starts_with("<!DOCTYPE html>"));
     // A trained folder is a network with weights.
-    let json: Value = serde_json::from_str(&room.ok(&["train", "run", "--data", DATA, "--for", "1it", "--json"])).unwrap();
+    let json: Value =
+        serde_json::from_str(&room.ok(&["train", "run", "--data", DATA, "--for", "1it", "--json"])).unwrap();
     assert_eq!(json["start"], "run");
-    let accuracy = json["curves"].as_array().unwrap().iter().find(|curve| curve["name"] == "test_accuracy").unwrap();
+    let accuracy =
+        json["curves"].as_array().unwrap().iter().find(|curve| curve["name"] == "test_accuracy").unwrap();
     assert!(accuracy["values"][0].as_f64().unwrap() > 0.9, "{accuracy}");
 }
 
@@ -90,7 +102,16 @@ fn what_was_cut_goes_on_bit_by_bit() {
     let room = Room::new();
     room.ok(&train(&["--for", "10it", "--with", "xavier_normal", "--optimizer", "adamw", "-o", "whole"]));
     room.ok(&train(&[
-        "--for", "5it", "--with", "xavier_normal", "--optimizer", "adamw", "-o", "half", "--log", "half.jsonl",
+        "--for",
+        "5it",
+        "--with",
+        "xavier_normal",
+        "--optimizer",
+        "adamw",
+        "-o",
+        "half",
+        "--log",
+        "half.jsonl",
     ]));
     let out = room.ok(&["train", "--resume", "half", "--for", "10it", "--log", "half.jsonl"]);
     assert!(out.contains("wrote half/"), "{out}");
@@ -118,8 +139,25 @@ fn a_config_is_trained_on_text() {
     fs::write(room.path("abc.txt"), "the quick brown fox jumps over the lazy dog. ".repeat(40)).unwrap();
     let data = "abc.txt,block=8";
     let out = room.ok(&[
-        "train", "config.json", "--data", data, "--for", "20it", "--batch", "8", "--optimizer", "adamw", "--lr", "0.01",
-        "--schedule", "cosine,warmup=5it", "--clip", "1", "--decay-matrices-only", "-o", "out",
+        "train",
+        "config.json",
+        "--data",
+        data,
+        "--for",
+        "20it",
+        "--batch",
+        "8",
+        "--optimizer",
+        "adamw",
+        "--lr",
+        "0.01",
+        "--schedule",
+        "cosine,warmup=5it",
+        "--clip",
+        "1",
+        "--decay-matrices-only",
+        "-o",
+        "out",
     ]);
     for part in ["hf_default", "AdamW 0.01", "cosine", "clipped to norm 1", "of matrices"] {
         assert!(out.contains(part), "{part} in {out}");
@@ -135,8 +173,10 @@ fn what_diverges_ends_with_1_and_replaces_nothing() {
     room.ok(&train(&["--for", "1it", "-o", "run"]));
     let before = fs::read(room.path("run/model.safetensors")).unwrap();
     let net = "mlp:8-64-64-3";
-    let args =
-        ["train", net, "--data", DATA, "--lr", "1e20", "--for", "50it", "-o", "run", "--force", "--log", "l.jsonl"];
+    let args = [
+        "train", net, "--data", DATA, "--lr", "1e20", "--for", "50it", "-o", "run", "--force", "--log",
+        "l.jsonl",
+    ];
     let (out, _) = room.ends(1, &args);
     assert!(out.contains("diverged"), "{out}");
     assert_eq!(fs::read(room.path("run/model.safetensors")).unwrap(), before);
@@ -163,8 +203,20 @@ fn what_cannot_be_trained_is_refused_with_a_hint() {
 fn compare_tests_starts_side_by_side() {
     let room = Room::new();
     let args = [
-        "compare", NET, "--data", DATA, "--with", "he_normal,zeros,xavier_normal", "--seeds", "3", "--for", "2ep",
-        "--batch", "16", "--report", "c.html",
+        "compare",
+        NET,
+        "--data",
+        DATA,
+        "--with",
+        "he_normal,zeros,xavier_normal",
+        "--seeds",
+        "3",
+        "--for",
+        "2ep",
+        "--batch",
+        "16",
+        "--report",
+        "c.html",
     ];
     let out = room.ok(&args);
     for part in ["he_normal", "zeros", "xavier_normal", "Holm", "test accuracy", "signed-rank"] {
@@ -180,7 +232,10 @@ fn compare_tests_starts_side_by_side() {
     let one = room.ok(&[&args[..], &["--json", "--threads", "1"]].concat());
     assert_eq!(one, room.ok(&[&args[..], &["--json", "--threads", "3"]].concat()));
     let steps = room.ok(&[&args[..], &["--by", "steps_to=0.9", "--test", "signed-rank"]].concat());
-    assert!(steps.contains("steps to test accuracy 0.9") && steps.contains("exact signed-rank test"), "{steps}");
+    assert!(
+        steps.contains("steps to test accuracy 0.9") && steps.contains("exact signed-rank test"),
+        "{steps}"
+    );
 }
 
 #[test]

@@ -21,7 +21,8 @@ use epoch0_method::Entry;
 pub use epoch0_method::reading::Reading;
 
 /// Every method of the family, by id.
-pub static METHODS: &[&Entry<dyn Examiner>] = &[&igb::ENTRY, &parameters::ENTRY, &pntk::ENTRY, &propagation::ENTRY];
+pub static METHODS: &[&Entry<dyn Examiner>] =
+    &[&igb::ENTRY, &parameters::ENTRY, &pntk::ENTRY, &propagation::ENTRY];
 
 /// The examiner of that id or alias.
 ///

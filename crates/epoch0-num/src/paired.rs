@@ -19,11 +19,8 @@ pub struct Mean {
 pub fn mean(sample: &[f64], level: f64) -> Mean {
     let moments = Moments::of(sample);
     let (mean, n) = (moments.mean(), sample.len() as f64);
-    let reach = if n < 2.0 {
-        f64::NAN
-    } else {
-        t_quantile(0.5 + 0.5 * level, n - 1.0) * moments.mean_error()
-    };
+    let reach =
+        if n < 2.0 { f64::NAN } else { t_quantile(0.5 + 0.5 * level, n - 1.0) * moments.mean_error() };
     Mean { mean, interval: (mean - reach, mean + reach) }
 }
 
@@ -138,7 +135,8 @@ fn incomplete_beta(x: f64, a: f64, b: f64) -> f64 {
     if x > (a + 1.0) / (a + b + 2.0) {
         return 1.0 - incomplete_beta(1.0 - x, b, a);
     }
-    let log_front = a * libm::log(x) + b * libm::log1p(-x) + libm::lgamma(a + b) - libm::lgamma(a) - libm::lgamma(b);
+    let log_front =
+        a * libm::log(x) + b * libm::log1p(-x) + libm::lgamma(a + b) - libm::lgamma(a) - libm::lgamma(b);
     // Lentz's way of going through the fraction; nothing becomes exactly 0.
     let away = |x: f64| if x.abs() < 1e-300 { 1e-300 } else { x };
     let mut c = 1.0;

@@ -70,7 +70,9 @@ fn several_tests_are_corrected() {
 
 #[test]
 fn edges() {
-    assert!(t_test(&[1.0]).is_nan() && mean(&[1.0], 0.95).interval.0.is_nan() && mean(&[], 0.95).mean.is_nan());
+    assert!(
+        t_test(&[1.0]).is_nan() && mean(&[1.0], 0.95).interval.0.is_nan() && mean(&[], 0.95).mean.is_nan()
+    );
     assert_eq!(t_test(&[0.0, 0.0, 0.0]), 1.0);
     assert_eq!(t_test(&[1.0, 1.0]), 0.0);
     assert!(t_quantile(2.0, 3.0).is_nan() && t_quantile(0.5, 0.0).is_nan());

@@ -180,7 +180,8 @@ impl Saved {
         let wrong = |error: serde_json::Error| Error::resume(&path, format!("cannot be read: {error}"));
         let saved: Self = serde_json::from_slice(&text).map_err(wrong)?;
         if saved.format != FORMAT {
-            let why = format!("has format {}, allowed {FORMAT}\nhint: use epoch0 {}", saved.format, saved.version);
+            let why =
+                format!("has format {}, allowed {FORMAT}\nhint: use epoch0 {}", saved.format, saved.version);
             return Err(Error::resume(&path, why));
         }
         saved.settings.check()?;
@@ -238,9 +239,9 @@ impl Saved {
             else {
                 continue;
             };
-            let n_updates = whole(&step).and_then(|n| u64::try_from(n).ok()).ok_or_else(|| {
-                Error::resume(&path, format!("`{}` is no count of updates", step.name()))
-            })?;
+            let n_updates = whole(&step)
+                .and_then(|n| u64::try_from(n).ok())
+                .ok_or_else(|| Error::resume(&path, format!("`{}` is no count of updates", step.name())))?;
             let mut moments = Vec::new();
             for moment in self.settings.optimizer.moments() {
                 let name = format!("{}.{}", param.name, moment.name());
@@ -266,8 +267,7 @@ fn read_elements(
 ) -> Result<Elements, Error> {
     let tensor = file.tensor(name)?;
     if tensor.shape() != param.shape {
-        let why =
-            format!("`{name}` has shape {:?}, and the network's is {:?}", tensor.shape(), param.shape);
+        let why = format!("`{name}` has shape {:?}, and the network's is {:?}", tensor.shape(), param.shape);
         return Err(Error::resume(tensor.file(), why));
     }
     Ok(match precision {

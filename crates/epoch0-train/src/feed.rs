@@ -320,4 +320,3 @@ impl Asking<'_> {
         Ok(index)
     }
 }
-

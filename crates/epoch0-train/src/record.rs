@@ -126,12 +126,9 @@ impl Line {
         match status {
             Status::Finished => end("finished", steps),
             Status::Stopped { step } => end("stopped", *step),
-            Status::Diverged { step, what } => Self::End {
-                status: "diverged".to_owned(),
-                step: *step,
-                what: Some((*what).to_owned()),
-                time,
-            },
+            Status::Diverged { step, what } => {
+                Self::End { status: "diverged".to_owned(), step: *step, what: Some((*what).to_owned()), time }
+            }
         }
     }
 

@@ -124,7 +124,18 @@ mod tests {
 
     #[test]
     fn what_has_no_unit_is_refused() {
-        for text in ["2000", "", "it", "3 epochs", "-1it", "1.5it", "NaNep", "infep", "1e400ep", "99999999999999999999it"] {
+        for text in [
+            "2000",
+            "",
+            "it",
+            "3 epochs",
+            "-1it",
+            "1.5it",
+            "NaNep",
+            "infep",
+            "1e400ep",
+            "99999999999999999999it",
+        ] {
             let error = text.parse::<Span>().unwrap_err().to_string();
             assert!(error.contains("allowed"), "{text}: {error}");
         }

@@ -336,9 +336,10 @@ impl<'a> Trainer<'a> {
     /// The batch at that place in all epochs, one after another: a function of seed and place.
     fn batch(&mut self, at: u64) -> Option<Batch> {
         let (epoch, nth) = (at / self.pace.per_epoch, at % self.pace.per_epoch);
-        let open = self.epoch.take().filter(|(number, rest)| {
-            *number == epoch && rest.len() as u64 == self.pace.per_epoch - nth
-        });
+        let open = self
+            .epoch
+            .take()
+            .filter(|(number, rest)| *number == epoch && rest.len() as u64 == self.pace.per_epoch - nth);
         let mut rest = match open {
             Some((_, rest)) => rest,
             None => {
@@ -441,7 +442,8 @@ impl<'a> Trainer<'a> {
 
     /// Moves a batch normalization's running statistics towards a batch's, the variance unbiased.
     fn follow(&mut self, met: &BatchStatistics) {
-        let Op::Norm { running: Some([mean, variance, count]), .. } = &self.network.nodes()[met.node.0 as usize].op
+        let Op::Norm { running: Some([mean, variance, count]), .. } =
+            &self.network.nodes()[met.node.0 as usize].op
         else {
             return;
         };

@@ -52,7 +52,9 @@ impl FromStr for Criterion {
             "area" => Ok(Self::Area),
             _ => match text.strip_prefix("steps_to=").and_then(number) {
                 Some(bound) => Ok(Self::StepsTo(bound)),
-                None => Err(format!("`{text}` is no criterion, allowed accuracy, loss, area and steps_to=NUMBER")),
+                None => {
+                    Err(format!("`{text}` is no criterion, allowed accuracy, loss, area and steps_to=NUMBER"))
+                }
             },
         }
     }
@@ -131,11 +133,14 @@ pub fn compare(
     let criterion =
         contest.criterion.unwrap_or(if has_accuracy { Criterion::Accuracy } else { Criterion::Loss });
     if criterion == Criterion::Accuracy && !has_accuracy {
-        return refuse("numbers are neither right nor wrong, so there is no accuracy\nhint: compare by loss or area");
+        return refuse(
+            "numbers are neither right nor wrong, so there is no accuracy\nhint: compare by loss or area",
+        );
     }
-    let start = |arm: usize, seed: u64| draw_weights(net, &contenders[arm].recipe, seed, own_precision(net), &Device::cpu());
-    let found =
-        trials(net, data, &contest.settings, contenders.len(), contest.seeds, start, contest.watch)?;
+    let start = |arm: usize, seed: u64| {
+        draw_weights(net, &contenders[arm].recipe, seed, own_precision(net), &Device::cpu())
+    };
+    let found = trials(net, data, &contest.settings, contenders.len(), contest.seeds, start, contest.watch)?;
     if found.iter().any(|trial| matches!(trial.status, Status::Stopped { .. })) {
         return Err(epoch0_format::Error::Cancelled.into());
     }
@@ -214,8 +219,7 @@ impl Measure {
                 (None, _) => self.n_steps as f64,
             };
         }
-        let (false, Some(last)) =
-            (matches!(trial.status, Status::Diverged { .. }), trial.tests.last())
+        let (false, Some(last)) = (matches!(trial.status, Status::Diverged { .. }), trial.tests.last())
         else {
             return f64::NAN;
         };
@@ -245,8 +249,7 @@ impl Measure {
                 (format!("steps_to_{accuracy_or_loss}"), format!("steps to test {accuracy_or_loss} {bound}"))
             }
         };
-        let is_share =
-            self.has_accuracy && matches!(self.criterion, Criterion::Accuracy | Criterion::Area);
+        let is_share = self.has_accuracy && matches!(self.criterion, Criterion::Accuracy | Criterion::Area);
         let unit = if is_share {
             "share"
         } else if matches!(self.criterion, Criterion::Loss | Criterion::Area) && self.has_accuracy {
@@ -272,8 +275,7 @@ impl Tested {
         let mut versus: Vec<Versus> = values[1..]
             .iter()
             .map(|own| {
-                let pairs: Vec<(f64, f64)> =
-                    own.iter().copied().zip(values[0].iter().copied()).collect();
+                let pairs: Vec<(f64, f64)> = own.iter().copied().zip(values[0].iter().copied()).collect();
                 let both: Vec<f64> = pairs
                     .iter()
                     .filter(|(a, b)| a.is_finite() && b.is_finite())
@@ -334,7 +336,8 @@ impl Tested {
         }
         if is_any_diverged {
             notes.push(
-                "Trials that diverged have no number: means, intervals and tests are of the others.".to_owned(),
+                "Trials that diverged have no number: means, intervals and tests are of the others."
+                    .to_owned(),
             );
         }
         notes.retain(|note| !note.is_empty());
@@ -391,7 +394,8 @@ fn figures(names: &[&str], by_arm: &[&[Trial]], has_accuracy: bool) -> Vec<Figur
     };
     let tests = |trials: &[Trial]| {
         let longest = trials.iter().max_by_key(|trial| trial.tests.len());
-        let steps = longest.map_or(&[][..], |trial| trial.tests.as_slice()).iter().map(|test| test.step as f64);
+        let steps =
+            longest.map_or(&[][..], |trial| trial.tests.as_slice()).iter().map(|test| test.step as f64);
         Means::new(steps.collect(), |nth| {
             trials.iter().filter_map(|trial| trial.tests.get(nth).map(value)).collect()
         })
@@ -420,9 +424,15 @@ fn figures(names: &[&str], by_arm: &[&[Trial]], has_accuracy: bool) -> Vec<Figur
         names.iter().zip(all).fold(figure, |figure, (name, one)| one.on(figure, name))
     };
     let share = if has_accuracy { "share" } else { "" };
-    let tested = Figure::new(name, label, "", Axis::new("steps"), Axis::new(&label.to_lowercase()).unit(share));
-    let trained =
-        Figure::new("train_loss", "Training loss", "", Axis::new("steps"), Axis::new("training loss").unit(unit));
+    let tested =
+        Figure::new(name, label, "", Axis::new("steps"), Axis::new(&label.to_lowercase()).unit(share));
+    let trained = Figure::new(
+        "train_loss",
+        "Training loss",
+        "",
+        Axis::new("steps"),
+        Axis::new("training loss").unit(unit),
+    );
     vec![
         draw(tested, by_arm.iter().map(|trials| tests(trials)).collect()),
         draw(trained, by_arm.iter().map(|trials| losses(trials)).collect()),

@@ -66,7 +66,9 @@ impl Described {
         if path.is_dir() {
             return match zoo_spec(path)? {
                 Some(spec) => Ok(Self::of(zoo::build(&spec)?, given, checkpoint)),
-                None => no("the folder holds no config.json, and no checkpoint whose receipt names a network"),
+                None => {
+                    no("the folder holds no config.json, and no checkpoint whose receipt names a network")
+                }
             };
         }
         let looks_like_path =

@@ -145,7 +145,12 @@ impl Curves {
             if let Some(accuracy) = last.accuracy {
                 let of = |test: &Evaluation| test.accuracy.unwrap_or(f64::NAN);
                 curves.push(self.of_tests("test_accuracy", "test accuracy", "share", of));
-                quantities.push(Quantity::new("test_accuracy", "test accuracy at the end", accuracy, "share"));
+                quantities.push(Quantity::new(
+                    "test_accuracy",
+                    "test accuracy at the end",
+                    accuracy,
+                    "share",
+                ));
             }
         }
         curves.push(self.of_steps("gradient_norm", "norm of the gradients", "", |step| step.gradient_norm));
@@ -162,7 +167,9 @@ impl Curves {
             quantities,
             stopped: match status {
                 Status::Finished => None,
-                Status::Stopped { step } => Some(format!("stopped after step {step} of {}", trainer.n_steps())),
+                Status::Stopped { step } => {
+                    Some(format!("stopped after step {step} of {}", trainer.n_steps()))
+                }
                 Status::Diverged { step, what } => {
                     Some(format!("diverged: {what} is not finite at step {step} of {}", trainer.n_steps()))
                 }

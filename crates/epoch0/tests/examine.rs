@@ -55,7 +55,10 @@ fn twice_the_deviation_explodes() {
 #[test]
 fn tanh_follows_its_phase() {
     // σ_w² = 0.64 is ordered, σ_w² = 4 chaotic (Poole et al. 2016); deviations are σ_w / √300.
-    let ordered = look(&deep("tanh"), "base: zeros\nrules: [{with: normal, set: {std: 0.0462}}, {role: bias, with: normal, set: {std: 0.3}}]");
+    let ordered = look(
+        &deep("tanh"),
+        "base: zeros\nrules: [{with: normal, set: {std: 0.0462}}, {role: bias, with: normal, set: {std: 0.3}}]",
+    );
     assert!(matches!(ordered.health, Health::Collapsed | Health::Vanishing), "{:?}", ordered.verdict);
     let chaotic = look(&deep("tanh"), "base: zeros\nrules: [{with: normal, set: {std: 0.1155}}]");
     assert_eq!(chaotic.health, Health::Chaotic, "{:?}", chaotic.verdict);
@@ -80,7 +83,9 @@ fn weights_that_are_not_numbers_are_broken() {
 
 #[test]
 fn usual_starts_of_usual_networks_are_healthy() {
-    for spec in ["lenet", "resnet20", "gpt:layers=2,heads=2,embed=32,vocab=100,positions=32", "vit_tiny,size=32"] {
+    for spec in
+        ["lenet", "resnet20", "gpt:layers=2,heads=2,embed=32,vocab=100,positions=32", "vit_tiny,size=32"]
+    {
         let found = look(spec, "base: pytorch_default");
         assert!(found.is_healthy(), "{spec}: {:?}", found.verdict);
     }

@@ -24,8 +24,7 @@ pub(super) fn run(args: &Compare, json: bool) -> Result<Outcome, Failure> {
     if args.training.test_every.is_none() {
         settings.test_every = Span::Steps(n_steps.div_ceil(10).max(1));
     }
-    let seeds: Vec<u64> =
-        (0..u64::from(args.seeds)).map(|nth| args.first_seed.wrapping_add(nth)).collect();
+    let seeds: Vec<u64> = (0..u64::from(args.seeds)).map(|nth| args.first_seed.wrapping_add(nth)).collect();
     terminal::catch_interrupts();
     let n_trials = (contenders.len() * seeds.len()) as u64;
     let bar = terminal::step_bar(n_trials * n_steps, "training");

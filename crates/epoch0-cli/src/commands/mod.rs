@@ -1,10 +1,10 @@
 //! The commands, one file each.
 
 mod cite;
+mod compare;
+mod eoc;
 mod eval;
 mod examine;
-mod eoc;
-mod compare;
 mod explain;
 mod gain;
 mod igb;

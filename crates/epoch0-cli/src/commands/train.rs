@@ -90,7 +90,8 @@ impl Start {
 
 /// A recipe from a file.
 pub(super) fn recipe_file(path: &Path) -> Result<Recipe, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|source| Failure::File { path: path.to_owned(), source })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| Failure::File { path: path.to_owned(), source })?;
     Ok(Recipe::from_yaml(&path.display().to_string(), &text)?)
 }
 
@@ -126,7 +127,10 @@ fn begin(
         }
         (None, Some(path)) => (recipe_file(path)?, path.display().to_string()),
         (None, None) if has_weights(folder)? => {
-            return Ok((read_weights(&described.net, folder, own_precision(&described.net), device)?, Start::Read(folder.to_owned())));
+            return Ok((
+                read_weights(&described.net, folder, own_precision(&described.net), device)?,
+                Start::Read(folder.to_owned()),
+            ));
         }
         (None, None) => {
             let recipe = described.usual_recipe();
@@ -134,7 +138,10 @@ fn begin(
             (recipe, name)
         }
     };
-    Ok((draw_weights(&described.net, &recipe, seed, own_precision(&described.net), device)?, Start::Drawn(name)))
+    Ok((
+        draw_weights(&described.net, &recipe, seed, own_precision(&described.net), device)?,
+        Start::Drawn(name),
+    ))
 }
 
 /// The network of a training in a folder: by the config that it holds, or by its name in the zoo.
@@ -166,8 +173,10 @@ impl Run<'_> {
             None => None,
         };
         let folder = args.tensorboard.as_deref();
-        let mut events =
-            folder.map(|folder| Events::create(folder, trainer.step_number())).transpose().map_err(of_train)?;
+        let mut events = folder
+            .map(|folder| Events::create(folder, trainer.step_number()))
+            .transpose()
+            .map_err(of_train)?;
         let mut saver = self.out.as_ref().map(|out| Saver {
             about: &self.about,
             described: self.described,

@@ -107,10 +107,13 @@ impl Examiner for Igb {
         watch.reach(1.0)?;
         reading.summary = match (&predicted, &measured) {
             (_, None) => "The network does not choose among classes.".to_owned(),
-            (Ok(_), Some(_)) => "What the untrained network guesses, and what is expected of its kind.".to_owned(),
+            (Ok(_), Some(_)) => {
+                "What the untrained network guesses, and what is expected of its kind.".to_owned()
+            }
             (Err(error), Some(_)) => {
                 let why = error.to_string();
-                let why = why.split("\nhint: ").next().unwrap_or_default().trim_start_matches("igb: ").to_owned();
+                let why =
+                    why.split("\nhint: ").next().unwrap_or_default().trim_start_matches("igb: ").to_owned();
                 format!("What the untrained network guesses. Nothing is predicted: {why}.")
             }
         };
@@ -120,12 +123,24 @@ impl Examiner for Igb {
         }
         if let Some(measured) = measured {
             reading.quantities.push(
-                Quantity::new("measured_top_share", "largest share of guesses that one class has", measured.top, "share")
-                    .help("One class of C has 1/C where nothing is preferred."),
+                Quantity::new(
+                    "measured_top_share",
+                    "largest share of guesses that one class has",
+                    measured.top,
+                    "share",
+                )
+                .help("One class of C has 1/C where nothing is preferred."),
             );
             reading.quantities.push(
-                Quantity::new("measured_gamma", "spread of the logits' averages over that of logits", measured.gamma, "")
-                    .help("Of this one start; 0 is no bias, above 1 most starts prefer one class for most inputs."),
+                Quantity::new(
+                    "measured_gamma",
+                    "spread of the logits' averages over that of logits",
+                    measured.gamma,
+                    "",
+                )
+                .help(
+                    "Of this one start; 0 is no bias, above 1 most starts prefer one class for most inputs.",
+                ),
             );
             reading.figures.push(measured.figure());
             reading.findings.push(measured.finding());
@@ -224,7 +239,10 @@ impl Measured {
         shares.truncate(50);
         let names = (1..=shares.len()).map(|rank| rank.to_string());
         let alt = format!("The most guessed class has {:.0} % of the guesses.", 100.0 * self.top);
-        let (x, y) = (Axis::new("classes, the most guessed first").names(names), Axis::new("share of guesses").unit("share"));
+        let (x, y) = (
+            Axis::new("classes, the most guessed first").names(names),
+            Axis::new("share of guesses").unit("share"),
+        );
         Figure::new("shares", "Guesses before training", alt, x, y)
             .with("share", Shape::Bars { y: shares })
             .with("even", Shape::Rule { axis: Direction::Y, at: 1.0 / self.shares.len() as f64 })
@@ -245,19 +263,38 @@ impl Igb {
         let mut quantities = vec![
             Quantity::new("gamma", "expected spread of the logits' averages over that of logits", gamma, "")
                 .help("In wide networks; 0 is no bias."),
-            Quantity::new("imbalance", "expected distance of a share of two classes from one half", guess.imbalance(), "share"),
-            Quantity::new("beyond_0.9", "starts that guess one of two classes for over 90 %", guess.beyond(0.9), "share"),
+            Quantity::new(
+                "imbalance",
+                "expected distance of a share of two classes from one half",
+                guess.imbalance(),
+                "share",
+            ),
+            Quantity::new(
+                "beyond_0.9",
+                "starts that guess one of two classes for over 90 %",
+                guess.beyond(0.9),
+                "share",
+            ),
         ];
         if let Some(classes) = classes(network) {
             let stream = Stream::new(0, "igb top share");
             let top = expected_top_share(gamma, classes, self.draws as usize, &stream);
             let top = top.map_err(|error| failed("the output", &error))?.mean;
-            quantities.push(Quantity::new("top_share", "expected largest share of guesses that one class has", top, "share"));
+            quantities.push(Quantity::new(
+                "top_share",
+                "expected largest share of guesses that one class has",
+                top,
+                "share",
+            ));
         }
         let (x, y) = (Axis::new("operation"), Axis::new("ρ"));
-        let alt = format!("What two inputs have in common goes to {:.3} at the output.", rhos.last().copied().unwrap_or(0.0));
+        let alt = format!(
+            "What two inputs have in common goes to {:.3} at the output.",
+            rhos.last().copied().unwrap_or(0.0)
+        );
         let line = Shape::Line { x: (1..=rhos.len()).map(|at| at as f64).collect(), y: rhos };
-        let figure = Figure::new("rho", "What independent inputs have in common", alt, x, y).with("predicted cosine", line);
+        let figure = Figure::new("rho", "What independent inputs have in common", alt, x, y)
+            .with("predicted cosine", line);
         Ok(Predicted { quantities, figure })
     }
 

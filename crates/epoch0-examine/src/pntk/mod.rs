@@ -128,7 +128,12 @@ impl Pntk {
         };
         say("trace", "trace of the kernel", kernel.trace(), "");
         say("lambda_max", "largest eigenvalue", spectrum.max(), "");
-        say("condition", "condition number", spectrum.condition(), "Directions of small eigenvalues are learned last.");
+        say(
+            "condition",
+            "condition number",
+            spectrum.condition(),
+            "Directions of small eigenvalues are learned last.",
+        );
         say("effective_rank", "effective rank", spectrum.effective_rank(), "exp of the spectrum's entropy.");
         say("participation", "participation of eigenvalues", spectrum.participation(), "(Σλ)² / Σλ².");
         say(
@@ -188,8 +193,14 @@ fn spectrum_figure(values: &[f64]) -> Figure {
         sorted.last().copied().unwrap_or(f64::NAN)
     );
     let shape = Shape::Stems { x: (1..=sorted.len()).map(|rank| rank as f64).collect(), y: sorted };
-    Figure::new("spectrum", "Eigenvalues of the kernel", alt, Axis::new("rank"), Axis::new("eigenvalue").log())
-        .with("eigenvalue", shape)
+    Figure::new(
+        "spectrum",
+        "Eigenvalues of the kernel",
+        alt,
+        Axis::new("rank"),
+        Axis::new("eigenvalue").log(),
+    )
+    .with("eigenvalue", shape)
 }
 
 /// Examples that a picture of the kernel shows at most.

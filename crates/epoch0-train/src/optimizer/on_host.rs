@@ -128,9 +128,9 @@ impl Update {
         };
         let (correction1, correction2) = self.corrections(&adam);
         let (take1, keep2, take2) = (T::of(1.0 - adam.beta1), T::of(adam.beta2), T::of(1.0 - adam.beta2));
-        let (rate, root, eps) = (T::of(self.learning_rate / correction1), T::of(correction2), T::of(adam.eps));
-        let (decay, shrink) =
-            (T::of(self.weight_decay), T::of(1.0 - self.learning_rate * self.weight_decay));
+        let (rate, root, eps) =
+            (T::of(self.learning_rate / correction1), T::of(correction2), T::of(adam.eps));
+        let (decay, shrink) = (T::of(self.weight_decay), T::of(1.0 - self.learning_rate * self.weight_decay));
         let clipped = self.clipped::<T>();
         for ((w, &g), (m, s)) in weights.iter_mut().zip(gradients).zip(first.iter_mut().zip(second)) {
             let mut g = clipped(g);

@@ -48,7 +48,13 @@ fn cases() -> Vec<Case> {
     let mut groups = case(
         Optimizer::AdamW(decayed),
         0.01,
-        [0.3954423295812087, -1.1726841781602542, 1.8796283034240262, 0.06800682189482662, -0.18105828131016277],
+        [
+            0.3954423295812087,
+            -1.1726841781602542,
+            1.8796283034240262,
+            0.06800682189482662,
+            -0.18105828131016277,
+        ],
     );
     groups.per_param[0].learning_rate = 4.0;
     groups.per_param[1].weight_decay = 0.0;
@@ -120,7 +126,11 @@ fn cases() -> Vec<Case> {
 fn run(case: &Case, precision: Precision, on_device: bool) -> Vec<f64> {
     let network = network();
     let mut weights = Weights::read(&network, precision, &Device::cpu(), |id, _| {
-        Ok::<_, epoch0_engine::Error>(Elements::Double(if id.0 == 0 { WEIGHT.to_vec() } else { BIAS.to_vec() }))
+        Ok::<_, epoch0_engine::Error>(Elements::Double(if id.0 == 0 {
+            WEIGHT.to_vec()
+        } else {
+            BIAS.to_vec()
+        }))
     })
     .unwrap();
     let mut state = State::new(case.optimizer, Clip::None, 2);

@@ -20,8 +20,7 @@ fn about() -> About {
 fn goes_on(network: &Network, data: &Dataset, settings: Settings, precision: Precision) {
     let room = tempfile::tempdir().unwrap();
     let folder = room.path().join("out");
-    let mut whole =
-        Trainer::new(network, weights_in(network, 5, precision), data, settings).unwrap();
+    let mut whole = Trainer::new(network, weights_in(network, 5, precision), data, settings).unwrap();
     assert_eq!(whole.run(&mut ()).unwrap(), Status::Finished);
 
     let mut half = Trainer::new(network, weights_in(network, 5, precision), data, settings).unwrap();

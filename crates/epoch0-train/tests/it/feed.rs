@@ -25,7 +25,9 @@ fn what_does_not_fit_is_named_with_what_does() {
          of shape [any, 1, 12, 12] (144 for each)\nhint: mlp:144-512-2 takes them, or resnet20,in=1,size=12,classes=2"
     );
     assert!(no("resnet20,classes=2", &data).contains("takes numbers of shape [any, 3, 32, 32]"));
-    assert!(no("mlp:144-8-10", &data).contains("answers numbers of shape [any, 10], the data have 2 classes"));
+    assert!(
+        no("mlp:144-8-10", &data).contains("answers numbers of shape [any, 10], the data have 2 classes")
+    );
     assert!(no("gpt:layers=1,heads=2,embed=16,vocab=5,positions=8", &data).contains("takes tokens of shape"));
     assert!(no("mlp:9-3", &gaussians()).contains("hint: mlp:8-512-3 takes them"));
 }

@@ -35,8 +35,14 @@ fn a_record_is_read_back() {
             (kind, line.step())
         })
         .collect();
-    let wanted =
-        [("run", None), ("test", Some(0)), ("step", Some(2)), ("step", Some(4)), ("test", Some(5)), ("end", Some(5))];
+    let wanted = [
+        ("run", None),
+        ("test", Some(0)),
+        ("step", Some(2)),
+        ("step", Some(4)),
+        ("test", Some(5)),
+        ("end", Some(5)),
+    ];
     assert_eq!(kinds, wanted);
     let Line::Run { about: found, settings: kept, n_steps } = &lines[0] else { panic!() };
     assert_eq!((found, kept, *n_steps), (&about(), &settings("5it"), 5));
@@ -105,7 +111,9 @@ fn numbers_that_are_not_finite_are_null() {
     assert!(matches!(status, Status::Diverged { .. }));
     log.end(&status, &trainer).unwrap();
     let lines = read(&path).unwrap();
-    assert!(lines.iter().any(|line| matches!(line, Line::Step { gradient_norm, .. } if gradient_norm.is_nan())));
+    assert!(
+        lines.iter().any(|line| matches!(line, Line::Step { gradient_norm, .. } if gradient_norm.is_nan()))
+    );
     assert!(matches!(lines.last(), Some(Line::End { status, what: Some(_), .. }) if status == "diverged"));
 }
 

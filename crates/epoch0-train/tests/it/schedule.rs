@@ -61,7 +61,16 @@ fn factors_are_those_of_transformers_and_torch() {
 
 #[test]
 fn every_schedule_is_finite_at_any_length() {
-    for spec in ["cosine", "linear,floor=0.5", "polynomial,power=0.5", "step,every=0it", "one_cycle", "one_cycle,rise=1", "one_cycle,rise=0", "cosine,warmup=9it,warmup_from=0.5"] {
+    for spec in [
+        "cosine",
+        "linear,floor=0.5",
+        "polynomial,power=0.5",
+        "step,every=0it",
+        "one_cycle",
+        "one_cycle,rise=1",
+        "one_cycle,rise=0",
+        "cosine,warmup=9it,warmup_from=0.5",
+    ] {
         let schedule: Schedule = spec.parse().unwrap();
         for steps in 0..8 {
             let curve = schedule.over(steps, PACE);

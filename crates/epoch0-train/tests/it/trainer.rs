@@ -248,7 +248,9 @@ fn settings_out_of_range_are_refused() {
     };
     assert!(refused(Settings { batch: 0, ..settings("1it") }).contains("allowed 1 or more"));
     assert!(refused(Settings { accumulate: 0, ..settings("1it") }).contains("accumulate is 0"));
-    assert!(refused(Settings { learning_rate: f64::NAN, ..settings("1it") }).contains("learning rate is NaN"));
+    assert!(
+        refused(Settings { learning_rate: f64::NAN, ..settings("1it") }).contains("learning rate is NaN")
+    );
     let normed = crate::common::network("mlp:8-16-3,norm=batch");
     let one_left = Settings { batch: data.train.len() - 1, ..settings("1it") };
     let error = Trainer::new(&normed, weights(&normed, 0), &data, one_left).unwrap_err().to_string();
