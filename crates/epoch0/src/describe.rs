@@ -47,12 +47,7 @@ impl Described {
         if let Some(path) = config_path(path) {
             let config = Config::open(&path)?;
             let net = hf::network(&config, any_key)?;
-            return Ok(Self {
-                net,
-                given: given.to_owned(),
-                config: Some(config.keys().clone()),
-                checkpoint,
-            });
+            return Ok(Self { config: Some(config.keys().clone()), ..Self::of(net, given, checkpoint) });
         }
         if path.extension().is_some_and(|ext| ext == "onnx") {
             let onnx = onnx::open(path)?;

@@ -23,8 +23,10 @@ pub enum Error {
     #[error(transparent)]
     Examine(#[from] epoch0_examine::Error),
     /// Data could not be had.
+    #[error(transparent)]
     Data(#[from] epoch0_data::Error),
     /// A network could not be trained.
+    #[error(transparent)]
     Train(#[from] epoch0_train::Error),
     /// Starts cannot be compared.
     #[error("compare: {why}")]

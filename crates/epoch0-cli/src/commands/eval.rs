@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use epoch0::data::{AnyArray, Array, npz};
-use epoch0::engine::{Mode, Order, Precision, Tensor, Value, Var, run, vjp};
+use epoch0::engine::{self, Mode, Order, Precision, Tensor, Value, Var, vjp};
 use serde::Serialize;
 
 use super::start::Started;
@@ -53,7 +53,7 @@ fn evaluate(args: &Eval, started: &Started) -> Result<Vec<(String, AnyArray)>, F
             }
         })?;
         let value = value(array, net.value(id).is_index, args.grad, started).ok_or_else(|| {
-            epoch0::engine::Error::Input {
+            engine::Error::Input {
                 name: name.clone(),
                 found: format!("{} numbers", array.dtype()),
                 allowed: "integers".to_owned(),
@@ -64,7 +64,7 @@ fn evaluate(args: &Eval, started: &Started) -> Result<Vec<(String, AnyArray)>, F
     let weights = if args.grad { started.weights.leaves(net) } else { started.weights.constants() };
     let values: Vec<Value> = inputs.iter().map(|(_, value)| value.clone()).collect();
     let mode = if args.train { Mode::Train } else { Mode::Eval };
-    let ran = run(net, &weights, &values, mode, &mut |_| Ok(()))?;
+    let ran = engine::run(net, &weights, &values, mode, &mut |_| Ok(()))?;
     let mut arrays = Vec::new();
     let mut sums: Vec<(&Var, Var)> = Vec::new();
     for (at, (&id, output)) in net.outputs().iter().zip(&ran.outputs).enumerate() {
