@@ -26,7 +26,7 @@ fn rate(examination: &Examination, name: &str) -> f64 {
 
 #[test]
 fn he_is_healthy_in_a_hundred_layers() {
-    let found = look(&deep("relu"), "base: zeros\nrules: [{with: he_normal}]");
+    let found = look(&deep("relu"), "rules: [{role: bias, with: zeros}, {with: he_normal}]");
     assert_eq!(found.health, Health::Healthy, "{:?}", found.verdict);
     // E[q] stays; the logarithm of one network falls by about half of 5/width a layer.
     assert!((rate(&found, "forward_rate") - 1.0).abs() < 0.05, "{}", rate(&found, "forward_rate"));
@@ -34,7 +34,7 @@ fn he_is_healthy_in_a_hundred_layers() {
 
 #[test]
 fn xavier_halves_the_signal_at_each_rectifier() {
-    let found = look(&deep("relu"), "base: zeros\nrules: [{with: xavier_normal}]");
+    let found = look(&deep("relu"), "rules: [{role: bias, with: zeros}, {with: xavier_normal}]");
     assert_eq!(found.health, Health::Vanishing);
     // Half of the second moment passes a rectifier: the rate is 1/2 in both directions.
     assert!((rate(&found, "forward_rate") - 0.5).abs() < 0.025, "{}", rate(&found, "forward_rate"));
@@ -47,7 +47,7 @@ fn xavier_halves_the_signal_at_each_rectifier() {
 
 #[test]
 fn twice_the_deviation_explodes() {
-    let found = look(&deep("relu"), "base: zeros\nrules: [{with: normal, set: {std: 0.1633}}]");
+    let found = look(&deep("relu"), "rules: [{role: bias, with: zeros}, {with: normal, set: {std: 0.1633}}]");
     assert_eq!(found.health, Health::Exploding);
     assert!((rate(&found, "forward_rate") - 4.0).abs() < 0.2, "{}", rate(&found, "forward_rate"));
 }
@@ -57,10 +57,11 @@ fn tanh_follows_its_phase() {
     // σ_w² = 0.64 is ordered, σ_w² = 4 chaotic (Poole et al. 2016); deviations are σ_w / √300.
     let ordered = look(
         &deep("tanh"),
-        "base: zeros\nrules: [{with: normal, set: {std: 0.0462}}, {role: bias, with: normal, set: {std: 0.3}}]",
+        "rules: [{with: normal, set: {std: 0.0462}}, {role: bias, with: normal, set: {std: 0.3}}]",
     );
     assert!(matches!(ordered.health, Health::Collapsed | Health::Vanishing), "{:?}", ordered.verdict);
-    let chaotic = look(&deep("tanh"), "base: zeros\nrules: [{with: normal, set: {std: 0.1155}}]");
+    let chaotic =
+        look(&deep("tanh"), "rules: [{role: bias, with: zeros}, {with: normal, set: {std: 0.1155}}]");
     assert_eq!(chaotic.health, Health::Chaotic, "{:?}", chaotic.verdict);
     assert!(rate(&chaotic, "sensitivity_rate") > 1.2);
 }

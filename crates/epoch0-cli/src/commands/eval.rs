@@ -45,20 +45,20 @@ fn evaluate(args: &Eval, started: &Started) -> Result<Vec<(String, AnyArray)>, F
     for &id in net.inputs() {
         let name = net.value(id).name.clone().unwrap_or_default();
         let array = given.get(&name).ok_or_else(|| {
-            let known: Vec<_> = given.keys().map(String::as_str).collect();
-            Failure::Unknown {
-                what: "input",
-                given: name.clone(),
-                hint: format!("{} holds {}", args.inputs.display(), known.join(", ")),
+            let known: Vec<_> = given.keys().take(8).map(String::as_str).collect();
+            let more = if given.len() > known.len() { " and more" } else { "" };
+            engine::Error::Input {
+                name: name.clone(),
+                found: "no array of that name".to_owned(),
+                allowed: format!("one in {}, which has {}{more}", args.inputs.display(), known.join(", ")),
             }
         })?;
-        let value = value(array, net.value(id).is_index, args.grad, started).ok_or_else(|| {
-            engine::Error::Input {
+        let value =
+            value(array, net.value(id).is_index, args.grad, started).ok_or_else(|| engine::Error::Input {
                 name: name.clone(),
                 found: format!("{} numbers", array.dtype()),
                 allowed: "integers".to_owned(),
-            }
-        })?;
+            })?;
         inputs.push((name, value));
     }
     let weights = if args.grad { started.weights.leaves(net) } else { started.weights.constants() };

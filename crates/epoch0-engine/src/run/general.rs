@@ -200,28 +200,7 @@ impl Step<'_> {
                 one(x.flip(*dim))
             }
             Op::Gather { dim } => one(self.gather(inputs, *dim)?),
-            Op::GatherElements { dim } => {
-                let (x, at) = (self.real(inputs, 0)?, self.indices(inputs, 1)?);
-                let shape = x.shape();
-                self.dim(&shape, *dim)?;
-                let fits = at.ndim() == shape.len()
-                    && at
-                        .shape()
-                        .iter()
-                        .zip(&shape)
-                        .enumerate()
-                        .all(|(d, (mine, all))| d == *dim || mine <= all);
-                if !fits {
-                    return Err(self
-                        .operand(format!("indices of shape {:?}", at.shape()), format!("within {shape:?}")));
-                }
-                let at = self.from_end(at, shape[*dim])?;
-                // Only the indexed dimension may be longer than the indices.
-                let x = (0..shape.len())
-                    .filter(|d| d != dim)
-                    .fold(x.clone(), |x, d| x.slice(d, 0, at.shape()[d], 1));
-                real(x.gather(*dim, &to_indices(&at, x.value())))
-            }
+            Op::GatherElements { dim } => one(self.gather_elements(inputs, *dim)?),
             Op::Positions { n } => {
                 let n = self.size(inputs, *n)?;
                 let n = n.ok_or_else(|| self.unsupported("counts positions without saying how many"))?;
@@ -622,6 +601,36 @@ impl Step<'_> {
         let indices = indices.mapv(|at| if at < 0 { at + size as i64 } else { at });
         self.check_range(indices.iter().copied(), size)?;
         Ok(indices)
+    }
+
+    /// As torch's `gather`: only the indexed dimension may be longer than the indices.
+    fn gather_elements(&self, inputs: &[Value], dim: usize) -> Result<Value, Error> {
+        let (x, at) = (self.any(inputs, 0)?, self.indices(inputs, 1)?);
+        let shape = x.shape();
+        self.dim(&shape, dim)?;
+        let fits = at.ndim() == shape.len()
+            && at.shape().iter().zip(&shape).enumerate().all(|(d, (mine, all))| d == dim || mine <= all);
+        if !fits {
+            return Err(
+                self.operand(format!("indices of shape {:?}", at.shape()), format!("within {shape:?}"))
+            );
+        }
+        let at = self.from_end(at, shape[dim])?;
+        fn pick<T: Copy>(x: &ArrayD<T>, at: &ArrayD<i64>, dim: usize) -> ArrayD<T> {
+            ArrayD::from_shape_fn(at.raw_dim(), |mut place| {
+                place[dim] = at[&place] as usize;
+                x[place]
+            })
+        }
+        Ok(match x {
+            Value::Real(x) => {
+                let rest = (0..shape.len()).filter(|d| *d != dim);
+                let x = rest.fold(x.clone(), |x, d| x.slice(d, 0, at.shape()[d], 1));
+                Value::Real(x.gather(dim, &to_indices(&at, x.value())))
+            }
+            Value::Index(x) => pick(x, &at, dim).into(),
+            Value::Truth(x) => pick(x, &at, dim).into(),
+        })
     }
 
     fn gather(&self, inputs: &[Value], dim: usize) -> Result<Value, Error> {
