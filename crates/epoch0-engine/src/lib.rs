@@ -1,4 +1,7 @@
 //! Runs and differentiates networks.
+#[cfg(test)]
+extern crate self as epoch0_engine;
+
 mod device;
 mod error;
 mod primitive;
