@@ -4,6 +4,7 @@ extern crate self as epoch0_engine;
 
 mod device;
 mod error;
+mod host;
 mod primitive;
 mod tensor;
 mod var;

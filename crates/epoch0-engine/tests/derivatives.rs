@@ -336,6 +336,38 @@ proptest! {
     }
 
     #[test]
+    fn normalized(shape in prop::collection::vec(1usize..5, 2..5), pattern in 1usize..8, seed in 0u64..100) {
+        let dims: Vec<usize> = (0..shape.len()).filter(|dim| pattern >> dim & 1 == 1).collect();
+        prop_assume!(!dims.is_empty());
+        let x = random(seed, &shape);
+        let rank = shape.len();
+        // Scales of groups, of elements of groups, of whatever broadcasts.
+        let only = |keep: &dyn Fn(usize) -> bool| -> Vec<usize> {
+            (0..rank).map(|dim| if keep(dim) { shape[dim] } else { 1 }).collect()
+        };
+        let scales = [only(&|dim| !dims.contains(&dim)), only(&|dim| dims.contains(&dim)), only(&|dim| dim == 0), shape[rank - 1..].to_vec()];
+        for scale in scales {
+            let inputs = [x.clone(), random(seed + 1, &scale), random(seed + 2, &scale)];
+            check("normalize", &inputs, |v| v[0].normalize(&dims, 0.1, &v[1], &v[2]));
+            let [x, w, b] = inputs.map(Var::constant);
+            let expected = x.standardize(&dims, 0.1).mul(&w).add(&b).value().to_f64();
+            close(&x.normalize(&dims, 0.1, &w, &b).value().to_f64(), &expected, 1e-14, "normalize");
+        }
+        for dim in 0..rank {
+            let n = [shape[dim]];
+            let inputs = [x.clone(), random(seed + 1, &n), random(seed + 2, &n)];
+            check("affine", &inputs, |v| v[0].affine(dim, &v[1], &v[2]));
+        }
+        let last = &shape[1..];
+        check("layer_norm", &[x.clone(), random(1, last), random(2, last)], |v| v[0].layer_norm(0.1, &v[1], &v[2]));
+        check("rms_norm", &[x.clone(), random(1, last)], |v| v[0].rms_norm(0.1, &v[1]));
+        let n = [shape[1]];
+        check("batch_norm", &[x.clone(), random(1, &n), random(2, &n)], |v| v[0].batch_norm(0.1, &v[1], &v[2]));
+        let inputs = [x.clone(), random(1, &n), positive(2, &n), random(3, &n), random(4, &n)];
+        check("batch_norm_eval", &inputs, |v| v[0].batch_norm_eval(0.1, &v[1], &v[2], &v[3], &v[4]));
+    }
+
+    #[test]
     fn products((left, right) in pairs(), m in 1usize..4, k in 1usize..5, n in 1usize..4, plain in 0u8..3) {
         let (mut a, mut b) = match plain {
             0 => (vec![], vec![]),
@@ -525,6 +557,8 @@ fn any_variables() {
     check("x x", &[random(27, &[3])], |v| v[0].mul(&v[0]));
     check("x / x²", &[positive(28, &[3])], |v| v[0].div(&v[0].mul(&v[0])));
     check("x xᵀ", &[random(29, &[3, 3])], |v| v[0].matmul(&v[0]));
+    check("scale and shift in one", &[random(1, &[2, 3]), random(2, &[3])], |v| v[0].layer_norm(0.1, &v[1], &v[1]));
+    check("x scaled by x", &[random(3, &[3])], |v| v[0].affine(0, &v[0], &v[0].exp()));
     check("x beside x", &[random(30, &[3])], |v| Var::concat(&[&v[0], &v[0]], 0));
 }
 

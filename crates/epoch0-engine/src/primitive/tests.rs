@@ -173,6 +173,8 @@ proptest! {
             .into_iter()
             .map(|values| values.into_iter().flatten().fold(f64::NEG_INFINITY, f64::max))
             .collect();
+        // A window of a dilated kernel can meet nothing but padding.
+        prop_assume!(expected.iter().all(|max| max.is_finite()));
         close(&found.value().to_f64(), &expected, 0.0, "max_pool");
         check("max_pool", &[x], |v| v[0].max_pool(&window, ceil));
     }
@@ -245,5 +247,59 @@ fn usual_convolutions() {
     for (batch, inputs, outputs, size, kernel, moves) in cases {
         let case = Case { batch, inputs, outputs, sizes: vec![size; 2], kernel: vec![kernel; 2], moves };
         verify(&case, false);
+    }
+}
+
+/// Convolutions that are cut up for threads give the same bits for any number of them.
+#[test]
+fn threads() {
+    let moves = |kernel: usize, stride: usize, groups: usize| Moves {
+        stride: vec![stride; 2],
+        padding: vec![kernel / 2; 2],
+        dilation: vec![1; 2],
+        groups,
+    };
+    // Whole images together, parts of one, channels alone.
+    let cases = [
+        (5, 64, 64, 14, 3, moves(3, 1, 1)),
+        (2, 3, 64, 150, 7, moves(7, 2, 1)),
+        (1, 32, 16, 70, 3, moves(3, 1, 1)),
+        (4, 16, 24, 33, 1, moves(1, 2, 1)),
+        (3, 1, 2, 40, 5, moves(5, 1, 32)),
+        (3, 8, 8, 20, 3, moves(3, 1, 4)),
+    ];
+    let results = |precision| -> Vec<Vec<u64>> {
+        let all = cases.iter().flat_map(|(batch, inputs, outputs, size, kernel, moves)| {
+            let case = Case {
+                batch: *batch,
+                inputs: *inputs,
+                outputs: *outputs,
+                sizes: vec![*size; 2],
+                kernel: vec![*kernel; 2],
+                moves: moves.clone(),
+            };
+            let var = |seed, shape: &[usize]| Var::constant(random(seed, shape).cast(precision));
+            let (x, w, y) = (var(1, &case.x()), var(2, &case.weight()), var(3, &case.y()));
+            let pooled = x.max_pool(&window(2, 3, 2, 1, 1), false);
+            [
+                x.conv(&w, moves),
+                y.conv_input(&w, moves, &case.sizes),
+                x.conv_weight(&y, moves, &case.weight()),
+                pooled.sum(),
+                x.standardize(&[0, 2, 3], 1e-5),
+                x.mean_pool(&window(2, 3, 2, 1, 1)),
+            ]
+        });
+        all.map(|var| var.value().to_f64().into_iter().map(f64::to_bits).collect()).collect()
+    };
+    let in_pool = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool of threads");
+        pool.install(|| [results(crate::Precision::Single), results(crate::Precision::Double)].concat())
+    };
+    let one = in_pool(1);
+    for threads in [2, 3, 8] {
+        for (at, (one, many)) in one.iter().zip(&in_pool(threads)).enumerate() {
+            assert!(one == many, "result {at} differs between one thread and {threads}");
+        }
     }
 }

@@ -1,0 +1,270 @@
+//! Operations on the processor as loops over slices, where they would be several passes over memory.
+//!
+//! Loops run over chunks of a size that does not depend on the number of threads, each chunk by one thread, and what
+//! chunks sum is added in their order: no result depends on how many threads there are. Everything is plain arithmetic
+//! in the order that the source gives, compiled for several instruction sets of which the machine picks one at run time;
+//! they give the same bits.
+
+pub(crate) mod conv;
+pub(crate) mod curve;
+pub(crate) mod normalize;
+mod real;
+pub(crate) mod rows;
+pub(crate) mod sums;
+
+use burn_backend::TensorData;
+use burn_backend::ops::FloatTensorOps;
+use burn_dispatch::backends::flex::FlexTensor;
+use burn_dispatch::{BackendTensor, Dispatch, DispatchTensorKind};
+use rayon::prelude::*;
+
+pub(crate) use real::Real;
+use sums::Layout;
+
+use crate::{Device, Precision, Tensor};
+
+/// Elements that one thread works on at a time.
+const CHUNK: usize = 1 << 14;
+
+/// A computation on the elements of tensors of one precision.
+pub(crate) trait Job {
+    type Output;
+
+    fn run<T: Real>(self, inputs: &[&[T]]) -> Self::Output;
+}
+
+/// Runs a job on the elements of `inputs` in order; `None` where they are on another device.
+pub(crate) fn run<J: Job>(inputs: &[&Tensor], job: J) -> Option<J::Output> {
+    let flats: Vec<FlexTensor> = inputs.iter().map(|input| flat(input)).collect::<Option<_>>()?;
+    match inputs[0].precision() {
+        Precision::Single => Some(job.run(&slices::<f32>(&flats)?)),
+        Precision::Double => Some(job.run(&slices::<f64>(&flats)?)),
+    }
+}
+
+/// The elements in order, which is how they are kept already unless the tensor is a view.
+fn flat(tensor: &Tensor) -> Option<FlexTensor> {
+    match &tensor.0.kind {
+        DispatchTensorKind::Flex(BackendTensor::Float(flex)) if flex.is_contiguous() => Some(flex.clone()),
+        DispatchTensorKind::Flex(BackendTensor::Float(flex)) => Some(flex.to_contiguous()),
+        _ => None,
+    }
+}
+
+fn slices<T: Real>(flats: &[FlexTensor]) -> Option<Vec<&[T]>> {
+    flats.iter().map(|flat| flat.as_slice::<T>()).collect()
+}
+
+/// A tensor on the processor that has these elements; they are not copied.
+pub(crate) fn tensor<T: Real>(values: Vec<T>, shape: &[usize]) -> Tensor {
+    Tensor(Dispatch::float_from_data(TensorData::new(values, shape.to_vec()), &Device::cpu().0))
+}
+
+/// Runs a loop with the widest vectors that the machine has. What it calls has to be inlined.
+#[inline(always)]
+pub(crate) fn vectors<R>(work: impl FnOnce() -> R) -> R {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = pulp::x86::V3::try_new() {
+        return simd.vectorize(work);
+    }
+    work()
+}
+
+/// Calls `work` with stretches of whole rows and the index of the first row, side by side.
+pub(crate) fn by_rows<T: Real>(out: &mut [T], width: usize, work: impl Fn(usize, &mut [T]) + Sync) {
+    if out.is_empty() {
+        return;
+    }
+    let rows = (CHUNK / width).max(1);
+    if out.len() <= rows * width {
+        return vectors(|| work(0, out));
+    }
+    out.par_chunks_mut(rows * width)
+        .enumerate()
+        .for_each(|(at, out)| vectors(|| work(at * rows, out)));
+}
+
+/// A function of one number.
+pub(crate) trait Function: Sync {
+    fn at<T: Real>(&self, x: T) -> T;
+}
+
+/// A function of two numbers.
+pub(crate) trait Function2: Sync {
+    fn at<T: Real>(&self, x: T, y: T) -> T;
+}
+
+struct Map<'a, F>(&'a F);
+
+impl<F: Function> Job for Map<'_, F> {
+    type Output = Tensor;
+
+    fn run<T: Real>(self, inputs: &[&[T]]) -> Tensor {
+        let x = inputs[0];
+        let mut out = vec![T::ZERO; x.len()];
+        by_rows(&mut out, 1, |start, out| {
+            for (out, &x) in out.iter_mut().zip(&x[start..]) {
+                *out = self.0.at(x);
+            }
+        });
+        tensor(out, &[x.len()])
+    }
+}
+
+/// The function of every element.
+pub(crate) fn map(x: &Tensor, function: &impl Function) -> Option<Tensor> {
+    run(&[x], Map(function)).map(|out| out.reshape(&x.shape()))
+}
+
+struct Map2<'a, F>(&'a F);
+
+impl<F: Function2> Job for Map2<'_, F> {
+    type Output = Tensor;
+
+    fn run<T: Real>(self, inputs: &[&[T]]) -> Tensor {
+        let (x, y) = (inputs[0], inputs[1]);
+        let mut out = vec![T::ZERO; x.len()];
+        by_rows(&mut out, 1, |start, out| {
+            for ((out, &x), &y) in out.iter_mut().zip(&x[start..]).zip(&y[start..]) {
+                *out = self.0.at(x, y);
+            }
+        });
+        tensor(out, &[x.len()])
+    }
+}
+
+/// The function of every pair of elements of two tensors of one shape.
+pub(crate) fn map2(x: &Tensor, y: &Tensor, function: &impl Function2) -> Option<Tensor> {
+    run(&[x, y], Map2(function)).map(|out| out.reshape(&x.shape()))
+}
+
+/// Each element of the first with its group's number of the second.
+struct Grouped<'a, F>(Layout, &'a F);
+
+impl<F: Function2> Job for Grouped<'_, F> {
+    type Output = Tensor;
+
+    fn run<T: Real>(self, inputs: &[&[T]]) -> Tensor {
+        let Self(Layout { c, b, .. }, function) = self;
+        let (x, y) = (inputs[0], inputs[1]);
+        let mut out = vec![T::ZERO; x.len()];
+        // Where groups are single elements, a row is one of each.
+        let width = if b == 1 { c } else { b };
+        by_rows(&mut out, width, |first, out| {
+            for (at, row) in (first..).zip(out.chunks_exact_mut(width)) {
+                let x = &x[at * width..][..width];
+                if b == 1 {
+                    for ((out, &x), &y) in row.iter_mut().zip(x).zip(y) {
+                        *out = function.at(x, y);
+                    }
+                } else {
+                    let y = y[at % c];
+                    row.iter_mut().zip(x).for_each(|(out, &x)| *out = function.at(x, y));
+                }
+            }
+        });
+        tensor(out, &[x.len()])
+    }
+}
+
+/// The other order.
+struct Swapped<'a, F>(&'a F);
+
+impl<F: Function2> Function2 for Swapped<'_, F> {
+    #[inline(always)]
+    fn at<T: Real>(&self, x: T, y: T) -> T {
+        self.0.at(y, x)
+    }
+}
+
+/// The function of every pair of elements of two tensors, one of which may broadcast to the other along dimensions that
+/// lie side by side.
+pub(crate) fn combine(x: &Tensor, y: &Tensor, function: &impl Function2) -> Option<Tensor> {
+    let (shape, other) = (x.shape(), y.shape());
+    if shape == other {
+        return map2(x, y, function);
+    }
+    match grouped(x, &shape, y, &other, function) {
+        None => grouped(y, &other, x, &shape, &Swapped(function)),
+        found => found,
+    }
+}
+
+fn grouped(
+    x: &Tensor,
+    shape: &[usize],
+    y: &Tensor,
+    other: &[usize],
+    function: &impl Function2,
+) -> Option<Tensor> {
+    let ahead = shape.len().checked_sub(other.len())?;
+    let size = |dim: usize| if dim < ahead { 1 } else { other[dim - ahead] };
+    let fits = (0..shape.len()).all(|dim| size(dim) == 1 || size(dim) == shape[dim]);
+    if !fits || shape.contains(&0) {
+        return None;
+    }
+    let layout = Layout::of(shape, |dim| size(dim) != 1)?;
+    run(&[x, y], Grouped(layout, function)).map(|out| out.reshape(shape))
+}
+
+macro_rules! plain {
+    ($($name:ident($function:ident) => $elsewhere:ident, |$x:ident, $y:ident| $value:expr;)*) => {
+        $(
+            struct $function;
+
+            impl Function2 for $function {
+                #[inline(always)]
+                fn at<T: Real>(&self, $x: T, $y: T) -> T {
+                    $value
+                }
+            }
+        )*
+
+        impl Tensor {
+            $(
+                /// Broadcasts as numpy does.
+                pub(crate) fn $name(&self, other: &Self) -> Self {
+                    combine(self, other, &$function).unwrap_or_else(|| {
+                        let rank = self.rank().max(other.rank());
+                        Self(Dispatch::$elsewhere(self.with_rank(rank).0, other.with_rank(rank).0))
+                    })
+                }
+            )*
+        }
+    };
+}
+
+plain! {
+    add(Plus) => float_add, |x, y| x + y;
+    sub(Minus) => float_sub, |x, y| x - y;
+    mul(Times) => float_mul, |x, y| x * y;
+    div(Over) => float_div, |x, y| x / y;
+}
+
+macro_rules! with_number {
+    ($($name:ident($function:ident) => $elsewhere:ident, |$x:ident, $y:ident| $value:expr;)*) => {
+        $(
+            struct $function(f64);
+
+            impl Function for $function {
+                #[inline(always)]
+                fn at<T: Real>(&self, $x: T) -> T {
+                    let $y = T::of(self.0);
+                    $value
+                }
+            }
+        )*
+
+        impl Tensor {
+            $(pub(crate) fn $name(&self, number: f64) -> Self {
+                map(self, &$function(number))
+                    .unwrap_or_else(|| Self(Dispatch::$elsewhere(self.0.clone(), number.into())))
+            })*
+        }
+    };
+}
+
+with_number! {
+    add_scalar(PlusNumber) => float_add_scalar, |x, y| x + y;
+    scale(TimesNumber) => float_mul_scalar, |x, y| x * y;
+}
