@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p epoch0-engine --example kernels [name…]` prints a line for each: name, the best of several
 //! runs in milliseconds forward, the same backward, and the rate forward. `benches/kernels.py` sets PyTorch's beside
-//! them.
+//! them: with `--turns` a line is read after each operation before it goes on.
 
 #![expect(clippy::print_stdout, reason = "its output")]
 
@@ -111,7 +111,7 @@ fn cases() -> Vec<Case> {
 }
 
 fn main() {
-    let names: Vec<String> = std::env::args().skip(1).collect();
+    let (turns, names): (Vec<String>, Vec<String>) = std::env::args().skip(1).partition(|name| name == "--turns");
     println!("{:<28} {:>10} {:>10} {:>14}", "operation", "ms", "ms back", "rate");
     for case in cases() {
         if !names.is_empty() && !names.iter().any(|name| case.name.starts_with(name)) {
@@ -132,5 +132,8 @@ fn main() {
             Work::Products(n) => format!("{:.1} GFLOP/s", 2e-9 * n as f64 / forward),
         };
         println!("{:<28} {:>10.3} {:>10.3} {rate:>18}", case.name, forward * 1e3, backward * 1e3);
+        if !turns.is_empty() && !matches!(std::io::stdin().read_line(&mut String::new()), Ok(1..)) {
+            break;
+        }
     }
 }

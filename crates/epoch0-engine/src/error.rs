@@ -12,4 +12,42 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// An input of the network is missing, or not what it takes.
+    #[error("input `{name}`: found {found}, allowed {allowed}")]
+    Input {
+        /// The input.
+        name: String,
+        /// What was found.
+        found: String,
+        /// What is allowed.
+        allowed: String,
+    },
+    /// A parameter has no value, or one of another shape.
+    #[error("parameter `{name}`: found {found}, allowed {allowed}")]
+    Param {
+        /// The parameter.
+        name: String,
+        /// What was found.
+        found: String,
+        /// What is allowed.
+        allowed: String,
+    },
+    /// An operation cannot take what it is given.
+    #[error("{place}: found {found}, allowed {allowed}")]
+    Operand {
+        /// The operation, by parameter or block.
+        place: String,
+        /// What was found.
+        found: String,
+        /// What is allowed.
+        allowed: String,
+    },
+    /// Something that the engine does not do.
+    #[error("{place}: {what}")]
+    Unsupported {
+        /// The operation, by parameter or block.
+        place: String,
+        /// What cannot be done, and a hint.
+        what: String,
+    },
 }

@@ -284,10 +284,6 @@ impl Tensor {
         let shape = crate::primitive::elementwise::broadcast(&self.shape(), &other.shape());
         Mask(B::float_lower(self.expand(&shape).0, other.expand(&shape).0, BOOL))
     }
-
-    pub(crate) fn to_indices(&self) -> Indices {
-        Indices(B::float_into_int(self.0.clone(), IntDType::I64))
-    }
 }
 
 /// How truth values are stored.
@@ -310,7 +306,6 @@ macro_rules! unary {
 }
 
 unary! {
-    neg => float_neg,
     atan => float_atan,
     abs => float_abs,
     sign => float_sign,
@@ -334,11 +329,6 @@ scalar! {
 }
 
 impl Tensor {
-    /// Sum of two of one shape, in the place of one where nothing else reads it.
-    pub(crate) fn plus(self, other: Self) -> Self {
-        Self(B::float_add(self.0, other.0))
-    }
-
     /// Matrix product over the last two dimensions, the others broadcast. Ranks are the same and at least two.
     pub(crate) fn matmul(&self, other: &Self) -> Self {
         Self(B::float_matmul(self.0.clone(), other.0.clone()))

@@ -10,7 +10,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::Tensor;
+use crate::{Tensor, host};
 
 /// An operation with its derivatives. It has one output; its inputs are kept by the graph.
 pub(crate) trait Primitive: Debug + Send + Sync {
@@ -170,7 +170,7 @@ fn descendants(graph: &BTreeMap<u64, Var>, wrt: &[&Var]) -> HashSet<u64> {
 fn sum(total: Option<Var>, term: Var) -> Var {
     match total {
         Some(total) if !total.is_tracked() && !term.is_tracked() => {
-            Var::constant(total.into_value().plus(term.into_value()))
+            Var::constant(host::plus(total.into_value(), term.value()))
         }
         Some(total) => total.add(&term),
         None => term,

@@ -9,6 +9,7 @@ mod info;
 mod initializer;
 mod paper;
 mod params;
+pub mod reading;
 
 pub use claim::{Claim, ClaimKind, Expectation, Verdict};
 pub use epoch0_macros::{Choice, Params};

@@ -16,6 +16,9 @@ pub enum Error {
     /// A file or folder could not be read or written.
     #[error(transparent)]
     Format(#[from] epoch0_format::Error),
+    /// A network could not be run.
+    #[error(transparent)]
+    Engine(#[from] epoch0_engine::Error),
     /// What was named is no network.
     #[error("`{given}` is no network: {why}\nhint: {hint}")]
     NoNetwork {

@@ -20,6 +20,7 @@ mod initialize;
 mod receipt;
 mod report;
 mod verify;
+mod weights;
 
 pub use describe::Described;
 pub use error::Error;
@@ -27,7 +28,9 @@ pub use initialize::{Options, Progress, initialize, plan};
 pub use receipt::Receipt;
 pub use report::{Group, Report};
 pub use verify::{Difference, Match, Tested, Verified, bytes_to_verify, verify};
+pub use weights::{draw_weights, read_weights};
 
+pub use epoch0_engine as engine;
 pub use epoch0_format as format;
 pub use epoch0_init as init;
 pub use epoch0_init::start::{Plan, Recipe, Rule, Setting, Use};

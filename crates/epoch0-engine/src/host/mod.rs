@@ -12,7 +12,7 @@ mod real;
 pub(crate) mod rows;
 pub(crate) mod sums;
 
-use burn_backend::TensorData;
+use burn_backend::{DType, TensorData};
 use burn_backend::ops::FloatTensorOps;
 use burn_dispatch::backends::flex::FlexTensor;
 use burn_dispatch::{BackendTensor, Dispatch, DispatchTensorKind};
@@ -58,6 +58,41 @@ fn slices<T: Real>(flats: &[FlexTensor]) -> Option<Vec<&[T]>> {
 /// A tensor on the processor that has these elements; they are not copied.
 pub(crate) fn tensor<T: Real>(values: Vec<T>, shape: &[usize]) -> Tensor {
     Tensor(Dispatch::float_from_data(TensorData::new(values, shape.to_vec()), &Device::cpu().0))
+}
+
+/// Whether the elements are kept in order; views are not.
+pub(crate) fn is_in_order(tensor: &Tensor) -> bool {
+    match &tensor.0.kind {
+        DispatchTensorKind::Flex(BackendTensor::Float(flex)) => flex.is_contiguous(),
+        _ => true,
+    }
+}
+
+/// Sum of two tensors of one shape, in the place of the first where nothing else reads that.
+pub(crate) fn plus(mut total: Tensor, term: &Tensor) -> Tensor {
+    if let DispatchTensorKind::Flex(BackendTensor::Float(flex)) = &mut total.0.kind
+        && flex.is_unique()
+        && flex.layout().contiguous_offsets() == Some((0, term.len()))
+        && let Some(term) = flat(term)
+    {
+        let done = match flex.dtype() {
+            DType::F64 => add_to::<f64>(flex, &term),
+            _ => add_to::<f32>(flex, &term),
+        };
+        if done.is_some() {
+            return total;
+        }
+    }
+    total.add(term)
+}
+
+fn add_to<T: Real>(total: &mut FlexTensor, term: &FlexTensor) -> Option<()> {
+    let term = term.as_slice::<T>()?;
+    let total = total.try_storage_mut::<T>()?.get_mut(..term.len())?;
+    by_rows(total, 1, |start, total| {
+        total.iter_mut().zip(&term[start..]).for_each(|(total, &term)| *total += term);
+    });
+    Some(())
 }
 
 /// Runs a loop with the widest vectors that the machine has. What it calls has to be inlined.

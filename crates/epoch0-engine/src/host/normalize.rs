@@ -298,33 +298,20 @@ impl Job for Scaled {
 
     fn run<T: Real>(self, inputs: &[&[T]]) -> Tensor {
         let Layout { c, b, .. } = self.0;
-        let (x, scale, shift) = (inputs[0], inputs[1], inputs.get(2));
+        let (x, scale, shift) = (inputs[0], inputs[1], inputs[2]);
         let mut out = vec![T::ZERO; x.len()];
         // Where groups are single elements, a row is one of each.
         let width = if b == 1 { c } else { b };
         by_rows(&mut out, width, |first, out| {
-            for (at, row) in out.chunks_exact_mut(width).enumerate() {
-                let x = &x[(first + at) * width..][..width];
-                let group = (first + at) % c;
-                match shift {
-                    Some(shift) if b == 1 => {
-                        for ((y, &x), (&scale, &shift)) in row.iter_mut().zip(x).zip(scale.iter().zip(*shift)) {
-                            *y = x * scale + shift;
-                        }
+            for (at, row) in (first..).zip(out.chunks_exact_mut(width)) {
+                let x = &x[at * width..][..width];
+                if b == 1 {
+                    for ((y, &x), (&scale, &shift)) in row.iter_mut().zip(x).zip(scale.iter().zip(shift)) {
+                        *y = x * scale + shift;
                     }
-                    None if b == 1 => {
-                        for ((y, &x), &scale) in row.iter_mut().zip(x).zip(scale) {
-                            *y = x * scale;
-                        }
-                    }
-                    Some(shift) => {
-                        let (scale, shift) = (scale[group], shift[group]);
-                        row.iter_mut().zip(x).for_each(|(y, &x)| *y = x * scale + shift);
-                    }
-                    None => {
-                        let scale = scale[group];
-                        row.iter_mut().zip(x).for_each(|(y, &x)| *y = x * scale);
-                    }
+                } else {
+                    let (scale, shift) = (scale[at % c], shift[at % c]);
+                    row.iter_mut().zip(x).for_each(|(y, &x)| *y = x * scale + shift);
                 }
             }
         });
@@ -332,12 +319,11 @@ impl Job for Scaled {
     }
 }
 
-/// `x · scale + shift` where each is a number of an index along a dimension; without a shift where it is `None`.
-pub(crate) fn scaled(x: &Tensor, dim: usize, scale: &Tensor, shift: Option<&Tensor>) -> Option<Tensor> {
+/// `x · scale + shift` where each is a number of an index along a dimension.
+pub(crate) fn scaled(x: &Tensor, dim: usize, scale: &Tensor, shift: &Tensor) -> Option<Tensor> {
     let shape = x.shape();
     let layout = Layout::of(&shape, |at| at == dim).filter(|_| !x.is_empty())?;
-    let inputs: Vec<&Tensor> = [x, scale].into_iter().chain(shift).collect();
-    run(&inputs, Scaled(layout)).map(|out| out.reshape(&shape))
+    run(&[x, scale, shift], Scaled(layout)).map(|out| out.reshape(&shape))
 }
 
 struct Dots(Layout);

@@ -10,15 +10,15 @@ type B = Dispatch;
 
 /// How a kernel of one, two or three dimensions moves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Moves {
+pub struct Moves {
     /// Step, a number per spatial dimension.
-    pub(crate) stride: Vec<usize>,
+    pub stride: Vec<usize>,
     /// Padding on both sides.
-    pub(crate) padding: Vec<usize>,
+    pub padding: Vec<usize>,
     /// Distance of the taps.
-    pub(crate) dilation: Vec<usize>,
+    pub dilation: Vec<usize>,
     /// Number of groups.
-    pub(crate) groups: usize,
+    pub groups: usize,
 }
 
 fn array<const N: usize>(values: &[usize]) -> [usize; N] {
@@ -183,18 +183,21 @@ impl Primitive for ConvWeight {
 }
 
 impl Var {
-    /// Convolution of `[batch, in, space…]` with `[out, in / groups, kernel…]`.
-    pub(crate) fn conv(&self, weight: &Self, moves: &Moves) -> Self {
+    /// Convolution of `[batch, in, space…]` with `[out, in / groups, kernel…]`; up to three dimensions of space.
+    #[must_use]
+    pub fn conv(&self, weight: &Self, moves: &Moves) -> Self {
         Self::apply(Conv(moves.clone()), &[self, weight])
     }
 
     /// Transposed convolution of `[batch, out, space…]` with `[out, in / groups, kernel…]` to spatial sizes `space`.
-    pub(crate) fn conv_input(&self, weight: &Self, moves: &Moves, space: &[usize]) -> Self {
+    #[must_use]
+    pub fn conv_input(&self, weight: &Self, moves: &Moves, space: &[usize]) -> Self {
         Self::apply(ConvInput(moves.clone(), space.to_vec()), &[self, weight])
     }
 
     /// The weight of `shape` whose product with a weight is this input's convolution's product with `output`.
-    pub(crate) fn conv_weight(&self, output: &Self, moves: &Moves, shape: &[usize]) -> Self {
+    #[must_use]
+    pub fn conv_weight(&self, output: &Self, moves: &Moves, shape: &[usize]) -> Self {
         Self::apply(ConvWeight(moves.clone(), shape.to_vec()), &[self, output])
     }
 }

@@ -198,15 +198,23 @@ impl Fuse for Normalize {
 #[derive(Debug)]
 struct Scaled(usize);
 
+impl Scaled {
+    /// The shape that broadcasts `n` numbers along the dimension.
+    fn along(&self, rank: usize, n: usize) -> Vec<usize> {
+        let mut shape = vec![1; rank];
+        shape[self.0] = n;
+        shape
+    }
+}
+
 impl Fuse for Scaled {
     fn define(&self, inputs: &[Var]) -> Var {
-        let mut shape = vec![1; inputs[0].rank()];
-        shape[self.0] = inputs[0].shape()[self.0];
+        let shape = self.along(inputs[0].rank(), inputs[1].value().len());
         inputs[0].mul(&inputs[1].reshape(&shape)).add(&inputs[2].reshape(&shape))
     }
 
     fn value(&self, inputs: &[&Tensor]) -> Option<Tensor> {
-        normalize::scaled(inputs[0], self.0, inputs[1], Some(inputs[2]))
+        normalize::scaled(inputs[0], self.0, inputs[1], inputs[2])
     }
 
     fn pull(
@@ -219,7 +227,7 @@ impl Fuse for Scaled {
         let others: Vec<usize> = (0..cotangent.rank()).filter(|&dim| dim != self.0).collect();
         let n = cotangent.shape()[self.0];
         let find = |at: usize| match at {
-            0 => normalize::scaled(cotangent, self.0, inputs[1], None),
+            0 => Some(cotangent.mul(&inputs[1].reshape(&self.along(cotangent.rank(), n)))),
             1 => normalize::dots(cotangent, inputs[0], self.0),
             _ => Some(cotangent.sum_dims(&others).reshape(&[n])),
         };

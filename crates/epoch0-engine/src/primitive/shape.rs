@@ -429,3 +429,12 @@ impl Var {
         }
     }
 }
+
+impl Var {
+    /// The largest along a dimension, which stays with size one; the first of equals has the derivative.
+    #[must_use]
+    pub fn max_keep(&self, dim: usize) -> Self {
+        let (max, at) = self.value().max_dim(dim);
+        self.gathered(dim, &at, max)
+    }
+}
