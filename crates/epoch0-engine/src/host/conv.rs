@@ -7,7 +7,7 @@ use burn_dispatch::backends::flex::FlexTensor;
 use rayon::prelude::*;
 
 use super::sums::{Product, total};
-use super::{CHUNK, Job, Real, by_rows, flat, run, tensor, vectors};
+use super::{CHUNK, Job, Real, add, by_rows, flat, run, tensor, vectors};
 use crate::Tensor;
 use crate::primitive::conv::Moves;
 
@@ -143,7 +143,7 @@ impl Geometry {
         let count: usize = stretches.iter().map(|s| s.2).sum();
         let (kernel, plane) = (volume(self.kernel), volume(self.size));
         let mut all = vec![T::ZERO; self.taps() * count];
-        by_rows(&mut all, count, |first, rows| {
+        by_rows(&mut all, count, &|first, rows| {
             for (tap, mut row) in (first..).zip(rows.chunks_exact_mut(count)) {
                 for &(image, start, length) in stretches {
                     let channel = (image * self.groups + group) * self.inputs + tap / kernel;
@@ -249,7 +249,7 @@ impl Job for Weights<'_> {
                     let cotangents = tensor(cotangents, &[g.outputs, count]);
                     let found = product(cotangents, windows, [taps, count], true)?;
                     let found = found.as_slice::<T>()?;
-                    vectors(|| sums.iter_mut().zip(found).for_each(|(sum, &part)| *sum += part));
+                    vectors(add, (sums, found));
                 }
             }
             Some(sums)
@@ -257,19 +257,57 @@ impl Job for Weights<'_> {
         let mut strands = stretches.par_chunks(of_strand).map(strand).collect::<Option<Vec<_>>>()?.into_iter();
         let mut all = strands.next()?;
         for strand in strands {
-            vectors(|| all.iter_mut().zip(&strand).for_each(|(sum, &part)| *sum += part));
+            vectors(add, (&mut all[..], &strand[..]));
         }
         Some(tensor(all, &[g.groups * of_group]))
     }
 }
 
-/// `to += from · by`, of every `stride`-th element of `from`.
+/// Adds to a plane of outputs.
 #[inline(always)]
-fn add_row<T: Real>(to: &mut [T], from: &[T], stride: usize, by: T) {
-    if stride == 1 {
-        to.iter_mut().zip(from).for_each(|(to, &from)| *to += from * by);
-    } else {
-        to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, &from)| *to += from * by);
+fn plane_outputs<T: Real>((g, x, weight, y): (&Geometry, &[T], &[T], &mut [T])) {
+    for (tap, &by) in weight.iter().enumerate() {
+        g.rows(tap, |output, input, length| {
+            let y = &mut y[output..output + length];
+            if g.stride[2] == 1 {
+                y.iter_mut().zip(&x[input..input + length]).for_each(|(y, &x)| *y += x * by);
+            } else {
+                let x = x[input..].iter().step_by(g.stride[2]);
+                y.iter_mut().zip(x).for_each(|(y, &x)| *y += x * by);
+            }
+        });
+    }
+}
+
+/// Adds to a plane of inputs.
+#[inline(always)]
+fn plane_inputs<T: Real>((g, y, weight, x): (&Geometry, &[T], &[T], &mut [T])) {
+    for (tap, &by) in weight.iter().enumerate() {
+        g.rows(tap, |output, input, length| {
+            let y = &y[output..output + length];
+            if g.stride[2] == 1 {
+                x[input..input + length].iter_mut().zip(y).for_each(|(x, &y)| *x += y * by);
+            } else {
+                let x = x[input..].iter_mut().step_by(g.stride[2]);
+                x.zip(y).for_each(|(x, &y)| *x += y * by);
+            }
+        });
+    }
+}
+
+/// Adds to the taps' sums over a plane.
+#[inline(always)]
+fn plane_weights<T: Real>((g, x, y, sums): (&Geometry, &[T], &[T], &mut [f64])) {
+    for (tap, sum) in sums.iter_mut().enumerate() {
+        g.rows(tap, |output, input, length| {
+            let y = &y[output..output + length];
+            *sum += if g.stride[2] == 1 {
+                total(&Product, &x[input..input + length], y)
+            } else {
+                let x = x[input..].iter().step_by(g.stride[2]);
+                x.zip(y).map(|(&x, &y)| x * y).sum::<T>().wide()
+            };
+        });
     }
 }
 
@@ -293,13 +331,7 @@ impl Job for DepthwiseOutputs<'_> {
         y.par_chunks_mut(to).with_min_len(planes(to)).enumerate().for_each(|(at, y)| {
             let (image, channel) = (at / channels, at % channels);
             let x = &x[(image * g.groups + channel / g.outputs) * from..][..from];
-            vectors(|| {
-                for (tap, &by) in weight[channel * kernel..][..kernel].iter().enumerate() {
-                    g.rows(tap, |output, input, length| {
-                        add_row(&mut y[output..output + length], &x[input..], g.stride[2], by);
-                    });
-                }
-            });
+            vectors(plane_outputs, (g, x, &weight[channel * kernel..][..kernel], y));
         });
         tensor(y, &[count])
     }
@@ -320,19 +352,7 @@ impl Job for DepthwiseInputs<'_> {
             let (image, group) = (at / g.groups, at % g.groups);
             for channel in group * g.outputs..(group + 1) * g.outputs {
                 let y = &y[(image * g.groups * g.outputs + channel) * to..][..to];
-                vectors(|| {
-                    for (tap, &by) in weight[channel * kernel..][..kernel].iter().enumerate() {
-                        g.rows(tap, |output, input, length| {
-                            let y = &y[output..output + length];
-                            if g.stride[2] == 1 {
-                                add_row(&mut x[input..input + length], y, 1, by);
-                            } else {
-                                let x = x[input..].iter_mut().step_by(g.stride[2]);
-                                x.zip(y).for_each(|(x, &y)| *x += y * by);
-                            }
-                        });
-                    }
-                });
+                vectors(plane_inputs, (g, y, &weight[channel * kernel..][..kernel], &mut *x));
             }
         });
         tensor(x, &[count])
@@ -355,19 +375,7 @@ impl Job for DepthwiseWeights<'_> {
             for image in 0..g.batch {
                 let x = &x[(image * g.groups + channel / g.outputs) * from..][..from];
                 let y = &y[(image * channels + channel) * to..][..to];
-                vectors(|| {
-                    for (tap, sum) in sums.iter_mut().enumerate() {
-                        g.rows(tap, |output, input, length| {
-                            let y = &y[output..output + length];
-                            *sum += if g.stride[2] == 1 {
-                                total(&Product, &x[input..input + length], y)
-                            } else {
-                                let x = x[input..].iter().step_by(g.stride[2]);
-                                x.zip(y).map(|(&x, &y)| x * y).sum::<T>().wide()
-                            };
-                        });
-                    }
-                });
+                vectors(plane_weights, (g, x, y, &mut sums[..]));
             }
             weight.iter_mut().zip(sums).for_each(|(weight, sum)| *weight = T::of(sum));
         });

@@ -66,6 +66,11 @@ fn run(activation: &Activation, x: &Tensor, cotangent: Option<&Tensor>) -> Optio
         Activation::HardSwish => draw(HardSwish, x, cotangent),
         Activation::HardTanh { min, max } => draw(Clip(min, max), x, cotangent),
         Activation::Relu6 => draw(Clip(0.0, 6.0), x, cotangent),
+        Activation::Exp => draw(Power, x, cotangent),
+        Activation::Softplus { beta, threshold } => draw(Softplus { beta, threshold }, x, cotangent),
+        Activation::Softsign => draw(Softsign, x, cotangent),
+        Activation::ReluSquared => draw(ReluSquared, x, cotangent),
+        Activation::Abs => draw(Size, x, cotangent),
         Activation::Sine { omega } => draw(Sine(omega), x, cotangent),
         _ => draw(Any(activation), x, cotangent),
     }
@@ -307,6 +312,87 @@ impl Curve for HardSwish {
         let within = x * T::of(1.0 / 3.0) + T::of(0.5);
         let above = if x >= T::of(3.0) { T::ONE } else { within };
         if x <= T::of(-3.0) { T::ZERO } else { above }
+    }
+}
+
+/// `exp(x)`.
+struct Power;
+
+impl Curve for Power {
+    #[inline(always)]
+    fn value<T: Real>(&self, x: T) -> T {
+        x.exp()
+    }
+
+    #[inline(always)]
+    fn slope<T: Real>(&self, x: T) -> T {
+        x.exp()
+    }
+}
+
+struct Softplus {
+    beta: f64,
+    threshold: f64,
+}
+
+impl Curve for Softplus {
+    #[inline(always)]
+    fn value<T: Real>(&self, x: T) -> T {
+        let inner = x * T::of(self.beta);
+        let soft = (inner.at_least(T::ZERO) + (-inner.magnitude()).exp().log_1p()) * T::of(1.0 / self.beta);
+        if inner > T::of(self.threshold) { x } else { soft }
+    }
+
+    #[inline(always)]
+    fn slope<T: Real>(&self, x: T) -> T {
+        let inner = x * T::of(self.beta);
+        let soft = inner.sigmoid();
+        if inner > T::of(self.threshold) { T::ONE } else { soft }
+    }
+}
+
+struct Softsign;
+
+impl Curve for Softsign {
+    #[inline(always)]
+    fn value<T: Real>(&self, x: T) -> T {
+        x / (T::ONE + x.magnitude())
+    }
+
+    #[inline(always)]
+    fn slope<T: Real>(&self, x: T) -> T {
+        let by = T::ONE / (T::ONE + x.magnitude());
+        by * by
+    }
+}
+
+struct ReluSquared;
+
+impl Curve for ReluSquared {
+    #[inline(always)]
+    fn value<T: Real>(&self, x: T) -> T {
+        Relu.value(x) * x
+    }
+
+    #[inline(always)]
+    fn slope<T: Real>(&self, x: T) -> T {
+        Relu.value(x) * T::of(2.0)
+    }
+}
+
+/// `|x|`.
+struct Size;
+
+impl Curve for Size {
+    #[inline(always)]
+    fn value<T: Real>(&self, x: T) -> T {
+        x.magnitude()
+    }
+
+    #[inline(always)]
+    fn slope<T: Real>(&self, x: T) -> T {
+        let above = if x > T::ZERO { T::ONE } else { T::ZERO };
+        if x < T::ZERO { -T::ONE } else { above }
     }
 }
 

@@ -86,37 +86,59 @@ pub(crate) fn plus(mut total: Tensor, term: &Tensor) -> Tensor {
     total.add(term)
 }
 
+/// `total += term`.
+#[inline(always)]
+pub(crate) fn add<T: Real>((total, term): (&mut [T], &[T])) {
+    total.iter_mut().zip(term).for_each(|(total, &term)| *total += term);
+}
+
 fn add_to<T: Real>(total: &mut FlexTensor, term: &FlexTensor) -> Option<()> {
     let term = term.as_slice::<T>()?;
     let total = total.try_storage_mut::<T>()?.get_mut(..term.len())?;
-    by_rows(total, 1, |start, total| {
-        total.iter_mut().zip(&term[start..]).for_each(|(total, &term)| *total += term);
+    by_rows(total, 1, &|start, total| {
+        vectors(add, (total, &term[start..]));
     });
     Some(())
 }
 
-/// Runs a loop with the widest vectors that the machine has. What it calls has to be inlined.
-#[inline(always)]
-pub(crate) fn vectors<R>(work: impl FnOnce() -> R) -> R {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(simd) = pulp::x86::V3::try_new() {
-        return simd.vectorize(work);
+/// A function and what it is called with.
+#[cfg(target_arch = "x86_64")]
+struct Call<F, A>(F, A);
+
+#[cfg(target_arch = "x86_64")]
+impl<F: Fn(A) -> R, A, R> pulp::NullaryFnOnce for Call<F, A> {
+    type Output = R;
+
+    #[inline(always)]
+    fn call(self) -> R {
+        (self.0)(self.1)
     }
-    work()
 }
 
-/// Calls `work` with stretches of whole rows and the index of the first row, side by side.
-pub(crate) fn by_rows<T: Real>(out: &mut [T], width: usize, work: impl Fn(usize, &mut [T]) + Sync) {
+/// Calls a function compiled for the widest vectors that the machine has. It has to be a named function that is always
+/// inlined, as all that it calls: a closure would be compiled for any machine.
+#[inline(always)]
+pub(crate) fn vectors<A, R>(function: impl Fn(A) -> R, with: A) -> R {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = pulp::x86::V3::try_new() {
+        return simd.vectorize(Call(function, with));
+    }
+    function(with)
+}
+
+/// Calls `work` with stretches of whole rows and the index of the first row, side by side. (A function of one type, so
+/// that what hands out the stretches is compiled once.)
+pub(crate) fn by_rows<T: Real>(out: &mut [T], width: usize, work: &(dyn Fn(usize, &mut [T]) + Sync)) {
     if out.is_empty() {
         return;
     }
     let rows = (CHUNK / width).max(1);
     if out.len() <= rows * width {
-        return vectors(|| work(0, out));
+        return work(0, out);
     }
     out.par_chunks_mut(rows * width)
         .enumerate()
-        .for_each(|(at, out)| vectors(|| work(at * rows, out)));
+        .for_each(|(at, out)| work(at * rows, out));
 }
 
 /// A function of one number.
@@ -129,6 +151,27 @@ pub(crate) trait Function2: Sync {
     fn at<T: Real>(&self, x: T, y: T) -> T;
 }
 
+#[inline(always)]
+fn fill<T: Real, F: Function>((function, x, out): (&F, &[T], &mut [T])) {
+    for (out, &x) in out.iter_mut().zip(x) {
+        *out = function.at(x);
+    }
+}
+
+#[inline(always)]
+fn fill2<T: Real, F: Function2>((function, x, y, out): (&F, &[T], &[T], &mut [T])) {
+    for ((out, &x), &y) in out.iter_mut().zip(x).zip(y) {
+        *out = function.at(x, y);
+    }
+}
+
+#[inline(always)]
+fn fill_with<T: Real, F: Function2>((function, x, y, out): (&F, &[T], T, &mut [T])) {
+    for (out, &x) in out.iter_mut().zip(x) {
+        *out = function.at(x, y);
+    }
+}
+
 struct Map<'a, F>(&'a F);
 
 impl<F: Function> Job for Map<'_, F> {
@@ -137,10 +180,8 @@ impl<F: Function> Job for Map<'_, F> {
     fn run<T: Real>(self, inputs: &[&[T]]) -> Tensor {
         let x = inputs[0];
         let mut out = vec![T::ZERO; x.len()];
-        by_rows(&mut out, 1, |start, out| {
-            for (out, &x) in out.iter_mut().zip(&x[start..]) {
-                *out = self.0.at(x);
-            }
+        by_rows(&mut out, 1, &|start, out| {
+            vectors(fill, (self.0, &x[start..], out));
         });
         tensor(out, &[x.len()])
     }
@@ -159,10 +200,8 @@ impl<F: Function2> Job for Map2<'_, F> {
     fn run<T: Real>(self, inputs: &[&[T]]) -> Tensor {
         let (x, y) = (inputs[0], inputs[1]);
         let mut out = vec![T::ZERO; x.len()];
-        by_rows(&mut out, 1, |start, out| {
-            for ((out, &x), &y) in out.iter_mut().zip(&x[start..]).zip(&y[start..]) {
-                *out = self.0.at(x, y);
-            }
+        by_rows(&mut out, 1, &|start, out| {
+            vectors(fill2, (self.0, &x[start..], &y[start..], out));
         });
         tensor(out, &[x.len()])
     }
@@ -185,16 +224,13 @@ impl<F: Function2> Job for Grouped<'_, F> {
         let mut out = vec![T::ZERO; x.len()];
         // Where groups are single elements, a row is one of each.
         let width = if b == 1 { c } else { b };
-        by_rows(&mut out, width, |first, out| {
+        by_rows(&mut out, width, &|first, out| {
             for (at, row) in (first..).zip(out.chunks_exact_mut(width)) {
                 let x = &x[at * width..][..width];
                 if b == 1 {
-                    for ((out, &x), &y) in row.iter_mut().zip(x).zip(y) {
-                        *out = function.at(x, y);
-                    }
+                    vectors(fill2, (function, x, y, row));
                 } else {
-                    let y = y[at % c];
-                    row.iter_mut().zip(x).for_each(|(out, &x)| *out = function.at(x, y));
+                    vectors(fill_with, (function, x, y[at % c], row));
                 }
             }
         });

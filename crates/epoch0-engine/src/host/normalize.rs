@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 
 use super::sums::{First, Layout, Product, reduce, total};
-use super::{CHUNK, Function2, Job, Real, by_rows, run, tensor, vectors};
+use super::{CHUNK, Function2, Job, Real, add, by_rows, run, tensor, vectors};
 use crate::Tensor;
 
 /// What the scale and the shift are numbers of.
@@ -88,34 +88,63 @@ impl Function2 for Along {
 /// Mean, and one over the standard deviation.
 type Moments = (f64, f64);
 
-impl Plan {
-    /// Of one stretch.
-    #[inline(always)]
-    fn moments<T: Real>(&self, x: &[T]) -> Moments {
-        let n = x.len() as f64;
-        let mean = if self.is_centred { total(&First, x, x) / n } else { 0.0 };
-        self.finish(mean, total(&Spread(mean), x, x) / n)
-    }
+/// Mean, and one over the standard deviation, of a stretch.
+#[inline(always)]
+fn moments<T: Real>((plan, x): (&Plan, &[T])) -> Moments {
+    let n = x.len() as f64;
+    let mean = if plan.is_centred { total(&First, x, x) / n } else { 0.0 };
+    plan.finish(mean, total(&Spread(mean), x, x) / n)
+}
 
+/// `Σ f(x, y)` over a group that lies in many stretches.
+#[inline(always)]
+fn over<T: Real, F: Function2>((layout, group, f, x, y): (Layout, usize, &F, &[T], &[T])) -> f64 {
+    let Layout { a, c, b } = layout;
+    let mut sum = 0.0;
+    for at in 0..a {
+        let start = (at * c + group) * b;
+        sum += total(f, &x[start..start + b], &y[start..start + b]);
+    }
+    sum
+}
+
+/// `(x − mean) · by + shift`.
+#[inline(always)]
+fn shift<T: Real>((x, mean, by, shift, out): (&[T], T, T, T, &mut [T])) {
+    out.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - mean) * by + shift);
+}
+
+/// As [`shift`], with a scale and a shift for each element.
+#[inline(always)]
+fn shift_each<T: Real>((x, mean, by, scale, shift, out): (&[T], T, T, &[T], &[T], &mut [T])) {
+    for ((y, &x), (&scale, &shift)) in out.iter_mut().zip(x).zip(scale.iter().zip(shift)) {
+        *y = (x - mean) * by * scale + shift;
+    }
+}
+
+/// `x · scale + shift`.
+#[inline(always)]
+fn scale_each<T: Real>((x, scale, shift, out): (&[T], &[T], &[T], &mut [T])) {
+    for ((y, &x), (&scale, &shift)) in out.iter_mut().zip(x).zip(scale.iter().zip(shift)) {
+        *y = x * scale + shift;
+    }
+}
+
+impl Plan {
     fn finish(&self, mean: f64, variance: f64) -> Moments {
         (mean, 1.0 / (variance + self.eps).sqrt())
     }
 
-    /// `Σ f(x, y)` over a group that lies in many stretches.
-    fn over<T: Real>(&self, group: usize, f: &impl Function2, x: &[T], y: &[T]) -> f64 {
-        let Layout { a, c, b } = self.layout;
-        let stretch = |at: usize| {
-            let start = (at * c + group) * b;
-            total(f, &x[start..start + b], &y[start..start + b])
-        };
-        vectors(|| (0..a).map(stretch).sum())
+    /// `Σ f(x, y)` over a group.
+    fn sum<T: Real>(&self, group: usize, f: &impl Function2, x: &[T], y: &[T]) -> f64 {
+        vectors(over, (self.layout, group, f, x, y))
     }
 
-    /// Of a group that lies in many stretches.
-    fn moments_over<T: Real>(&self, group: usize, x: &[T]) -> Moments {
+    /// Moments of a group.
+    fn moments_of<T: Real>(&self, group: usize, x: &[T]) -> Moments {
         let n = self.layout.group() as f64;
-        let mean = if self.is_centred { self.over(group, &First, x, x) / n } else { 0.0 };
-        self.finish(mean, self.over(group, &Spread(mean), x, x) / n)
+        let mean = if self.is_centred { self.sum(group, &First, x, x) / n } else { 0.0 };
+        self.finish(mean, self.sum(group, &Spread(mean), x, x) / n)
     }
 
     /// Groups that one thread takes at a time.
@@ -139,32 +168,24 @@ impl Job for Forward {
         let Layout { a, c, b } = plan.layout;
         let x = inputs[0];
         let mut out = vec![T::ZERO; x.len()];
-        let moments: Vec<Moments> = match a {
+        let moments_of: Vec<Moments> = match a {
             1 => vec![],
             _ => (0..c)
                 .into_par_iter()
                 .with_min_len(plan.groups())
-                .map(|group| plan.moments_over(group, x))
+                .map(|group| plan.moments_of(group, x))
                 .collect(),
         };
-        by_rows(&mut out, b, |first, out| {
+        by_rows(&mut out, b, &|first, out| {
             for (at, row) in out.chunks_exact_mut(b).enumerate() {
                 let x = &x[(first + at) * b..][..b];
                 let group = (first + at) % c;
-                let (mean, by) = if a == 1 { plan.moments(x) } else { moments[group] };
+                let (mean, by) = if a == 1 { vectors(moments, (&plan, x)) } else { moments_of[group] };
                 let (mean, by) = (T::of(mean), T::of(by));
                 match plan.affine {
-                    Affine::None => row.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - mean) * by),
-                    Affine::Group => {
-                        let (scale, shift) = (by * inputs[1][group], inputs[2][group]);
-                        row.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - mean) * scale + shift);
-                    }
-                    Affine::Element => {
-                        let affine = inputs[1].iter().zip(inputs[2]);
-                        for ((y, &x), (&scale, &shift)) in row.iter_mut().zip(x).zip(affine) {
-                            *y = (x - mean) * by * scale + shift;
-                        }
-                    }
+                    Affine::None => vectors(shift, (x, mean, by, T::ZERO, row)),
+                    Affine::Group => vectors(shift, (x, mean, by * inputs[1][group], inputs[2][group], row)),
+                    Affine::Element => vectors(shift_each, (x, mean, by, inputs[1], inputs[2], row)),
                 }
             }
         });
@@ -176,6 +197,40 @@ impl Job for Forward {
 pub(crate) struct Pulled {
     pub(crate) x: Tensor,
     pub(crate) affine: Option<(Tensor, Tensor)>,
+}
+
+/// `k · cotangent − m · (x − mean) − l`.
+#[inline(always)]
+fn back<T: Real>((x, cotangent, [k, mean, m, l], out): (&[T], &[T], [T; 4], &mut [T])) {
+    for ((out, &x), &cotangent) in out.iter_mut().zip(x).zip(cotangent) {
+        *out = cotangent * k - (x - mean) * m - l;
+    }
+}
+
+/// Cotangents of rows that are groups; adds to those of scale and shift.
+#[inline(always)]
+fn back_rows<T: Real>(
+    (plan, [x, scale, cotangent], out, [by_scale, by_shift]): (&Plan, [&[T]; 3], &mut [T], [&mut [T]; 2]),
+) {
+    let n = scale.len();
+    let rows = x.chunks_exact(n).zip(cotangent.chunks_exact(n));
+    for (out, (x, cotangent)) in out.chunks_exact_mut(n).zip(rows) {
+        let (mean, by) = moments((plan, x));
+        let (centre, factor) = (T::of(mean), T::of(by));
+        for ((out, &g), &w) in out.iter_mut().zip(cotangent).zip(scale) {
+            *out = g * w;
+        }
+        add((&mut *by_shift, cotangent));
+        for ((sum, &g), &x) in by_scale.iter_mut().zip(cotangent).zip(x) {
+            *sum += g * ((x - centre) * factor);
+        }
+        let sum = total(&First, out, out) / n as f64;
+        let along = total(&Along(mean), x, out) * by / n as f64;
+        let (m, l) = (T::of(by * by * along), T::of(plan.centre(by * sum)));
+        for (out, &x) in out.iter_mut().zip(x) {
+            *out = *out * factor - (x - centre) * m - l;
+        }
+    }
 }
 
 struct Backward(Plan);
@@ -200,9 +255,9 @@ impl Backward {
         let n = plan.layout.group() as f64;
         // Sums of the cotangent and of the cotangent times the standardized values, of every group.
         let sums = |group: usize| {
-            let (mean, by) = plan.moments_over(group, x);
-            let sum = plan.over(group, &First, cotangent, cotangent);
-            let along = plan.over(group, &Along(mean), x, cotangent) * by;
+            let (mean, by) = plan.moments_of(group, x);
+            let sum = plan.sum(group, &First, cotangent, cotangent);
+            let along = plan.sum(group, &Along(mean), x, cotangent) * by;
             ((mean, by), (sum, along))
         };
         let of_groups: Vec<(Moments, (f64, f64))> = (0..c).into_par_iter().with_min_len(plan.groups()).map(sums).collect();
@@ -211,7 +266,7 @@ impl Backward {
             _ => 1.0,
         };
         let mut out = vec![T::ZERO; x.len()];
-        by_rows(&mut out, b, |first, out| {
+        by_rows(&mut out, b, &|first, out| {
             for (at, row) in out.chunks_exact_mut(b).enumerate() {
                 let range = (first + at) * b..(first + at + 1) * b;
                 let group = (first + at) % c;
@@ -220,9 +275,7 @@ impl Backward {
                 let k = by * scale(group);
                 let (m, l) = (T::of(k * by * along / n), T::of(plan.centre(k * sum / n)));
                 let (mean, k) = (T::of(mean), T::of(k));
-                for ((out, &x), &cotangent) in row.iter_mut().zip(&x[range.clone()]).zip(&cotangent[range]) {
-                    *out = cotangent * k - (x - mean) * m - l;
-                }
+                vectors(back, (&x[range.clone()], &cotangent[range], [k, mean, m, l], row));
             }
         });
         let number = |f: fn(&(Moments, (f64, f64))) -> f64| tensor(of_groups.iter().map(|g| T::of(f(g))).collect(), &[c]);
@@ -239,27 +292,9 @@ impl Backward {
         let stretch = rows.div_ceil(64).max(CHUNK / n).max(1);
         let work = |(at, out): (usize, &mut [T])| {
             let (mut by_scale, mut by_shift) = (vec![T::ZERO; n], vec![T::ZERO; n]);
-            vectors(|| {
-                for (row, out) in out.chunks_exact_mut(n).enumerate() {
-                    let range = (at * stretch + row) * n..(at * stretch + row + 1) * n;
-                    let (x, cotangent) = (&x[range.clone()], &cotangent[range]);
-                    let (mean, by) = plan.moments(x);
-                    let (centre, by_t) = (T::of(mean), T::of(by));
-                    for (((out, &g), &w), (by_shift, (by_scale, &x))) in
-                        out.iter_mut().zip(cotangent).zip(scale).zip(by_shift.iter_mut().zip(by_scale.iter_mut().zip(x)))
-                    {
-                        *out = g * w;
-                        *by_shift += g;
-                        *by_scale += g * ((x - centre) * by_t);
-                    }
-                    let sum = total(&First, out, out) / n as f64;
-                    let along = total(&Along(mean), x, out) * by / n as f64;
-                    let (m, l) = (T::of(by * by * along), T::of(plan.centre(by * sum)));
-                    for (out, &x) in out.iter_mut().zip(x) {
-                        *out = *out * by_t - (x - centre) * m - l;
-                    }
-                }
-            });
+            let range = at * stretch * n..at * stretch * n + out.len();
+            let inputs = [&x[range.clone()], scale, &cotangent[range]];
+            vectors(back_rows, (&plan, inputs, out, [&mut by_scale[..], &mut by_shift[..]]));
             (by_scale, by_shift)
         };
         let parts: Vec<(Vec<T>, Vec<T>)> = out.par_chunks_mut(stretch * n).enumerate().map(work).collect();
@@ -298,20 +333,17 @@ impl Job for Scaled {
 
     fn run<T: Real>(self, inputs: &[&[T]]) -> Tensor {
         let Layout { c, b, .. } = self.0;
-        let (x, scale, shift) = (inputs[0], inputs[1], inputs[2]);
+        let (x, scale, terms) = (inputs[0], inputs[1], inputs[2]);
         let mut out = vec![T::ZERO; x.len()];
         // Where groups are single elements, a row is one of each.
         let width = if b == 1 { c } else { b };
-        by_rows(&mut out, width, |first, out| {
+        by_rows(&mut out, width, &|first, out| {
             for (at, row) in (first..).zip(out.chunks_exact_mut(width)) {
                 let x = &x[at * width..][..width];
                 if b == 1 {
-                    for ((y, &x), (&scale, &shift)) in row.iter_mut().zip(x).zip(scale.iter().zip(shift)) {
-                        *y = x * scale + shift;
-                    }
+                    vectors(scale_each, (x, scale, terms, row));
                 } else {
-                    let (scale, shift) = (scale[at % c], shift[at % c]);
-                    row.iter_mut().zip(x).for_each(|(y, &x)| *y = x * scale + shift);
+                    vectors(shift, (x, T::ZERO, scale[at % c], terms[at % c], row));
                 }
             }
         });

@@ -34,6 +34,8 @@ pub(crate) trait Real:
     /// `exp(x) − 1`.
     fn exp_m1(self) -> Self;
     fn log(self) -> Self;
+    /// `log(1 + x)` for `x` from 0 to 1.
+    fn log_1p(self) -> Self;
     fn erf(self) -> Self;
     /// The standard normal distribution function.
     fn normal(self) -> Self;
@@ -118,6 +120,25 @@ fn erfc_far(t: f32) -> f32 {
     Real::exp(t * polynomial(t, C))
 }
 
+/// Sine of `x` and a number of quarter turns. The turns are taken off in double precision, which is exact enough for any
+/// number that is not so large that single precision itself is coarser than a turn.
+#[inline(always)]
+fn wave(x: f32, quarters: u64) -> f32 {
+    /// `1.5 · 2⁵²`, as [`ROUND`].
+    const ROUND: f64 = 6_755_399_441_055_744.0;
+    const SINE: [f32; 4] = [-0.166_666_67, 0.008_333_33, -0.000_198_408_75, 2.752_556_2e-6];
+    const COSINE: [f32; 4] = [-0.5, 0.041_666_642, -0.001_388_839_7, 2.476_009_5e-5];
+    let wide = f64::from(x);
+    let shifted = wide * std::f64::consts::FRAC_2_PI + ROUND;
+    let r = (wide - (shifted - ROUND) * std::f64::consts::FRAC_PI_2) as f32;
+    let quarter = shifted.to_bits().wrapping_add(quarters);
+    let square = r * r;
+    let sine = r + r * square * polynomial(square, SINE);
+    let cosine = 1.0 + square * polynomial(square, COSINE);
+    let value = if quarter & 1 == 0 { sine } else { cosine };
+    if quarter & 2 == 0 { value } else { -value }
+}
+
 impl Real for f32 {
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
@@ -181,6 +202,15 @@ impl Real for f32 {
         libm::logf(self)
     }
 
+    /// `2 artanh(x / (2 + x))`, by its series: the argument is a third at most.
+    #[inline(always)]
+    fn log_1p(self) -> Self {
+        const C: [f32; 7] =
+            [2.0, 2.0 / 3.0, 2.0 / 5.0, 2.0 / 7.0, 2.0 / 9.0, 2.0 / 11.0, 2.0 / 13.0];
+        let s = self / (self + 2.0);
+        s * polynomial(s * s, C)
+    }
+
     #[inline(always)]
     fn erf(self) -> Self {
         let (near, far) = (erf_near(self), 1.0 - erfc_far(self.abs()));
@@ -197,12 +227,12 @@ impl Real for f32 {
 
     #[inline(always)]
     fn sin(self) -> Self {
-        libm::sinf(self)
+        wave(self, 0)
     }
 
     #[inline(always)]
     fn cos(self) -> Self {
-        libm::cosf(self)
+        wave(self, 1)
     }
 }
 
@@ -244,6 +274,11 @@ impl Real for f64 {
     #[inline(always)]
     fn log(self) -> Self {
         libm::log(self)
+    }
+
+    #[inline(always)]
+    fn log_1p(self) -> Self {
+        libm::log1p(self)
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! Softmax and its logarithm over the last dimension.
 
 use super::sums::{First, Product, total};
-use super::{Job, Real, by_rows, run, tensor};
+use super::{Job, Real, by_rows, run, tensor, vectors};
 use crate::Tensor;
 
 const LANES: usize = 16;
@@ -26,6 +26,45 @@ pub(crate) enum Kind {
     Log,
 }
 
+#[inline(always)]
+fn forward<T: Real>((kind, n, x, out): (Kind, usize, &[T], &mut [T])) {
+    for (row, x) in out.chunks_exact_mut(n).zip(x.chunks_exact(n)) {
+        let max = largest(x);
+        for (y, &x) in row.iter_mut().zip(x) {
+            *y = (x - max).exp();
+        }
+        let sum = total(&First, row, row);
+        match kind {
+            Kind::Plain => {
+                let by = T::of(1.0 / sum);
+                row.iter_mut().for_each(|y| *y *= by);
+            }
+            Kind::Log => {
+                let log = T::of(sum).log();
+                row.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - max) - log);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn backward<T: Real>((kind, n, y, cotangent, out): (Kind, usize, &[T], &[T], &mut [T])) {
+    let rows = y.chunks_exact(n).zip(cotangent.chunks_exact(n));
+    for (row, (y, cotangent)) in out.chunks_exact_mut(n).zip(rows) {
+        let both = row.iter_mut().zip(y).zip(cotangent);
+        match kind {
+            Kind::Plain => {
+                let mean = T::of(total(&Product, y, cotangent));
+                both.for_each(|((out, &y), &cotangent)| *out = y * (cotangent - mean));
+            }
+            Kind::Log => {
+                let sum = T::of(total(&First, cotangent, cotangent));
+                both.for_each(|((out, &y), &cotangent)| *out = cotangent - y.exp() * sum);
+            }
+        }
+    }
+}
+
 struct Forward(Kind, usize);
 
 impl Job for Forward {
@@ -35,22 +74,7 @@ impl Job for Forward {
         let Self(kind, n) = self;
         let x = inputs[0];
         let mut out = vec![T::ZERO; x.len()];
-        by_rows(&mut out, n, |first, out| {
-            for (row, x) in out.chunks_exact_mut(n).zip(x[first * n..].chunks_exact(n)) {
-                let max = largest(x);
-                for (y, &x) in row.iter_mut().zip(x) {
-                    *y = (x - max).exp();
-                }
-                let sum = T::of(total(&First, row, row));
-                match kind {
-                    Kind::Plain => row.iter_mut().for_each(|y| *y = *y / sum),
-                    Kind::Log => {
-                        let log = sum.log();
-                        row.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - max) - log);
-                    }
-                }
-            }
-        });
+        by_rows(&mut out, n, &|first, out| vectors(forward, (kind, n, &x[first * n..], out)));
         tensor(out, &[x.len()])
     }
 }
@@ -64,21 +88,8 @@ impl Job for Backward {
         let Self(kind, n) = self;
         let (y, cotangent) = (inputs[0], inputs[1]);
         let mut out = vec![T::ZERO; y.len()];
-        by_rows(&mut out, n, |first, out| {
-            let rows = y[first * n..].chunks_exact(n).zip(cotangent[first * n..].chunks_exact(n));
-            for (row, (y, cotangent)) in out.chunks_exact_mut(n).zip(rows) {
-                let both = row.iter_mut().zip(y).zip(cotangent);
-                match kind {
-                    Kind::Plain => {
-                        let mean = T::of(total(&Product, y, cotangent));
-                        both.for_each(|((out, &y), &cotangent)| *out = y * (cotangent - mean));
-                    }
-                    Kind::Log => {
-                        let sum = T::of(total(&First, cotangent, cotangent));
-                        both.for_each(|((out, &y), &cotangent)| *out = cotangent - y.exp() * sum);
-                    }
-                }
-            }
+        by_rows(&mut out, n, &|first, out| {
+            vectors(backward, (kind, n, &y[first * n..], &cotangent[first * n..], out));
         });
         tensor(out, &[y.len()])
     }

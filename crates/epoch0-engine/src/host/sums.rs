@@ -72,6 +72,22 @@ pub(crate) fn total<T: Real>(f: &impl Function2, x: &[T], y: &[T]) -> f64 {
     total
 }
 
+/// As [`total`], for [`vectors`].
+#[inline(always)]
+fn total_of<T: Real, F: Function2>((f, x, y): (&F, &[T], &[T])) -> f64 {
+    total(f, x, y)
+}
+
+/// Adds `f(x, y)` of rows to sums of columns.
+#[inline(always)]
+fn add_columns<T: Real, F: Function2>((f, x, y, sums): (&F, &[T], &[T], &mut [T])) {
+    for (x, y) in x.chunks_exact(sums.len()).zip(y.chunks_exact(sums.len())) {
+        for ((sum, &x), &y) in sums.iter_mut().zip(x).zip(y) {
+            *sum += f.at(x, y);
+        }
+    }
+}
+
 pub(crate) struct First;
 
 impl Function2 for First {
@@ -102,7 +118,7 @@ pub(crate) fn reduce<T: Real>(layout: Layout, f: &impl Function2, x: &[T], y: &[
         let row = (at / pieces * c + group) * b;
         let start = row + at % pieces * CHUNK;
         let end = (start + CHUNK).min(row + b);
-        vectors(|| total(f, &x[start..end], &y[start..end]))
+        vectors(total_of, (f, &x[start..end], &y[start..end]))
     };
     let of_group = |group: usize| -> f64 {
         if a * pieces == 1 || x.len() <= CHUNK || c >= 64 {
@@ -126,13 +142,7 @@ fn columns<T: Real>(a: usize, c: usize, f: &impl Function2, x: &[T], y: &[T]) ->
     let rows = |block: usize| {
         let range = block * ROWS * c..((block + 1) * ROWS).min(a) * c;
         let mut sums = vec![T::ZERO; c];
-        vectors(|| {
-            for (x, y) in x[range.clone()].chunks_exact(c).zip(y[range].chunks_exact(c)) {
-                for ((sum, &x), &y) in sums.iter_mut().zip(x).zip(y) {
-                    *sum += f.at(x, y);
-                }
-            }
-        });
+        vectors(add_columns, (f, &x[range.clone()], &y[range], &mut sums[..]));
         sums
     };
     let mut totals = vec![0.0; c];
