@@ -21,6 +21,10 @@ mod error;
 pub mod kernel;
 pub mod loss;
 pub mod ntk;
+#[cfg(test)]
+extern crate self as epoch0_engine;
+
+mod host;
 mod primitive;
 mod run;
 pub mod taps;
@@ -31,6 +35,7 @@ mod weights;
 
 pub use device::{Device, Precision};
 pub use error::Error;
+pub use primitive::conv::Moves;
 pub use run::{BatchStatistics, Done, Mode, Run, run};
 pub use tensor::{Indices, Mask, Tensor};
 pub use value::Value;
