@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use epoch0::init::METHODS;
-use epoch0::method::{Bibliography, Entry, Expectation, Initializer};
+use epoch0::Method;
+use epoch0::method::{Bibliography, Expectation};
 
 const NOTE: &str = "<!-- Written by `cargo xtask gen` from the method's source file. Change that. -->\n\n";
 
@@ -45,9 +45,9 @@ pub(crate) fn run(root: &Path, check: bool) -> Result<String, String> {
 
 fn pages() -> BTreeMap<String, String> {
     let mut pages: BTreeMap<_, _> =
-        METHODS.iter().map(|entry| (format!("{}.md", entry.info.id), page(entry))).collect();
+        epoch0::methods().iter().map(|entry| (format!("{}.md", entry.info.id), page(entry))).collect();
     let mut index = format!("{NOTE}# Methods\n\n| id | also | what it does | papers |\n|---|---|---|---|\n");
-    for entry in METHODS {
+    for entry in epoch0::methods() {
         let info = entry.info;
         let papers: Vec<_> = info.papers.iter().map(|key| format!("[{key}]")).collect();
         let also: Vec<_> = info.aliases.iter().map(|alias| format!("`{alias}`")).collect();
@@ -59,7 +59,7 @@ fn pages() -> BTreeMap<String, String> {
     pages
 }
 
-fn page(entry: &Entry<dyn Initializer>) -> String {
+fn page(entry: &Method) -> String {
     let info = entry.info;
     let mut out = format!("{NOTE}# `{}`\n\n", info.id);
     if !info.aliases.is_empty() {
@@ -97,7 +97,7 @@ fn page(entry: &Entry<dyn Initializer>) -> String {
     out
 }
 
-fn params(entry: &Entry<dyn Initializer>) -> String {
+fn params(entry: &Method) -> String {
     if entry.info.params.is_empty() {
         return String::new();
     }

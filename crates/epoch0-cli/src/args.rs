@@ -1,5 +1,7 @@
 //! Arguments.
 
+mod train;
+
 use std::path::PathBuf;
 
 use clap::builder::Styles;
@@ -8,6 +10,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
 use epoch0::format::ShardSize;
 use epoch0::num::{Activation, Dtype};
+
+pub(crate) use train::{Compare, StartArgs, Train};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().effects(Effects::BOLD))
@@ -36,7 +40,10 @@ Examples:
   epoch0 init config.json --with orthogonal --set gain=1.4 --seed 7 -o out
   epoch0 init resnet18 --with he_normal --set mode=fan_out --dry-run
   epoch0 verify-weights out                          draw it again and compare every bit
+  epoch0 train mlp:784-512-10 --data mnist --for 3ep --with he_normal -o run
+  epoch0 compare lenet --with he_normal,xavier_normal --data mnist --seeds 5 --for 1ep
   epoch0 list · epoch0 explain kumar · epoch0 gain gelu
+  epoch0 eoc --activation tanh --depth 100           standard deviations on the edge of chaos
 
 Exit codes: 0 done, 1 done and something does not hold, 2 could not do it, 130 interrupted.";
 
@@ -45,6 +52,10 @@ Exit codes: 0 done, 1 done and something does not hold, 2 could not do it, 130 i
 pub(crate) enum Command {
     /// Draw a start for a network and write it as a checkpoint.
     Init(Init),
+    /// Train a network from a start, and write down what happens.
+    Train(Box<Train>),
+    /// Train several starts over several seeds and compare them.
+    Compare(Box<Compare>),
     /// List methods, families of networks, the zoo or papers.
     List(List),
     /// Explain a method: idea, formulas, parameters, traps, references.
@@ -61,6 +72,10 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Gains of an activation: torch's table, exact second moment, fixed point, first order.
     Gain(Gain),
+    /// The edge of chaos of an activation: standard deviations, rates, phases.
+    Eoc(Eoc),
+    /// How unevenly an untrained classifier guesses: initial guessing bias over depth.
+    Igb(Igb),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -248,6 +263,70 @@ pub(crate) struct Gain {
     /// Standard deviation of what the activation is given.
     #[arg(long, default_value_t = 1.0)]
     pub(crate) sigma: f64,
+}
+
+/// Arguments of `eoc`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Eoc {
+    /// An activation: tanh, gelu, leaky_relu(0.1), expr:x*tanh(x)…
+    #[arg(long, value_name = "ACTIVATION", value_parser = activation)]
+    pub(crate) activation: Activation,
+    /// The point with this variance of pre-activations [default: 1].
+    #[arg(long, group = "point")]
+    pub(crate) q: Option<f64>,
+    /// The point with this standard deviation of biases.
+    #[arg(long, group = "point")]
+    pub(crate) sigma_b: Option<f64>,
+    /// The point whose rate suits so many layers.
+    #[arg(long, group = "point", value_name = "LAYERS")]
+    pub(crate) depth: Option<usize>,
+    /// Points along the edge.
+    #[arg(long, group = "point")]
+    pub(crate) curve: bool,
+    /// Number of points of the curve.
+    #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u16).range(2..=1000))]
+    pub(crate) points: u16,
+    /// Print the curve as CSV.
+    #[arg(long, requires = "curve", conflicts_with = "json")]
+    pub(crate) csv: bool,
+    /// The phase of these standard deviations, of weights times √fan_in and of biases.
+    #[arg(long, group = "point", num_args = 2, value_names = ["SIGMA_W", "SIGMA_B"])]
+    pub(crate) phase: Option<Vec<f64>>,
+    /// Variance of the first layer's pre-activations, from which the phase is looked for.
+    #[arg(long, value_name = "Q", default_value_t = 1.0, requires = "phase")]
+    pub(crate) start: f64,
+}
+
+/// Arguments of `igb`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Igb {
+    /// An activation: relu, gelu, leaky_relu(0.1), expr:x*tanh(x)…
+    #[arg(long, value_name = "ACTIVATION", value_parser = activation)]
+    pub(crate) activation: Activation,
+    /// Number of hidden layers.
+    #[arg(long, value_name = "LAYERS", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) depth: u16,
+    /// Positions of the max-pooling in each layer; 4 is 2 × 2.
+    #[arg(long, value_name = "POSITIONS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) pool: u32,
+    /// Mean cosine of two inputs: 0 for centred data.
+    #[arg(long, value_name = "RHO", default_value_t = 0.0)]
+    pub(crate) input_rho: f64,
+    /// Standard deviation of weights times √fan_in.
+    #[arg(long, default_value_t = std::f64::consts::SQRT_2)]
+    pub(crate) sigma_w: f64,
+    /// Standard deviation of biases.
+    #[arg(long, default_value_t = 0.0)]
+    pub(crate) sigma_b: f64,
+    /// Number of classes.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(2..))]
+    pub(crate) classes: u16,
+    /// Draws for the share of the largest of more than two classes.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    pub(crate) draws: u32,
+    /// Seed of those draws.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
 }
 
 fn activation(text: &str) -> Result<Activation, String> {

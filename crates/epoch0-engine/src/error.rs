@@ -50,4 +50,12 @@ pub enum Error {
         /// What cannot be done, and a hint.
         what: String,
     },
+    /// Numbers that something cannot be computed from.
+    #[error("{what}: {why}")]
+    Numeric {
+        /// What was to be computed.
+        what: String,
+        /// What stands against it, and a hint.
+        why: String,
+    },
 }

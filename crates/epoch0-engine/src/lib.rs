@@ -15,10 +15,15 @@
 //! assert_eq!(hvp(&y, &[(&x, direction)], Order::Last)[0].value().to_f64(), [6.0, 0.0]);
 //! ```
 
+pub mod curvature;
 mod device;
 mod error;
+pub mod kernel;
+pub mod loss;
+pub mod ntk;
 mod primitive;
 mod run;
+pub mod taps;
 mod tensor;
 mod value;
 mod var;

@@ -118,6 +118,11 @@ impl Parameters {
         self.0.iter().flatten().next()
     }
 
+    /// The same values, all constants.
+    pub(crate) fn detached(&self) -> Self {
+        Self(self.0.iter().map(|var| var.as_ref().map(Var::detach)).collect())
+    }
+
     /// Puts another value in a parameter's place.
     pub fn set(&mut self, id: ParamId, value: Var) {
         self.0[id.0 as usize] = Some(value);

@@ -5,7 +5,9 @@
 //! the reason for the bound and what usually helps. Examiners run nothing but forward and derivative passes.
 
 mod error;
+pub mod igb;
 pub mod parameters;
+pub mod pntk;
 mod probe;
 pub mod propagation;
 mod shared;
@@ -19,7 +21,8 @@ use epoch0_method::Entry;
 pub use epoch0_method::reading::Reading;
 
 /// Every method of the family, by id.
-pub static METHODS: &[&Entry<dyn Examiner>] = &[&parameters::ENTRY, &propagation::ENTRY];
+pub static METHODS: &[&Entry<dyn Examiner>] =
+    &[&igb::ENTRY, &parameters::ENTRY, &pntk::ENTRY, &propagation::ENTRY];
 
 /// The examiner of that id or alias.
 ///

@@ -152,7 +152,9 @@ fn findings(found: &[Found], twins: &[Vec<String>]) -> Vec<Finding> {
             format!("{} of {} weights are all zero.", zero.len(), matrices.len()),
         )
         .at(Place::new(&first.name))
-        .reason("A weight of zeros passes nothing on, and nothing back to what is before it, until it has moved.");
+        .reason(
+            "A weight of zeros passes nothing on, and nothing back to what is before it, until it has moved.",
+        );
         findings.push(if all { finding.help("Draw the weights: `epoch0 init`.") } else { finding });
     }
     if let Some(names) = twins.first() {
@@ -194,15 +196,15 @@ fn law(values: &[f32], moments: &Moments, tensor: &Tensor) -> &'static str {
     }
     let (mean, std) = (moments.mean, moments.variance().sqrt());
     let half = std * 3f64.sqrt();
-    // Bounds of ±2σ leave √0.774 of the standard deviation.
-    let wide = std / 0.879_596_566_170_685;
-    let candidates: [(&str, Law); 3] = [
-        ("uniform", Law::Uniform { low: mean - half, high: mean + half }),
-        ("normal", Law::Normal { mean, std }),
-        ("truncated normal (±2σ)", Law::TruncatedNormal { mean, std: wide, low: mean - 2.0 * wide, high: mean + 2.0 * wide }),
+    let truncated = Law::truncated_in_std(mean, std, -2.0, 2.0, true);
+    let candidates = [
+        ("uniform", Some(Law::Uniform { low: mean - half, high: mean + half })),
+        ("normal", Some(Law::Normal { mean, std })),
+        ("truncated normal (±2σ)", truncated.ok()),
     ];
     let mut best = ("unknown", 1e-3);
     for (name, law) in candidates {
+        let Some(law) = law else { continue };
         let p = stats::kolmogorov_smirnov(&sample, |x| law.cdf(x)).p_value;
         if p > best.1 {
             best = (name, p);
@@ -224,7 +226,11 @@ fn is_orthogonal(tensor: &Tensor) -> bool {
     }
     let values = tensor.to_f32();
     let at = |vector: usize, along: usize| {
-        f64::from(if rows <= columns { values[vector * columns + along] } else { values[along * columns + vector] })
+        f64::from(if rows <= columns {
+            values[vector * columns + along]
+        } else {
+            values[along * columns + vector]
+        })
     };
     let long = rows.max(columns);
     let dot = |a: usize, b: usize| (0..long).map(|k| at(a, k) * at(b, k)).sum::<f64>();
@@ -253,7 +259,10 @@ fn scale(moments: &Moments, fans: Fans) -> Option<String> {
         ("torch's default", (1.0 / (3.0 * fans.in_)).sqrt()),
         ("0.02", 0.02),
     ];
-    let name = named.iter().find(|(_, asked)| (std / asked - 1.0).abs() <= error).map(|(name, _)| format!(" ({name})"));
+    let name = named
+        .iter()
+        .find(|(_, asked)| (std / asked - 1.0).abs() <= error)
+        .map(|(name, _)| format!(" ({name})"));
     Some(format!("{gain:.3}/√fan_in{}", name.unwrap_or_default()))
 }
 

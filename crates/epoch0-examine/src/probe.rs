@@ -158,8 +158,10 @@ impl Probe {
                 let Some(Value::Index(words)) = self.inputs.first() else { unreachable!("words come first") };
                 let [examples, positions, classes] = shape[..] else { unreachable!("three dimensions") };
                 let words: Vec<i64> = words.iter().copied().collect();
-                let next: Vec<i64> = words.chunks(positions).flat_map(|row| row[1..].iter().copied()).collect();
-                let logits = answers.slice(1, 0, positions - 1, 1).reshape(&[examples * (positions - 1), classes]);
+                let next: Vec<i64> =
+                    words.chunks(positions).flat_map(|row| row[1..].iter().copied()).collect();
+                let logits =
+                    answers.slice(1, 0, positions - 1, 1).reshape(&[examples * (positions - 1), classes]);
                 // The mean over an example's positions is its loss.
                 cross_entropy(&logits, &next)?.scale(1.0 / (positions - 1) as f64)
             }
@@ -186,7 +188,10 @@ fn cross_entropy(logits: &Var, labels: &[i64]) -> Result<Var, Error> {
         return Err(Error::Probe {
             what: "labels".to_owned(),
             found: wrong.map_or(format!("{} labels", labels.len()), |label| format!("label {label}")),
-            allowed: format!("{rows} labels from 0 to {}, for the network has {classes} outputs", classes - 1),
+            allowed: format!(
+                "{rows} labels from 0 to {}, for the network has {classes} outputs",
+                classes - 1
+            ),
         });
     }
     let at = epoch0_engine::Indices::new(labels.to_vec(), &[rows, 1], &logits.value().device());
@@ -203,8 +208,13 @@ pub(crate) fn fixed_batch(network: &Network) -> Option<usize> {
 
 /// Length of a sequence: what the table of positions holds, up to [`POSITIONS`].
 fn positions(network: &Network) -> usize {
-    let tables = network.params().iter().filter(|param| param.role == Role::Position && param.shape.len() == 2);
-    tables.map(|param| param.shape[0] - param.padding_row.map_or(0, |row| row + 1)).min().unwrap_or(POSITIONS).min(POSITIONS)
+    let tables =
+        network.params().iter().filter(|param| param.role == Role::Position && param.shape.len() == 2);
+    tables
+        .map(|param| param.shape[0] - param.padding_row.map_or(0, |row| row + 1))
+        .min()
+        .unwrap_or(POSITIONS)
+        .min(POSITIONS)
 }
 
 /// What an input of integers holds.

@@ -6,6 +6,7 @@ pub mod start;
 pub mod constant;
 pub mod delta_orthogonal;
 pub mod dirac;
+pub mod eoc;
 pub mod eye;
 pub mod he_normal;
 pub mod he_uniform;
@@ -38,6 +39,7 @@ pub static METHODS: &[&Entry<dyn Initializer>] = &[
     &constant::ENTRY,
     &delta_orthogonal::ENTRY,
     &dirac::ENTRY,
+    &eoc::ENTRY,
     &eye::ENTRY,
     &he_normal::ENTRY,
     &he_uniform::ENTRY,

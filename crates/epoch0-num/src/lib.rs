@@ -1,4 +1,4 @@
-//! Streams of randomness, laws and how to draw them, gains, quadrature and statistics.
+//! Streams of randomness, laws and how to draw them, gains, quadrature, mean-field theory and statistics.
 //!
 //! Everything here is a pure function of its arguments: no clock, no environment variable, no global
 //! generator, no platform mathematics library and no number of threads changes a bit of any result.
@@ -10,6 +10,8 @@ pub mod gain;
 pub mod joint;
 mod kernel;
 pub mod law;
+pub mod meanfield;
+pub mod paired;
 pub mod quadrature;
 pub mod special;
 pub mod stats;

@@ -1,7 +1,7 @@
 //! Writes pages and terminal texts of made-up documents, to look at:
 //! `cargo run --release -p epoch0-report --example gallery -- OUT/`.
 
-#[path = "../tests/made_up/mod.rs"]
+#[path = "../tests/it/made_up/mod.rs"]
 mod made_up;
 
 use std::path::{Path, PathBuf};

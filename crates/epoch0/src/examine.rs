@@ -6,13 +6,13 @@ use std::sync::atomic::AtomicBool;
 use epoch0_engine::{Device, Mode, Precision, Value, Weights, run};
 use epoch0_examine::{Probe, Subject, Watch};
 use epoch0_method::Values;
-use epoch0_method::reading::{Examination, NetworkSummary, Versions};
+use epoch0_method::reading::{Examination, NetworkSummary};
 use epoch0_net::{Network, Source};
 
 use crate::Error;
 
 /// Examiners that look at every start, in the order in which readings are shown.
-pub const USUAL: &[&str] = &["propagation", "parameters"];
+pub const USUAL: &[&str] = &["propagation", "igb", "parameters"];
 
 /// Values that an examination may keep, over all examples.
 const VALUES: usize = 150_000_000;
@@ -66,30 +66,25 @@ pub fn examine(
         let watch = Watch { cancel: options.cancel, progress: Some(&progress) };
         readings.push(examiner.examine(&subject, watch)?);
     }
-    let summary = summary(network, weights, options.start);
-    let versions = Versions::from([("epoch0".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
-    Ok(Examination::new(summary, probe.summary.clone(), options.seed, readings, versions))
+    let summary = summary(network, options.start);
+    Ok(Examination::new(summary, probe.summary.clone(), options.seed, readings, crate::follow::versions()))
 }
 
 /// A network, in short, for reports.
-pub fn summary(network: &Network, weights: &Weights, start: &str) -> NetworkSummary {
-    let source = match network.source() {
-        Source::HuggingFace { architecture, .. } => architecture.clone(),
-        Source::Zoo { spec } => format!("zoo {spec}"),
-        _ => "built".to_owned(),
-    };
-    let precision = weights.iter().next().map(|(_, value)| value.precision());
+pub fn summary(network: &Network, start: &str) -> NetworkSummary {
     NetworkSummary {
         name: network.name().to_owned(),
-        source,
+        source: match network.source() {
+            Source::HuggingFace { architecture, .. } => architecture.clone(),
+            Source::Zoo { .. } => "zoo".to_owned(),
+            Source::Onnx { .. } => "ONNX".to_owned(),
+            _ => "built by hand".to_owned(),
+        },
         start: start.to_owned(),
         n_params: network.n_params(),
         n_sites: network.sites().len(),
         depth: network.sites().iter().map(|site| site.depth).max().unwrap_or(0),
-        dtype: match precision {
-            Some(Precision::Double) => "f64".to_owned(),
-            _ => "f32".to_owned(),
-        },
+        dtype: network.params().first().map_or_else(String::new, |param| param.dtype.to_string()),
     }
 }
 
@@ -112,7 +107,8 @@ pub fn matched_probe(
             let small = Probe::matched(network, 2, seed, precision, device)?;
             let mut values = 0;
             run(network, &weights.constants(), &small.inputs, Mode::Eval, &mut |done| {
-                values += done.outputs.iter().filter_map(Value::real).map(|var| var.value().len()).sum::<usize>();
+                values +=
+                    done.outputs.iter().filter_map(Value::real).map(|var| var.value().len()).sum::<usize>();
                 Ok(())
             })?;
             (VALUES / (values / small.len().max(1)).max(1)).clamp(8, 256)

@@ -34,7 +34,8 @@ pub fn method(name: &str) -> Result<Method, Error> {
     let found = epoch0_init::find(name).map(|entry| Method::of(&entry));
     found.or_else(|_| epoch0_examine::find(name).map(|entry| Method::of(&entry))).map_err(|_| {
         let methods = methods();
-        let known = methods.iter().flat_map(|method| method.info.aliases.iter().copied().chain([method.info.id]));
+        let known =
+            methods.iter().flat_map(|method| method.info.aliases.iter().copied().chain([method.info.id]));
         Error::UnknownMethod { name: name.to_owned(), near: near(name, known) }
     })
 }

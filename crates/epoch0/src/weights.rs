@@ -9,7 +9,7 @@ use epoch0_init::start::{Plan, Recipe};
 use epoch0_net::Network;
 use epoch0_num::{Dtype, Element, with_element};
 
-use crate::Error;
+use crate::{Described, Error};
 
 /// Reads a network's weights from a checkpoint: a folder, a safetensors file or an index. Tensors that the network does
 /// not have are left alone.
@@ -46,6 +46,44 @@ pub fn read_weights(
         tensor.read_f32(0, &mut values)?;
         Ok(Elements::Single(values))
     })
+}
+
+impl Described {
+    /// The weights that came with the network: those of its checkpoint or ONNX file; none where only the network was
+    /// named.
+    ///
+    /// # Errors
+    /// When they cannot be read, or do not fit the network.
+    pub fn own_weights(&self, precision: Precision, device: &Device) -> Result<Option<Weights>, Error> {
+        if let Some(path) = &self.checkpoint {
+            return read_weights(&self.net, path, precision, device).map(Some);
+        }
+        let Some(onnx) = &self.onnx else { return Ok(None) };
+        let read = Weights::read(&self.net, precision, device, |_, param| {
+            let weight = onnx.get(&param.name).ok_or_else(|| epoch0_engine::Error::Param {
+                name: param.name.clone(),
+                found: "no value".to_owned(),
+                allowed: format!("one in {}", self.given),
+            })?;
+            if weight.dtype() == Dtype::F64 {
+                let mut values = vec![0.0; param.len()];
+                weight.read_f64(0, &mut values)?;
+                return Ok::<_, Error>(Elements::Double(values));
+            }
+            let mut values = vec![0.0; param.len()];
+            weight.read_f32(0, &mut values)?;
+            Ok(Elements::Single(values))
+        });
+        read.map(Some)
+    }
+}
+
+/// The precision that a network's parameters are stored with: double where one of them is, single otherwise.
+pub fn own_precision(network: &Network) -> Precision {
+    match network.params().iter().any(|param| param.dtype == Dtype::F64) {
+        true => Precision::Double,
+        false => Precision::Single,
+    }
 }
 
 /// Draws a network's weights: the same bits as [`crate::initialize`] writes.

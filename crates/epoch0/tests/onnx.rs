@@ -22,7 +22,9 @@ struct Array {
 /// Arrays of an archive that is not compressed, as `numpy.savez` writes it.
 fn archive(path: &Path) -> BTreeMap<String, Array> {
     let bytes = std::fs::read(path).unwrap();
-    let number = |at: usize, n: usize| bytes[at..at + n].iter().rev().fold(0usize, |all, byte| all << 8 | usize::from(*byte));
+    let number = |at: usize, n: usize| {
+        bytes[at..at + n].iter().rev().fold(0usize, |all, byte| all << 8 | usize::from(*byte))
+    };
     let end = (0..bytes.len() - 21).rev().find(|&at| bytes[at..at + 4] == *b"PK\x05\x06").unwrap();
     let (count, mut at) = (number(end + 10, 2), number(end + 16, 4));
     let mut arrays = BTreeMap::new();
@@ -48,9 +50,14 @@ fn array(bytes: &[u8]) -> Array {
     let kind = field("descr").split('\'').nth(1).unwrap();
     let data = &bytes[10 + length..];
     let (values, is_index) = match kind {
-        "<f4" => (data.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect(), false),
+        "<f4" => (
+            data.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect(),
+            false,
+        ),
         "<f8" => (data.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect(), false),
-        "<i8" => (data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f64).collect(), true),
+        "<i8" => {
+            (data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f64).collect(), true)
+        }
         other => panic!("arrays of {other}"),
     };
     Array { shape, values, is_index }
@@ -59,7 +66,11 @@ fn array(bytes: &[u8]) -> Array {
 fn relative(found: &[f64], wanted: &[f64]) -> f64 {
     let largest = wanted.iter().fold(0.0f64, |most, value| most.max(value.abs()));
     let apart = found.iter().zip(wanted).fold(0.0f64, |most, (a, b)| most.max((a - b).abs()));
-    if found.len() != wanted.len() || found.iter().any(|value| value.is_nan()) { f64::INFINITY } else { apart / largest.max(1e-30) }
+    if found.len() != wanted.len() || found.iter().any(|value| value.is_nan()) {
+        f64::INFINITY
+    } else {
+        apart / largest.max(1e-30)
+    }
 }
 
 /// Largest relative errors of outputs and of gradients, and how many gradients were compared.
@@ -84,9 +95,12 @@ fn check(path: &Path) -> Result<(f64, f64, usize), String> {
         let name = network.value(input).name.clone().unwrap_or_default();
         let array = wanted.get(&format!("in/{name}")).ok_or(format!("no values for input {name}"))?;
         if array.is_index {
-            inputs.push(Value::index(array.values.iter().map(|&value| value as i64).collect(), &array.shape).unwrap());
+            inputs.push(
+                Value::index(array.values.iter().map(|&value| value as i64).collect(), &array.shape).unwrap(),
+            );
         } else {
-            let var = Var::leaf(Tensor::from_f64(array.values.clone(), &array.shape, Precision::Single, &device));
+            let var =
+                Var::leaf(Tensor::from_f64(array.values.clone(), &array.shape, Precision::Single, &device));
             leaves.push((format!("grad_input/{name}"), var.clone()));
             inputs.push(Value::Real(var));
         }
@@ -99,7 +113,11 @@ fn check(path: &Path) -> Result<(f64, f64, usize), String> {
         let var = value.real().ok_or("an output is no real number")?;
         let array = wanted.get(&format!("out/{name}")).ok_or(format!("no values for output {name}"))?;
         if var.shape() != array.shape {
-            return Err(format!("output {name} has shape {:?}, PyTorch's has {:?}", var.shape(), array.shape));
+            return Err(format!(
+                "output {name} has shape {:?}, PyTorch's has {:?}",
+                var.shape(),
+                array.shape
+            ));
         }
         worst = worst.max(relative(&var.value().to_f64(), &array.values));
         let one = var.sum();
@@ -118,8 +136,15 @@ fn check(path: &Path) -> Result<(f64, f64, usize), String> {
     let vars: Vec<&Var> = leaves.iter().map(|(_, var)| var).collect();
     let gradients = grad(&sum, &vars, Order::Last);
     // Weights with norms folded into them have other gradients; so do networks whose tied weights are apart.
-    let is_whole = wanted.keys().filter(|key| key.starts_with("grad/")).all(|key| leaves.iter().any(|(name, _)| name == key));
-    let scale = leaves.iter().filter_map(|(key, _)| wanted.get(key)).flat_map(|array| &array.values).fold(0.0f64, |most, value| most.max(value.abs()));
+    let is_whole = wanted
+        .keys()
+        .filter(|key| key.starts_with("grad/"))
+        .all(|key| leaves.iter().any(|(name, _)| name == key));
+    let scale = leaves
+        .iter()
+        .filter_map(|(key, _)| wanted.get(key))
+        .flat_map(|array| &array.values)
+        .fold(0.0f64, |most, value| most.max(value.abs()));
     let mut worst_gradient = 0.0f64;
     for ((key, _), found) in leaves.iter().zip(&gradients) {
         let Some(array) = wanted.get(key).filter(|_| is_whole) else { continue };
@@ -157,7 +182,10 @@ fn exports_compute_what_pytorch_computes() {
         match check(&path) {
             Ok((outputs, gradients, n)) => {
                 let is_good = outputs < 1e-4 && gradients < 1e-3;
-                println!("{} {name}: outputs {outputs:.1e}, gradients {gradients:.1e} ({n})", if is_good { "ok  " } else { "FAIL" });
+                println!(
+                    "{} {name}: outputs {outputs:.1e}, gradients {gradients:.1e} ({n})",
+                    if is_good { "ok  " } else { "FAIL" }
+                );
                 if !is_good {
                     failed.push(name);
                 }

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use epoch0::format::write_file_atomically;
 use epoch0::method::Values;
 use epoch0::{Examining, examine, matched_probe};
+use epoch0_report::Terminal;
 
 use super::{Failure, Outcome};
 use crate::args::Examine;
@@ -34,16 +35,17 @@ pub(super) fn run(args: &Examine, json: bool) -> Result<Outcome, Failure> {
     bar.finish_and_clear();
     let examination = examination?;
     if let Some(path) = &args.report {
-        write_file_atomically(path, epoch0::report::html(&examination).as_bytes())?;
+        write_file_atomically(path, epoch0_report::html(&examination).as_bytes())?;
     }
     let text = if json {
-        epoch0::report::json(&examination) + "\n"
+        epoch0_report::json(&examination) + "\n"
     } else {
         let width = match terminal::width() {
             usize::MAX => 100,
             width => width,
         };
-        let mut text = epoch0::report::terminal(&examination, width, std::io::stdout().is_terminal());
+        let look = Terminal { width, color: std::io::stdout().is_terminal(), unicode: true };
+        let mut text = look.text(&examination);
         if let Some(path) = &args.report {
             text += &format!("\nreport: {}\n", path.display());
         }

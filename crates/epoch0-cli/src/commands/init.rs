@@ -18,7 +18,12 @@ pub(super) fn run(args: &Init, json: bool) -> Result<Outcome, Failure> {
     if let Some(dtype) = args.dtype {
         described.set_dtype(dtype);
     }
-    let choice = Choice { with: args.with.as_deref(), set: &args.set, base: args.base.as_deref(), recipe: args.recipe.as_deref() };
+    let choice = Choice {
+        with: args.with.as_deref(),
+        set: &args.set,
+        base: args.base.as_deref(),
+        recipe: args.recipe.as_deref(),
+    };
     let recipe = choice.recipe(&described)?;
     let report = match &args.out {
         Some(out) if !args.dry_run => {

@@ -1,7 +1,6 @@
 //! `epoch0 list`.
 
 use epoch0::format::hf;
-use epoch0::methods;
 use epoch0::method::Bibliography;
 use epoch0::net::zoo;
 use serde::Serialize;
@@ -37,7 +36,7 @@ pub(super) fn run(what: Listed, json: bool) -> Result<Outcome, Failure> {
 }
 
 fn methods(json: bool) -> Result<Outcome, Failure> {
-    let rows: Vec<_> = methods()
+    let rows: Vec<_> = epoch0::methods()
         .into_iter()
         .map(|method| Method {
             id: method.info.id,
@@ -102,7 +101,7 @@ fn papers(json: bool) -> Result<Outcome, Failure> {
         ("methods here", Align::Left),
         ("title", Align::Left),
     ]);
-    let all = methods();
+    let all = epoch0::methods();
     for paper in papers.iter().filter(|paper| paper.number.is_some()) {
         let methods: Vec<_> = all
             .iter()

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use epoch0::engine::{Device, Precision, Weights};
 use epoch0::method::Value;
-use epoch0::net::Source;
-use epoch0::{Described, Recipe, Rule, Setting, Use, draw_weights, read_weights};
+use epoch0::{Described, Recipe, Rule, Setting, Use, draw_weights};
 
 use super::Failure;
 use crate::args::Start;
@@ -21,15 +20,11 @@ pub(super) struct Choice<'a> {
 impl Choice<'_> {
     pub(super) fn recipe(&self, described: &Described) -> Result<Recipe, Failure> {
         let mut recipe = if let Some(path) = self.recipe {
-            let text =
-                std::fs::read_to_string(path).map_err(|source| Failure::File { path: path.to_owned(), source })?;
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| Failure::File { path: path.to_owned(), source })?;
             Recipe::from_yaml(&path.display().to_string(), &text)?
         } else {
-            let usual = match described.net.source() {
-                Source::HuggingFace { .. } => "hf_default",
-                _ => "pytorch_default",
-            };
-            Recipe { base: Some(Use::new(usual)), rules: Vec::new() }
+            described.usual_recipe()
         };
         if let Some(base) = self.base {
             recipe.base = Some(Use::new(base));
@@ -58,11 +53,10 @@ impl Start {
         let precision = if self.double { Precision::Double } else { Precision::Single };
         let device = Device::named(&self.device)?;
         let is_drawn = self.with.is_some() || self.recipe.is_some() || self.base.is_some();
-        let (weights, from) = match &described.checkpoint {
-            Some(path) if !is_drawn => {
-                (read_weights(&described.net, path, precision, &device)?, path.display().to_string())
-            }
-            _ => {
+        let own = if is_drawn { None } else { described.own_weights(precision, &device)? };
+        let (weights, from) = match own {
+            Some(weights) => (weights, self.net.clone()),
+            None => {
                 let choice = Choice {
                     with: self.with.as_deref(),
                     set: &self.set,

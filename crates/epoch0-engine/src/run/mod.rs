@@ -2,8 +2,8 @@
 
 mod attention;
 mod general;
-mod layer;
-mod recurrent;
+pub(crate) mod layer;
+pub(crate) mod recurrent;
 mod rope;
 
 use epoch0_net::{Network, Node, NodeId, Op, ParamId};
@@ -115,6 +115,18 @@ pub fn run(
         values[output.0 as usize].clone().ok_or_else(missing)
     });
     Ok(Run { outputs: outputs.collect::<Result<_, _>>()?, statistics })
+}
+
+/// One operation of a network by itself, on given inputs.
+pub(crate) fn evaluate(
+    network: &Network,
+    id: NodeId,
+    params: &Parameters,
+    inputs: &[Value],
+    mode: Mode,
+) -> Result<Vec<Value>, Error> {
+    let (node, home) = (&network.nodes()[id.0 as usize], home(params, inputs));
+    Step { network, node, params, mode, home: &home }.evaluate(inputs, |_, _, _| {})
 }
 
 /// Where constants of a run live.

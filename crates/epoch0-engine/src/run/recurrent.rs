@@ -30,8 +30,8 @@ impl Step<'_> {
                 format!("[steps, batch, {n_in}] and {gates} rows"),
             ));
         }
-        let mut state = self.real(inputs, 1)?.reshape_checked(self, &[batch, hidden])?;
-        let mut memory = match cell {
+        let state = self.real(inputs, 1)?.reshape_checked(self, &[batch, hidden])?;
+        let memory = match cell {
             Cell::Lstm => Some(self.real(inputs, 2)?.reshape_checked(self, &[batch, hidden])?),
             _ => None,
         };
@@ -45,16 +45,44 @@ impl Step<'_> {
             None => None,
         };
         let recurrent = state_weight.swap(0, 1);
+        let unroll =
+            Unroll { cell, incoming: &incoming, recurrent: &recurrent, state_terms: state_bias, reverse };
+        Ok(unroll.run(state, memory).into_iter().map(Value::Real).collect())
+    }
+}
+
+/// The steps of a layer, of what comes in once it is multiplied.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unroll<'a> {
+    pub(crate) cell: Cell,
+    /// `W x + b`, `[steps, batch, gates]`.
+    pub(crate) incoming: &'a Var,
+    /// The state's weight, `[hidden, gates]`.
+    pub(crate) recurrent: &'a Var,
+    /// What is added to `U h`, `[gates]` or `[steps, batch, gates]`.
+    pub(crate) state_terms: Option<&'a Var>,
+    pub(crate) reverse: bool,
+}
+
+impl Unroll<'_> {
+    /// All hidden states `[steps, batch, hidden]`, the last one, and the last memory where there is one.
+    pub(crate) fn run(&self, mut state: Var, mut memory: Option<Var>) -> Vec<Var> {
+        let [steps, batch, gates] = self.incoming.shape()[..] else { return Vec::new() };
+        let hidden = state.shape()[1];
+        let at_step = |x: &Var, at: usize| match x.rank() {
+            3 => x.slice(0, at, at + 1, 1).reshape(&[batch, gates]),
+            _ => x.clone(),
+        };
         let part = |x: &Var, at: usize| x.slice(1, at * hidden, (at + 1) * hidden, 1);
         let mut states: Vec<Option<Var>> = vec![None; steps];
         for turn in 0..steps {
-            let at = if reverse { steps - 1 - turn } else { turn };
-            let from_input = incoming.slice(0, at, at + 1, 1).reshape(&[batch, gates]);
-            let mut from_state = state.matmul(&recurrent);
-            if let Some(bias) = state_bias {
-                from_state = from_state.add(bias);
+            let at = if self.reverse { steps - 1 - turn } else { turn };
+            let from_input = at_step(self.incoming, at);
+            let mut from_state = state.matmul(self.recurrent);
+            if let Some(terms) = self.state_terms {
+                from_state = from_state.add(&at_step(terms, at));
             }
-            state = match cell {
+            state = match self.cell {
                 Cell::Tanh => from_input.add(&from_state).tanh(),
                 Cell::Relu => from_input.add(&from_state).relu(),
                 Cell::Lstm => {
@@ -78,7 +106,7 @@ impl Step<'_> {
         }
         let states: Vec<Var> = states.into_iter().flatten().collect();
         let all = Var::concat(&states.iter().collect::<Vec<_>>(), 0);
-        Ok([Some(all), Some(state), memory].into_iter().flatten().map(Value::Real).collect())
+        [Some(all), Some(state), memory].into_iter().flatten().collect()
     }
 }
 

@@ -38,16 +38,21 @@ impl<'a> Profile<'a> {
 
     /// Factor per layer: `exp` of the slope of the logarithm over depth, by least squares.
     pub(super) fn rate(&self) -> Option<f64> {
-        let points: Vec<(f64, f64)> =
-            self.0.iter().filter(|(_, value, _)| *value > 0.0).map(|&(depth, value, _)| (depth as f64, value.ln())).collect();
+        let points: Vec<(f64, f64)> = self
+            .0
+            .iter()
+            .filter(|(_, value, _)| *value > 0.0)
+            .map(|&(depth, value, _)| (depth as f64, value.ln()))
+            .collect();
         if points.len() < 2 {
             return None;
         }
         let n = points.len() as f64;
-        let (mx, my) = (points.iter().map(|p| p.0).sum::<f64>() / n, points.iter().map(|p| p.1).sum::<f64>() / n);
-        let (xx, xy) = points.iter().fold((0.0, 0.0), |(xx, xy), p| {
-            (xx + (p.0 - mx) * (p.0 - mx), xy + (p.0 - mx) * (p.1 - my))
-        });
+        let (mx, my) =
+            (points.iter().map(|p| p.0).sum::<f64>() / n, points.iter().map(|p| p.1).sum::<f64>() / n);
+        let (xx, xy) = points
+            .iter()
+            .fold((0.0, 0.0), |(xx, xy), p| (xx + (p.0 - mx) * (p.0 - mx), xy + (p.0 - mx) * (p.1 - my)));
         (xx > 0.0).then(|| (xy / xx).exp())
     }
 
@@ -211,7 +216,10 @@ fn broken(measured: &Measured) -> Option<Finding> {
     }
     let name = measured.broken_gradients.first()?;
     let n = measured.broken_gradients.len();
-    Some(finding(format!("Gradients of {n} parameters are NaN or infinite."), Place::new(name).pass(Pass::Backward)))
+    Some(finding(
+        format!("Gradients of {n} parameters are NaN or infinite."),
+        Place::new(name).pass(Pass::Backward),
+    ))
 }
 
 fn correlation(
@@ -245,7 +253,10 @@ fn correlation(
                 "correlation",
                 severity,
                 health,
-                format!("Different inputs stay different: {} of their distance is left at the last layer.", show(last)),
+                format!(
+                    "Different inputs stay different: {} of their distance is left at the last layer.",
+                    show(last)
+                ),
             )
             .measured(last, "", Some(bound))
             .reason(reason)
@@ -282,7 +293,11 @@ fn units(layers: &[Layer]) -> Vec<Finding> {
                 "A rectifier that is off for every input has no gradient. Where inputs have become alike, half of the \
                  units are off for all of them, which is no harm by itself.",
             );
-        findings.push(if severity == Severity::Ok { finding } else { finding.help("Smaller or no negative biases; leaky rectifiers.") });
+        findings.push(if severity == Severity::Ok {
+            finding
+        } else {
+            finding.help("Smaller or no negative biases; leaky rectifiers.")
+        });
     }
     if let Some((share, layer)) = worst(&|layer| layer.activation.and_then(|after| after.saturated)) {
         let (severity, health) = judge(share, 0.5, 0.8, Health::Saturated);
@@ -295,7 +310,11 @@ fn units(layers: &[Layer]) -> Vec<Finding> {
         .at(place(layer))
         .measured(share, "share", Some(Bound::AtMost(0.8)))
         .reason("Where an activation is flat no gradient passes.");
-        findings.push(if severity == Severity::Ok { finding } else { finding.help("A smaller gain: `--with xavier_normal`.") });
+        findings.push(if severity == Severity::Ok {
+            finding
+        } else {
+            finding.help("A smaller gain: `--with xavier_normal`.")
+        });
     }
     findings
 }
@@ -309,7 +328,11 @@ fn initial_loss(measured: &Measured) -> Option<Finding> {
         "initial_loss",
         severity,
         health,
-        format!("The loss starts at {} nats; answers that know nothing have {}.", show(measured.loss), show(ignorance)),
+        format!(
+            "The loss starts at {} nats; answers that know nothing have {}.",
+            show(measured.loss),
+            show(ignorance)
+        ),
     )
     .measured(measured.loss, "nat", Some(Bound::AtMost(3.0 * ignorance)))
     .reason("A start that is sure of wrong answers spends its first steps on unlearning them.");

@@ -88,7 +88,9 @@ pub(super) fn measure(subject: &Subject<'_>, watch: Watch<'_>) -> Result<Measure
         if let Err(error) = watch.reach(0.3 * f64::from(done.id.0) / n_nodes) {
             stop.get_or_insert(error);
         }
-        if let (Some(&site), Some(output)) = (with_site.get(&done.id), done.outputs.first().and_then(Value::real)) {
+        if let (Some(&site), Some(output)) =
+            (with_site.get(&done.id), done.outputs.first().and_then(Value::real))
+        {
             let site = &network.sites()[site];
             if site.role.is_matrix() || matches!(done.node.op, Op::Embedding { .. }) {
                 of_node.insert(done.id, seen.len());
@@ -112,7 +114,8 @@ pub(super) fn measure(subject: &Subject<'_>, watch: Watch<'_>) -> Result<Measure
     watch.reach(0.35)?;
 
     let wrt_params: Vec<(ParamId, &Var)> = params.tracked().collect();
-    let wrt: Vec<&Var> = seen.iter().map(|seen| &seen.output).chain(wrt_params.iter().map(|(_, var)| *var)).collect();
+    let wrt: Vec<&Var> =
+        seen.iter().map(|seen| &seen.output).chain(wrt_params.iter().map(|(_, var)| *var)).collect();
     let one = Var::constant(loss.value().full_like(1.0, &[1]));
     let found = vjp(&[(&loss, one)], &wrt, Order::Last);
     watch.reach(0.65)?;
@@ -137,7 +140,8 @@ pub(super) fn measure(subject: &Subject<'_>, watch: Watch<'_>) -> Result<Measure
         let site = &network.sites()[with_site[&seen.id]];
         let values = seen.output.value().to_f32();
         let weight = weights.get(site.param).map(|weight| Moments::of(&weight.to_f32())).unwrap_or_default();
-        let packed = network.sites().iter().filter(|other| other.node == seen.id && other.param == site.param).count();
+        let packed =
+            network.sites().iter().filter(|other| other.node == seen.id && other.param == site.param).count();
         Layer {
             name: if packed > 1 { site.name.clone() } else { site.label() },
             op: site.op,
@@ -206,10 +210,13 @@ fn after(activation: &Activation, x: &Tensor, y: &Tensor, by_channel: bool) -> A
     let saturated = squashes(activation).then(|| {
         let values = x.to_f32();
         // Where the slope is below a hundredth of the steepest.
-        let steepest = (-40..=40).map(|at| activation.derivative(f64::from(at) / 10.0).abs()).fold(0.0, f64::max);
+        let steepest =
+            (-40..=40).map(|at| activation.derivative(f64::from(at) / 10.0).abs()).fold(0.0, f64::max);
         let flat: usize = values
             .par_chunks(1 << 14)
-            .map(|part| part.iter().filter(|&&x| activation.derivative(f64::from(x)).abs() < 0.01 * steepest).count())
+            .map(|part| {
+                part.iter().filter(|&&x| activation.derivative(f64::from(x)).abs() < 0.01 * steepest).count()
+            })
             .sum();
         flat as f64 / values.len().max(1) as f64
     });
@@ -236,7 +243,10 @@ fn changes(seen: &[Seen], inputs: &[Value], seed: u64) -> Vec<f64> {
             if law.fill_par(&stream, 0, &mut values).is_err() {
                 values.fill(0.0);
             }
-            (*var, Var::constant(Tensor::from_f32(values, &value.shape(), value.precision(), &value.device())))
+            (
+                *var,
+                Var::constant(Tensor::from_f32(values, &value.shape(), value.precision(), &value.device())),
+            )
         })
         .collect();
     let outputs: Vec<&Var> = seen.iter().map(|seen| &seen.output).collect();

@@ -84,7 +84,10 @@ impl Examiner for Propagation {
         let mut reading = Reading::new(
             INFO.id,
             "Signals and gradients over depth",
-            format!("{n} layers, {} examples, forwards, backwards and along a direction of the inputs.", subject.probe.len()),
+            format!(
+                "{n} layers, {} examples, forwards, backwards and along a direction of the inputs.",
+                subject.probe.len()
+            ),
         );
         reading.findings = judge(self, &measured);
         reading.quantities = quantities(&measured);
@@ -100,19 +103,32 @@ fn quantities(measured: &Measured) -> Vec<Quantity> {
         rate.map(|rate| Quantity::new(name, label, rate, "").help(help))
     };
     let forward = Profile::of(layers, |layer| layer.forward.second).rate();
-    let backward = Profile::of(layers, |layer| layer.backward.map_or(f64::NAN, |moments| moments.second)).rate();
+    let backward =
+        Profile::of(layers, |layer| layer.backward.map_or(f64::NAN, |moments| moments.second)).rate();
     let change = Profile::of(layers, |layer| layer.change).rate();
     let last = layers.iter().rev().find(|layer| layer.is_matrix && !layer.is_zero);
     [
-        rate("forward_rate", "second moment of activations, factor a layer", forward, "1 keeps the signal's size."),
+        rate(
+            "forward_rate",
+            "second moment of activations, factor a layer",
+            forward,
+            "1 keeps the signal's size.",
+        ),
         rate(
             "backward_rate",
             "second moment of gradients, factor a layer on the way back",
             backward.map(|rate| 1.0 / rate),
             "1 keeps the gradient's size.",
         ),
-        rate("sensitivity_rate", "relative size of a small change, factor a layer", change, "1 is the edge of chaos."),
-        last.map(|layer| Quantity::new("last_cosine", "cosine of two inputs at the last layer", layer.cosine, "")),
+        rate(
+            "sensitivity_rate",
+            "relative size of a small change, factor a layer",
+            change,
+            "1 is the edge of chaos.",
+        ),
+        last.map(|layer| {
+            Quantity::new("last_cosine", "cosine of two inputs at the last layer", layer.cosine, "")
+        }),
         Some(Quantity::new("initial_loss", "loss of an example at the start", measured.loss, "nat")),
     ]
     .into_iter()
@@ -158,9 +174,23 @@ fn figures(method: &Propagation, layers: &[Layer]) -> Vec<Figure> {
     let (forward_span, backward_span) = (healthy(&forward, false), healthy(&backward, true));
     vec![
         figure("forward", "Activations", "forward second moment", "E[z²]", forward, Some(forward_span)),
-        figure("backward", "Gradients", "backward second moment", "E[(∂L/∂z)²]", backward, Some(backward_span)),
+        figure(
+            "backward",
+            "Gradients",
+            "backward second moment",
+            "E[(∂L/∂z)²]",
+            backward,
+            Some(backward_span),
+        ),
         figure("distance", "Distance of two inputs", "one less the cosine", "1 − cos", apart, None),
-        figure("sensitivity", "A small change of the input", "relative second moment", "E[ż²] / E[z²]", change, None),
+        figure(
+            "sensitivity",
+            "A small change of the input",
+            "relative second moment",
+            "E[ż²] / E[z²]",
+            change,
+            None,
+        ),
         figure("rank", "Effective rank of the examples", "effective rank", "directions", rank, None),
     ]
 }
@@ -179,15 +209,18 @@ fn table(layers: &[Layer]) -> Table {
             Column::new("cosine", "cosine", Kind::Real).help("Mean cosine of two examples' outputs."),
             Column::new("rank", "rank", Kind::Real).help("Effective rank of the examples' outputs."),
             Column::new("dead", "dead", Kind::Share).help("Units that are zero for every example."),
-            Column::new("saturated", "saturated", Kind::Share).help("Values at which the activation is flat."),
+            Column::new("saturated", "saturated", Kind::Share)
+                .help("Values at which the activation is flat."),
             Column::new("backward", "E[δ²]", Kind::Real).help("Second moment of the gradient at the output."),
-            Column::new("sensitivity", "change", Kind::Real).help("Relative second moment of a small change."),
+            Column::new("sensitivity", "change", Kind::Real)
+                .help("Relative second moment of a small change."),
             Column::new("weight", "weight", Kind::Real).help("Root mean square of the weights."),
             Column::new("gradient", "gradient", Kind::Real).help("Root mean square of their gradient."),
         ],
     );
     for layer in layers {
-        let maybe = |value: Option<f64>| value.filter(|value| !value.is_nan()).map_or(Cell::Missing, Cell::Real);
+        let maybe =
+            |value: Option<f64>| value.filter(|value| !value.is_nan()).map_or(Cell::Missing, Cell::Real);
         table.push([
             Cell::Text(layer.name.clone()),
             Cell::Text(layer.op.to_owned()),

@@ -4,9 +4,8 @@ use epoch0_method::{At, Claim, ClaimKind, Error, Expectation, Initializer, Verdi
 use epoch0_num::{Activation, Law, Stream, gain};
 use rayon::prelude::*;
 
-use super::data::Examples;
-use super::mlp::{Mlp, Training, broken, network};
 use super::{Distribution, Keep, Kumar};
+use crate::shared::experiment::{Examples, Mlp, Training, broken, network};
 use crate::xavier_normal::XavierNormal;
 
 pub(super) static CLAIMS: &[Claim] = &[

@@ -58,8 +58,6 @@
 //! - [kumar2017weight]; [he2015delving] Eq. 10 for rectifiers
 
 mod claims;
-mod data;
-mod mlp;
 
 use epoch0_method::{At, Choice, Entry, Error, Family, Info, Initializer, Params, SiteLaw, Status, Values};
 use epoch0_num::{Activation, gain};

@@ -1,5 +1,6 @@
-//! What several methods use: refusals, maps as matrices, and the part that all presets agree on.
+//! What several methods use: refusals, maps as matrices, the networks of claims, and the part that all presets agree on.
 
+pub(crate) mod experiment;
 mod matrix;
 mod preset;
 mod refuse;

@@ -232,6 +232,61 @@ impl Activation {
         }
     }
 
+    /// The second derivative at `x`, where there is one; at a kink that of one of the sides, or 0. It does not say that
+    /// the first derivative jumps.
+    pub fn second_derivative(&self, x: f64) -> f64 {
+        match self {
+            Self::Identity
+            | Self::Relu
+            | Self::LeakyRelu { .. }
+            | Self::Prelu { .. }
+            | Self::HardSigmoid
+            | Self::HardTanh { .. }
+            | Self::Relu6
+            | Self::Abs => 0.0,
+            Self::Elu { alpha } => above(x, 0.0, alpha * exp(x)),
+            Self::Selu => SELU_SCALE * above(x, 0.0, SELU_ALPHA * exp(x)),
+            Self::Celu { alpha } => above(x, 0.0, exp(x / alpha) / alpha),
+            Self::Gelu => (2.0 - x * x) * crate::quadrature::density(x),
+            Self::GeluTanh => {
+                let inner = 2.0 * SQRT_2_OVER_PI * (x + 0.044715 * x * x * x);
+                let slope = 2.0 * SQRT_2_OVER_PI * (1.0 + 3.0 * 0.044715 * x * x);
+                let curve = 2.0 * SQRT_2_OVER_PI * 6.0 * 0.044715 * x;
+                (2.0 * slope + x * curve) * sigmoid_slope(inner) + x * slope * slope * sigmoid_curve(inner)
+            }
+            Self::QuickGelu => swish_curve(QUICK, x),
+            Self::Silu => swish_curve(1.0, x),
+            Self::Mish => {
+                let (tanh, rest) = tanh_softplus(x);
+                let slope = rest * sigmoid(x);
+                let curve = rest * sigmoid_slope(x) - 2.0 * tanh * slope * sigmoid(x);
+                2.0 * slope + x * curve
+            }
+            Self::Softplus { beta, threshold } => {
+                if beta * x > *threshold {
+                    0.0
+                } else {
+                    beta * sigmoid_slope(beta * x)
+                }
+            }
+            Self::Softsign => {
+                let root = 1.0 + x.abs();
+                above(x, -2.0, if x < 0.0 { 2.0 } else { 0.0 }) / (root * root * root)
+            }
+            Self::Tanh => -2.0 * tanh(x) * tanh_slope(x),
+            Self::Sigmoid => sigmoid_curve(x),
+            Self::HardSwish => within(x, -3.0, 3.0) / 3.0,
+            Self::ReluSquared => above(x, 2.0, 0.0),
+            Self::Exp => exp(x),
+            Self::Sine { omega } => -omega * omega * sin(omega * x),
+            Self::Gaussian { std } => {
+                let z = x / std;
+                (z * z - 1.0) / (std * std) * exp(-0.5 * z * z)
+            }
+            Self::Expression(expression) => expression.second_derivative(x),
+        }
+    }
+
     /// The points in the open range from `low` to `high` where the function, or a derivative of it, jumps; in
     /// ascending order. Those of an expression are searched for on a grid, so that pairs which lie very close
     /// together can be missed, and no more than about a thousand are listed.
@@ -323,6 +378,16 @@ fn sigmoid(x: f64) -> f64 {
 fn sigmoid_slope(x: f64) -> f64 {
     let e = exp(-x.abs());
     e / ((1.0 + e) * (1.0 + e))
+}
+
+/// Second derivative of [`sigmoid`], `σ' (1 - 2σ)`, exact in the tails.
+fn sigmoid_curve(x: f64) -> f64 {
+    -sigmoid_slope(x) * tanh(0.5 * x)
+}
+
+/// Second derivative of `x σ(k x)`.
+fn swish_curve(k: f64, x: f64) -> f64 {
+    k * (2.0 * sigmoid_slope(k * x) + k * x * sigmoid_curve(k * x))
 }
 
 /// Derivative of tanh, `4 σ(2x) σ(-2x)`, exact in the tails.

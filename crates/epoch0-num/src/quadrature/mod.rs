@@ -5,12 +5,14 @@
 //! as `g` times the density matters, so exponential growth is integrated as well as a bounded function.
 //! No function of the platform's mathematics library is called, so results are equal on every machine.
 
+mod difference;
 mod hermite;
 mod panels;
 
+pub use difference::half_square_difference;
 pub use hermite::{GaussHermite, gauss_hermite};
 
-use panels::{Cuts, integrate};
+use panels::{Cuts, integrate_to};
 
 /// How far from the mean, in standard deviations, an integrand is looked at. Beyond, the density is too
 /// small for a double.
@@ -98,9 +100,19 @@ pub enum QuadratureError {
 /// # Ok::<(), epoch0_num::quadrature::QuadratureError>(())
 /// ```
 pub fn expectation(
+    g: impl FnMut(f64) -> f64,
+    sigma: f64,
+    kinks: &[f64],
+) -> Result<Estimate, QuadratureError> {
+    expectation_to(g, sigma, kinks, 0.0)
+}
+
+/// As [`expectation`]; an absolute error below `floor` is small enough too.
+pub(crate) fn expectation_to(
     mut g: impl FnMut(f64) -> f64,
     sigma: f64,
     kinks: &[f64],
+    floor: f64,
 ) -> Result<Estimate, QuadratureError> {
     check_sigma("sigma", sigma)?;
     if sigma == 0.0 {
@@ -113,7 +125,7 @@ pub fn expectation(
     }
     let mut cuts = Cuts::around(0.0, 1.0 / sigma);
     cuts.extend(kinks.iter().map(|kink| kink / sigma));
-    normal(|z| g(sigma * z), cuts, TOL).map_err(|error| in_x(error, sigma))
+    normal(|z| g(sigma * z), cuts, (TOL, floor)).map_err(|error| in_x(error, sigma))
 }
 
 /// `E[f(u) g(v)]` for jointly Gaussian `u` and `v` with means 0, standard deviations `sigma` and correlation
@@ -161,7 +173,7 @@ pub fn expectation_pair(
             .collect();
         let mut cuts = Cuts::around(0.0, 1.0 / sigma.0.max(sigma.1));
         cuts.extend(both);
-        return normal(|z| f(sigma.0 * z) * g(sigma.1 * rho * z), cuts, TOL)
+        return normal(|z| f(sigma.0 * z) * g(sigma.1 * rho * z), cuts, (TOL, 0.0))
             .map_err(|error| in_x(error, sigma.0));
     }
 
@@ -171,7 +183,7 @@ pub fn expectation_pair(
     let mut given = |z: f64| {
         let mut cuts = Cuts::around(-rho * z / rest, 1.0 / (sigma.1 * rest));
         cuts.extend(kinks.1.iter().map(|kink| (kink / sigma.1 - rho * z) / rest));
-        match normal(|w| g(sigma.1 * (rho * z + rest * w)), cuts, TOL_PAIR.0) {
+        match normal(|w| g(sigma.1 * (rho * z + rest * w)), cuts, (TOL_PAIR.0, 0.0)) {
             Ok(inside) => {
                 evaluations += inside.evaluations;
                 inside.value
@@ -197,7 +209,7 @@ pub fn expectation_pair(
         let value = f(sigma.0 * z);
         if value == 0.0 { 0.0 } else { value * given(z) }
     };
-    let outside = normal(product, cuts, TOL_PAIR.1);
+    let outside = normal(product, cuts, (TOL_PAIR.1, 0.0));
     if let Some(error) = failure {
         return Err(error);
     }
@@ -234,11 +246,15 @@ pub(crate) fn density(z: f64) -> f64 {
     INV_SQRT_TAU * libm::exp(-0.5 * z * z)
 }
 
-/// `∫ g(z) density(z) dz` over the range that matters.
-fn normal(mut g: impl FnMut(f64) -> f64, mut cuts: Cuts, tol: f64) -> Result<Estimate, QuadratureError> {
+/// `∫ g(z) density(z) dz` over the range that matters, to a relative or an absolute error.
+fn normal(
+    mut g: impl FnMut(f64) -> f64,
+    mut cuts: Cuts,
+    (tol, floor): (f64, f64),
+) -> Result<Estimate, QuadratureError> {
     let (low, high) = range(&mut g)?;
     cuts.keep_within(low, high);
-    integrate(|z| g(z) * density(z), &cuts, tol)
+    integrate_to(|z| g(z) * density(z), &cuts, tol, floor)
 }
 
 /// The range outside of which `g` times the density is negligible.

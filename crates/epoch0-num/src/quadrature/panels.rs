@@ -77,6 +77,23 @@ impl Cuts {
         }
     }
 
+    /// As [`Cuts::around`] with few cuts far out: for integrals that are taken often, and refine where they have to.
+    pub(super) fn wide(center: f64, scale: f64) -> Self {
+        let mut cuts = Self(vec![0.0]);
+        cuts.add_wide(center, scale);
+        cuts
+    }
+
+    /// Adds cuts at distances that double, from `scale` on and no more than one, around `center`.
+    pub(super) fn add_wide(&mut self, center: f64, scale: f64) {
+        self.0.push(center);
+        let mut distance = scale.clamp(1e-12, 1.0);
+        while distance < super::REACH {
+            self.0.extend([center - distance, center + distance]);
+            distance *= 2.0;
+        }
+    }
+
     /// Adds cuts.
     pub(super) fn extend(&mut self, cuts: impl IntoIterator<Item = f64>) {
         self.0.extend(cuts);
@@ -121,9 +138,19 @@ impl Ord for Panel {
 /// Integrates between the first and the last cut, until the error is below `tol` times the integral of the
 /// absolute value, or as close to that as rounding allows.
 pub(super) fn integrate(
+    f: impl FnMut(f64) -> f64,
+    cuts: &Cuts,
+    tol: f64,
+) -> Result<Estimate, QuadratureError> {
+    integrate_to(f, cuts, tol, 0.0)
+}
+
+/// As [`integrate`]; an error below `floor` is small enough too.
+pub(super) fn integrate_to(
     mut f: impl FnMut(f64) -> f64,
     cuts: &Cuts,
     tol: f64,
+    floor: f64,
 ) -> Result<Estimate, QuadratureError> {
     // Bisections that changed nothing: the error left is rounding, of the integrand mostly.
     let mut useless = 0;
@@ -138,7 +165,7 @@ pub(super) fn integrate(
         magnitude += panel.magnitude;
         panels.push(panel);
     }
-    while error > tol * magnitude && count < MAX_PANELS && useless < MAX_USELESS {
+    while error > (tol * magnitude).max(floor) && count < MAX_PANELS && useless < MAX_USELESS {
         let Some(worst) = panels.pop() else { break };
         let middle = 0.5 * (worst.low + worst.high);
         let width = worst.high - worst.low;
@@ -163,7 +190,7 @@ pub(super) fn integrate(
     let error: f64 = done.iter().map(|panel| panel.error).sum();
     let magnitude: f64 = done.iter().map(|panel| panel.magnitude).sum();
     let evaluations = 21 * count;
-    if error <= tol.max(ACCEPTED) * magnitude {
+    if error <= (tol.max(ACCEPTED) * magnitude).max(2.0 * floor) {
         Ok(Estimate { value, error, evaluations })
     } else {
         Err(QuadratureError::NotConverged { value, error, evaluations })

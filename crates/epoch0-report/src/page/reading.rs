@@ -206,12 +206,19 @@ fn row(row: &[Cell], kinds: &[Kind]) -> Markup {
             @for (at, (cell, kind)) in row.iter().zip(kinds).enumerate() {
                 @let text = words::cell(cell, *kind);
                 @if at == 0 {
-                    th scope="row" { bdi { (text) } }
+                    th scope="row" { bdi { (breakable(&text)) } }
                 } @else {
                     (self::cell(cell, *kind, &text))
                 }
             }
         }
+    }
+}
+
+/// A name that may be broken after its dots, which is where a reader would.
+fn breakable(name: &str) -> Markup {
+    html! {
+        @for piece in name.split_inclusive(['.', '/']) { (piece) @if piece.len() > 3 && !name.ends_with(piece) { wbr; } }
     }
 }
 

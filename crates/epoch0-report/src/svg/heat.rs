@@ -48,15 +48,17 @@ impl<'a> Heat<'a> {
     }
 
     fn range(&self) -> Option<Range> {
-        let values = self.values.iter().flatten().copied();
-        let Some(center) = self.center else { return Range::of(values, self.color.scale, 0.0) };
-        let reach = values.filter(|value| value.is_finite()).map(|value| (value - center).abs());
-        let reach = reach.fold(0.0, f64::max);
+        let mut values = self.values.iter().flatten().copied().filter(|value| value.is_finite());
+        let Some(center) = self.center.filter(|center| center.is_finite()) else {
+            return Range::of(values, self.color.scale, 0.0);
+        };
+        let first = (values.next()? - center).abs();
+        let reach = values.map(|value| (value - center).abs()).fold(first, f64::max);
         Range::of([center - reach, center + reach], Scale::Linear, 0.0)
     }
 
     fn step_color(&self, step: usize) -> String {
-        if self.center.is_some() { parting(step) } else { rising(step) }
+        if self.center.is_some_and(f64::is_finite) { parting(step) } else { rising(step) }
     }
 
     /// The cells; those that have no color are set apart by the page.

@@ -225,7 +225,7 @@ mod tests {
         );
         assert_eq!(labels(&[1e-30, 1.0], Scale::Log, 5), ["10⁻³⁰", "10⁻²⁰", "10⁻¹⁰", "1"]);
         assert_eq!(labels(&[0.01, 100.0], Scale::Log, 5), ["0.01", "0.1", "1", "10", "100"]);
-        assert_eq!(labels(&[1.0, 4.0], Scale::Log, 5), ["1", "2", "3"]);
+        assert_eq!(labels(&[1.0, 4.0], Scale::Log, 5), ["1", "1.5", "2", "3", "4"]);
     }
 
     #[test]

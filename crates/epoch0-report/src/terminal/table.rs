@@ -43,15 +43,23 @@ impl Grid {
     /// Writes it, with headings.
     pub(super) fn write(&self, lines: &mut Lines) {
         let room = lines.width() - 2;
-        let mut shown: Vec<usize> = (0..self.headings.len()).collect();
-        let Some((&first, _)) = shown.split_first() else { return };
-        let rest = |shown: &[usize]| shown[1..].iter().map(|at| self.column_width(*at) + 2).sum::<usize>();
-        // Names stay readable before other columns get room.
-        let least = self.column_width(first).min(room * 3 / 5);
-        while shown.len() > 1 && rest(&shown) + least > room {
-            let last = shown.iter().rposition(|at| !self.kept[*at]).filter(|at| *at > 0);
-            shown.remove(last.unwrap_or(shown.len() - 1));
+        if self.headings.is_empty() {
+            return;
         }
+        let first = 0;
+        // Names stay readable before other columns get room; of those, the ones that are kept come first.
+        let mut left = room - self.column_width(first).min(room * 3 / 5);
+        let mut shown = vec![first];
+        for is_kept in [true, false] {
+            for at in (1..self.headings.len()).filter(|at| self.kept[*at] == is_kept) {
+                if let Some(rest) = left.checked_sub(self.column_width(at) + 2) {
+                    left = rest;
+                    shown.push(at);
+                }
+            }
+        }
+        shown.sort_unstable();
+        let rest = |shown: &[usize]| shown[1..].iter().map(|at| self.column_width(*at) + 2).sum::<usize>();
         let name_width = self.column_width(first).min(room - rest(&shown));
         let sign = lines.pick("…", "..").to_owned();
         let headings: Vec<_> = self.headings.iter().map(|heading| (FAINT, heading.clone())).collect();

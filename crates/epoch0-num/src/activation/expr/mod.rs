@@ -1,7 +1,7 @@
 //! Activations given as text: `x*sigmoid(1.5*x)`, `max(0,x)^2`.
 //!
 //! An expression is kept as a list of operations for a machine with a stack, so that neither evaluating nor
-//! dropping one recurses. Derivatives are exact: numbers are carried as dual numbers `a + b ε`, `ε² = 0`.
+//! dropping one recurses. Derivatives are exact: numbers are carried with their first two derivatives in `x`.
 
 mod ops;
 mod parse;
@@ -60,21 +60,26 @@ impl Expression {
 
     /// The expression at `x`.
     pub fn value(&self, x: f64) -> f64 {
-        self.run(Dual { value: x, slope: 1.0 }, Ties::Framework, |_, _| ()).value
+        self.run(Dual::variable(x, 1.0), Ties::Framework, |_, _| ()).value
     }
 
     /// The derivative at `x`. Where there is none it is what frameworks take for it: 0 for `relu`, `abs` and
     /// `sign` at 0, the mean of both sides for `min` and `max`.
     pub fn derivative(&self, x: f64) -> f64 {
-        self.run(Dual { value: x, slope: 1.0 }, Ties::Framework, |_, _| ()).slope
+        self.run(Dual::variable(x, 1.0), Ties::Framework, |_, _| ()).slope
+    }
+
+    /// The second derivative at `x`; at a kink, what the sides of [`Expression::derivative`] have.
+    pub fn second_derivative(&self, x: f64) -> f64 {
+        self.run(Dual::variable(x, 1.0), Ties::Framework, |_, _| ()).curve
     }
 
     /// Value and derivative at 0; there is a derivative when those from both sides are finite and equal.
     pub(super) fn at_zero(&self) -> AtZero {
         // Moving to the left, the derivative along the way is that from the left with its sign turned.
-        let left = self.run(Dual { value: 0.0, slope: -1.0 }, Ties::AlongSlope, |_, _| ());
-        let right = self.run(Dual { value: 0.0, slope: 1.0 }, Ties::AlongSlope, |_, _| ());
-        let at = self.run(Dual { value: 0.0, slope: 1.0 }, Ties::Framework, |_, _| ());
+        let left = self.run(Dual::variable(0.0, -1.0), Ties::AlongSlope, |_, _| ());
+        let right = self.run(Dual::variable(0.0, 1.0), Ties::AlongSlope, |_, _| ());
+        let at = self.run(Dual::variable(0.0, 1.0), Ties::Framework, |_, _| ());
         let equal = |a: f64, b: f64| (a - b).abs() <= 1e-12 * (1.0 + a.abs());
         let differentiable = at.value.is_finite()
             && right.slope.is_finite()
@@ -129,7 +134,7 @@ impl Expression {
     /// Signs of all arguments at whose zeros there is a kink.
     fn signs(&self, x: f64) -> Vec<Sign> {
         let mut signs = Vec::new();
-        self.run(Dual { value: x, slope: 1.0 }, Ties::Framework, |op, operands| {
+        self.run(Dual::variable(x, 1.0), Ties::Framework, |op, operands| {
             if let Some(argument) = op.kink_argument(operands) {
                 signs.push(Sign::of(argument));
             }

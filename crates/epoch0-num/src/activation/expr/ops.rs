@@ -2,13 +2,21 @@
 
 use libm::{atan, cos, cosh, erf, exp, log, pow, sin, sinh, tan, tanh};
 
-use crate::activation::{sigmoid, sigmoid_slope, softplus, tanh_slope};
+use crate::activation::{sigmoid, sigmoid_curve, sigmoid_slope, softplus, tanh_slope};
 
-/// A value and its derivative.
+/// A value and its first two derivatives.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Dual {
     pub(super) value: f64,
     pub(super) slope: f64,
+    pub(super) curve: f64,
+}
+
+impl Dual {
+    /// `x` itself, moving by `slope`.
+    pub(super) fn variable(value: f64, slope: f64) -> Self {
+        Self { value, slope, curve: 0.0 }
+    }
 }
 
 /// What is taken for the derivative at a kink.
@@ -95,29 +103,56 @@ impl Function {
     fn apply(self, a: Dual, ties: Ties) -> Dual {
         const TWO_OVER_SQRT_PI: f64 = std::f64::consts::FRAC_2_SQRT_PI;
         let v = a.value;
-        // The value and the factor on the argument's slope.
-        let (value, factor) = match self {
-            Self::Exp => (exp(v), exp(v)),
-            Self::Log => (log(v), 1.0 / v),
-            Self::Sqrt => (v.sqrt(), 0.5 / v.sqrt()),
-            Self::Sin => (sin(v), cos(v)),
-            Self::Cos => (cos(v), -sin(v)),
-            Self::Tan => (tan(v), 1.0 + tan(v) * tan(v)),
-            Self::Sinh => (sinh(v), cosh(v)),
-            Self::Cosh => (cosh(v), sinh(v)),
-            Self::Tanh => (tanh(v), tanh_slope(v)),
-            Self::Atan => (atan(v), 1.0 / (1.0 + v * v)),
-            Self::Sigmoid => (sigmoid(v), sigmoid_slope(v)),
-            Self::Softplus => (softplus(v), sigmoid(v)),
-            Self::Erf => (erf(v), TWO_OVER_SQRT_PI * exp(-v * v)),
+        // The value and the function's own first two derivatives.
+        let (value, first, second) = match self {
+            Self::Exp => {
+                let e = exp(v);
+                (e, e, e)
+            }
+            Self::Log => (log(v), 1.0 / v, -1.0 / (v * v)),
+            Self::Sqrt => (v.sqrt(), 0.5 / v.sqrt(), -0.25 / (v * v.sqrt())),
+            Self::Sin => {
+                let (s, c) = (sin(v), cos(v));
+                (s, c, -s)
+            }
+            Self::Cos => {
+                let (s, c) = (sin(v), cos(v));
+                (c, -s, -c)
+            }
+            Self::Tan => {
+                let t = tan(v);
+                (t, 1.0 + t * t, 2.0 * t * (1.0 + t * t))
+            }
+            Self::Sinh => {
+                let (s, c) = (sinh(v), cosh(v));
+                (s, c, s)
+            }
+            Self::Cosh => {
+                let (s, c) = (sinh(v), cosh(v));
+                (c, s, c)
+            }
+            Self::Tanh => {
+                let (t, slope) = (tanh(v), tanh_slope(v));
+                (t, slope, -2.0 * t * slope)
+            }
+            Self::Atan => {
+                let slope = 1.0 / (1.0 + v * v);
+                (atan(v), slope, -2.0 * v * slope * slope)
+            }
+            Self::Sigmoid => (sigmoid(v), sigmoid_slope(v), sigmoid_curve(v)),
+            Self::Softplus => (softplus(v), sigmoid(v), sigmoid_slope(v)),
+            Self::Erf => {
+                let slope = TWO_OVER_SQRT_PI * exp(-v * v);
+                (erf(v), slope, -2.0 * v * slope)
+            }
             Self::Relu => {
                 let side = side(a, ties);
-                (if v < 0.0 { 0.0 } else { v }, if side > 0.0 { 1.0 } else { side * 0.0 })
+                (if v < 0.0 { 0.0 } else { v }, if side > 0.0 { 1.0 } else { side * 0.0 }, 0.0)
             }
-            Self::Abs => (v.abs(), side(a, ties)),
-            Self::Sign => (side(a, ties), 0.0),
+            Self::Abs => (v.abs(), side(a, ties), 0.0),
+            Self::Sign => (side(a, ties), 0.0, 0.0),
         };
-        Dual { value, slope: factor * a.slope }
+        Dual { value, slope: first * a.slope, curve: second * a.slope * a.slope + first * a.curve }
     }
 }
 
@@ -169,27 +204,50 @@ impl Op {
     /// The result of the operation at `x`.
     pub(super) fn apply(&self, x: Dual, operands: &[Dual], ties: Ties) -> Dual {
         match (*self, operands) {
-            (Self::Number(value), _) => Dual { value, slope: 0.0 },
-            (Self::Neg, [a]) => Dual { value: -a.value, slope: -a.slope },
-            (Self::Add, [a, b]) => Dual { value: a.value + b.value, slope: a.slope + b.slope },
-            (Self::Sub, [a, b]) => Dual { value: a.value - b.value, slope: a.slope - b.slope },
-            (Self::Mul, [a, b]) => {
-                Dual { value: a.value * b.value, slope: a.slope * b.value + a.value * b.slope }
+            (Self::Number(value), _) => Dual { value, slope: 0.0, curve: 0.0 },
+            (Self::Neg, [a]) => Dual { value: -a.value, slope: -a.slope, curve: -a.curve },
+            (Self::Add, [a, b]) => {
+                Dual { value: a.value + b.value, slope: a.slope + b.slope, curve: a.curve + b.curve }
             }
+            (Self::Sub, [a, b]) => {
+                Dual { value: a.value - b.value, slope: a.slope - b.slope, curve: a.curve - b.curve }
+            }
+            (Self::Mul, [a, b]) => Dual {
+                value: a.value * b.value,
+                slope: a.slope * b.value + a.value * b.slope,
+                curve: a.curve * b.value + 2.0 * a.slope * b.slope + a.value * b.curve,
+            },
             (Self::Div, [a, b]) => {
                 let value = a.value / b.value;
-                Dual { value, slope: (a.slope - value * b.slope) / b.value }
+                let slope = (a.slope - value * b.slope) / b.value;
+                Dual { value, slope, curve: (a.curve - 2.0 * slope * b.slope - value * b.curve) / b.value }
             }
             (Self::PowConst(exponent), [a]) => {
-                let factor = if exponent == 0.0 { 0.0 } else { exponent * power(a.value, exponent - 1.0) };
-                Dual { value: power(a.value, exponent), slope: factor * a.slope }
+                let times = |factor: f64, power_of: f64| {
+                    if factor == 0.0 { 0.0 } else { factor * power(a.value, power_of) }
+                };
+                let first = times(exponent, exponent - 1.0);
+                let second = times(exponent * (exponent - 1.0), exponent - 2.0);
+                Dual {
+                    value: power(a.value, exponent),
+                    slope: first * a.slope,
+                    curve: second * a.slope * a.slope + first * a.curve,
+                }
             }
             (Self::Pow, [a, b]) => {
                 let value = pow(a.value, b.value);
-                // A base that does not depend on x leaves only the second term.
-                let first =
-                    if a.slope == 0.0 { 0.0 } else { b.value * pow(a.value, b.value - 1.0) * a.slope };
-                Dual { value, slope: first + value * log(a.value) * b.slope }
+                let log = log(a.value);
+                let (by_exponent, mut first, mut second) =
+                    (value * log * b.slope, 0.0, value * (log * log * b.slope * b.slope + log * b.curve));
+                // A base that does not depend on x leaves only what comes from the exponent.
+                if a.slope != 0.0 || a.curve != 0.0 {
+                    let below = pow(a.value, b.value - 1.0);
+                    let twice_below = (b.value - 1.0) * pow(a.value, b.value - 2.0);
+                    first = b.value * below * a.slope;
+                    second += 2.0 * b.slope * a.slope * below * (1.0 + b.value * log)
+                        + b.value * (below * a.curve + twice_below * a.slope * a.slope);
+                }
+                Dual { value, slope: first + by_exponent, curve: second }
             }
             (Self::Min, [a, b]) => extremum(*a, *b, -1.0, ties),
             (Self::Max, [a, b]) => extremum(*a, *b, 1.0, ties),
@@ -225,8 +283,8 @@ fn extremum(a: Dual, b: Dual, direction: f64, ties: Ties) -> Dual {
             Ties::AlongSlope if direction * (a.slope - b.slope) > 0.0 => a.slope,
             Ties::AlongSlope => b.slope,
         };
-        Dual { value: a.value, slope }
+        Dual { value: a.value, slope, curve: 0.5 * (a.curve + b.curve) }
     } else {
-        Dual { value: f64::NAN, slope: f64::NAN }
+        Dual { value: f64::NAN, slope: f64::NAN, curve: f64::NAN }
     }
 }

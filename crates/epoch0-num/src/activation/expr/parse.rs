@@ -289,9 +289,9 @@ impl Parser<'_> {
         let count = op.operands();
         let tail = &self.ops[self.ops.len() - count..];
         let values: Vec<Dual> =
-            tail.iter().filter_map(constant).map(|value| Dual { value, slope: 0.0 }).collect();
+            tail.iter().filter_map(constant).map(|value| Dual::variable(value, 0.0)).collect();
         if count > 0 && values.len() == count {
-            let x = Dual { value: f64::NAN, slope: 0.0 };
+            let x = Dual::variable(f64::NAN, 0.0);
             let value = op.apply(x, &values, Ties::Framework).value;
             if !value.is_finite() {
                 return Err((self.at - 1, ExpressionErrorKind::NotFinite));

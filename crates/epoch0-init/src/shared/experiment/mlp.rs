@@ -5,7 +5,7 @@
 use std::fmt::Display;
 
 use epoch0_method::{At, Error, Initializer, SiteLaw};
-use epoch0_net::{Builder, Linear, NetError, Network, Role, Source};
+use epoch0_net::{Builder, Linear, NetError, Network, Role, Site, Source};
 use epoch0_num::{Activation, Dtype, Stream};
 
 use super::data::Examples;
@@ -22,30 +22,30 @@ struct Layer {
 
 /// Layers with one activation between them.
 #[derive(Clone, Debug)]
-pub(super) struct Mlp {
+pub(crate) struct Mlp {
     layers: Vec<Layer>,
     act: Activation,
 }
 
 /// What a forward pass computes.
-pub(super) struct Pass {
+pub(crate) struct Pass {
     /// What each layer reads, `[example, unit]`: the inputs, then what follows each activation.
-    pub(super) inputs: Vec<Vec<f32>>,
+    pub(crate) inputs: Vec<Vec<f32>>,
     /// What each layer computes, before the activation; the last are the logits.
-    pub(super) outputs: Vec<Vec<f32>>,
+    pub(crate) outputs: Vec<Vec<f32>>,
 }
 
 /// How a network is trained.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Training {
-    pub(super) lr: f32,
-    pub(super) epochs: usize,
-    pub(super) batch: usize,
-    pub(super) seed: u64,
+pub(crate) struct Training {
+    pub(crate) lr: f32,
+    pub(crate) epochs: usize,
+    pub(crate) batch: usize,
+    pub(crate) seed: u64,
 }
 
 /// The network of these widths, inputs first; `act` stands behind every layer but the last.
-pub(super) fn network(widths: &[usize], act: &Activation) -> Result<Network, NetError> {
+pub(crate) fn network(widths: &[usize], act: &Activation) -> Result<Network, NetError> {
     let mut b = Builder::new("mlp", Source::Built, Dtype::F32);
     let mut x = b.input("x", &[None, Some(widths[0])]);
     for (nth, &width) in widths[1..].iter().enumerate() {
@@ -59,34 +59,43 @@ pub(super) fn network(widths: &[usize], act: &Activation) -> Result<Network, Net
 }
 
 /// What could not be set up for a claim.
-pub(super) fn broken(why: &dyn Display) -> Error {
+pub(crate) fn broken(why: &dyn Display) -> Error {
     Error::Recipe { place: "a claim's network".to_owned(), why: why.to_string() }
 }
 
 impl Mlp {
-    /// A network whose weights are drawn by `method` and whose biases are 0.
-    pub(super) fn start(
+    /// A network whose weights are drawn by `method`, and whose biases are too where it covers them, otherwise 0.
+    pub(crate) fn start(
         widths: &[usize],
         act: &Activation,
         method: &dyn Initializer,
         seed: u64,
     ) -> Result<Self, Error> {
         let net = network(widths, act).map_err(|error| broken(&error))?;
-        let mut layers = Vec::new();
-        for site in net.sites().iter().filter(|site| site.role == Role::Weight) {
+        let draw = |site: &Site, out: &mut [f32]| {
             let SiteLaw::Each(law) = method.law(&At { net: &net, site })? else {
                 return Err(broken(&"a claim's start draws each weight by itself"));
             };
-            let (n_in, n_out) = (site.view.n_in(), site.view.n_out());
-            let mut weight = vec![0.0; n_in * n_out];
-            law.fill(&Stream::new(seed, &site.name), 0, &mut weight).map_err(|error| broken(&error))?;
-            layers.push(Layer { n_in, n_out, weight: transposed(&weight, n_in), bias: vec![0.0; n_out] });
+            law.fill(&Stream::new(seed, &site.name), 0, out).map_err(|error| broken(&error))
+        };
+        let mut layers: Vec<Layer> = Vec::new();
+        for site in net.sites() {
+            if site.role == Role::Weight {
+                let (n_in, n_out) = (site.view.n_in(), site.view.n_out());
+                let mut weight = vec![0.0; n_in * n_out];
+                draw(site, &mut weight)?;
+                layers.push(Layer { n_in, n_out, weight: transposed(&weight, n_in), bias: vec![0.0; n_out] });
+            } else if method.covers(&At { net: &net, site })
+                && let Some(layer) = layers.last_mut()
+            {
+                draw(site, &mut layer.bias)?;
+            }
         }
         Ok(Self { layers, act: act.clone() })
     }
 
     /// Runs examples `[example, unit]` through the layers.
-    pub(super) fn forward(&self, examples: &[f32]) -> Pass {
+    pub(crate) fn forward(&self, examples: &[f32]) -> Pass {
         let n = examples.len() / self.layers[0].n_in;
         let mut pass = Pass { inputs: vec![examples.to_vec()], outputs: Vec::new() };
         for (nth, layer) in self.layers.iter().enumerate() {
@@ -102,7 +111,7 @@ impl Mlp {
     }
 
     /// Gradients of the mean cross entropy: of each layer's weight `[in, out]` and bias.
-    pub(super) fn gradients(&self, pass: &Pass, classes: &[u8]) -> Vec<(Vec<f32>, Vec<f32>)> {
+    pub(crate) fn gradients(&self, pass: &Pass, classes: &[u8]) -> Vec<(Vec<f32>, Vec<f32>)> {
         let logits = pass.outputs.last().expect("a network has layers");
         let n_classes = logits.len() / classes.len();
         let mut delta = logits.clone();
@@ -138,7 +147,7 @@ impl Mlp {
     }
 
     /// Trains by gradient descent on examples in an order that is shuffled each epoch.
-    pub(super) fn train(&mut self, examples: &Examples, training: Training) {
+    pub(crate) fn train(&mut self, examples: &Examples, training: Training) {
         let stream = Stream::new(training.seed, "order of examples");
         let n = examples.len();
         let mut order: Vec<usize> = (0..n).collect();
@@ -159,7 +168,7 @@ impl Mlp {
     }
 
     /// Mean cross entropy in nats over all examples.
-    pub(super) fn loss(&self, examples: &Examples) -> f64 {
+    pub(crate) fn loss(&self, examples: &Examples) -> f64 {
         const BATCH: usize = 500;
         let all: Vec<usize> = (0..examples.len()).collect();
         let mut sum = 0.0;

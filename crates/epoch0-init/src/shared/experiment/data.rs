@@ -8,18 +8,18 @@ use epoch0_num::{Law, Stream};
 use flate2::read::GzDecoder;
 
 /// Labelled examples.
-pub(super) struct Examples {
+pub(crate) struct Examples {
     /// `[example, input]`, mean 0 and variance 1 over all of them.
     inputs: Vec<f32>,
     classes: Vec<u8>,
     /// What they are, for people.
-    pub(super) name: String,
+    pub(crate) name: String,
 }
 
 impl Examples {
     /// The first `n` training images of MNIST from `$EPOCH0_DATA/mnist`, or as many examples of a mixture of Gaussians
     /// of the same size where that folder is not there.
-    pub(super) fn mnist_or_mixture(n: usize) -> Result<Self, Error> {
+    pub(crate) fn mnist_or_mixture(n: usize) -> Result<Self, Error> {
         let folder = std::env::var_os("EPOCH0_DATA").map(|folder| Path::new(&folder).join("mnist"));
         match folder.filter(|folder| folder.is_dir()) {
             Some(folder) => Self::mnist(&folder, n),
@@ -39,7 +39,7 @@ impl Examples {
     }
 
     /// Examples around one random centre per class; centres and noise both of variance 1 before all are standardized.
-    pub(super) fn mixture(n: usize, n_inputs: usize, n_classes: usize, seed: u64) -> Self {
+    pub(crate) fn mixture(n: usize, n_inputs: usize, n_classes: usize, seed: u64) -> Self {
         let normals = |name: &str, len: usize| {
             let mut out = vec![0.0f32; len];
             let drawn = Law::normal(0.0, 1.0).fill(&Stream::new(seed, name), 0, &mut out);
@@ -59,12 +59,12 @@ impl Examples {
     }
 
     /// How many there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.classes.len()
     }
 
     /// Inputs and classes of some of them.
-    pub(super) fn pick(&self, which: &[usize]) -> (Vec<f32>, Vec<u8>) {
+    pub(crate) fn pick(&self, which: &[usize]) -> (Vec<f32>, Vec<u8>) {
         let width = self.inputs.len() / self.len();
         let inputs = which.iter().flat_map(|&nth| &self.inputs[nth * width..(nth + 1) * width]);
         (inputs.copied().collect(), which.iter().map(|&nth| self.classes[nth]).collect())

@@ -1,3 +1,5 @@
+//! A made-up comparison and a made-up training run.
+
 use epoch0_method::reading::{
     Arm, Axis, Better, Comparison, Curve, Figure, Metric, Quantity, Shape, Training, Versus,
 };

@@ -1,3 +1,5 @@
+//! Made-up examinations: one that is well, three that are not.
+
 use epoch0_method::reading::{
     Axis, Bound, Cell, Column, Direction, Examination, Figure, Finding, Health, Kind, Pass, Place, Quantity,
     Reading, Severity, Shape, Table,

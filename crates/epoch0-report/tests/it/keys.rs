@@ -1,9 +1,8 @@
 //! Names in the JSON, which others read: a change of them is a change for everyone. A snapshot.
 
-mod made_up;
-
 use std::collections::BTreeSet;
 
+use crate::made_up;
 use epoch0_report::json;
 use serde_json::Value;
 
@@ -32,11 +31,11 @@ fn keys_are_stable() {
     add("comparison", &json(&made_up::comparison()));
     add("training", &json(&made_up::training()));
     let found = out.into_iter().collect::<Vec<_>>().join("\n") + "\n";
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys.txt");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/keys.txt");
     let expected = std::fs::read_to_string(path).unwrap_or_default();
     if found != expected {
         let written = std::env::temp_dir().join("epoch0-report-keys.txt");
         std::fs::write(&written, &found).unwrap();
-        panic!("keys differ from tests/keys.txt; if that is meant, take {}", written.display());
+        panic!("keys differ from tests/it/keys.txt; if that is meant, take {}", written.display());
     }
 }

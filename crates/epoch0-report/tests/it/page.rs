@@ -1,9 +1,8 @@
 //! Pages: well-formed, self-contained, whatever is in them.
 
-mod made_up;
-
 use std::cell::RefCell;
 
+use crate::made_up;
 use epoch0_method::reading::{Comparison, Examination, Training};
 use epoch0_report::{data, html, json};
 use html5ever::tendril::StrTendril;
@@ -12,7 +11,7 @@ use html5ever::tokenizer::{
 };
 
 /// Elements that have no end tag.
-const VOID: [&str; 3] = ["meta", "input", "br"];
+const VOID: [&str; 3] = ["meta", "input", "wbr"];
 
 /// A page's elements as a browser reads them.
 #[derive(Default)]
@@ -59,7 +58,7 @@ impl TokenSink for Elements {
 }
 
 /// Start tags of a page, which has to be well-formed.
-fn tags(page: &str) -> Vec<Tag> {
+pub(crate) fn tags(page: &str) -> Vec<Tag> {
     let queue = BufferQueue::default();
     queue.push_back(StrTendril::from_slice(page));
     let options = TokenizerOpts { exact_errors: true, ..TokenizerOpts::default() };
@@ -72,7 +71,8 @@ fn tags(page: &str) -> Vec<Tag> {
     elements.tags.into_inner().into_iter().filter(|tag| tag.kind == TagKind::StartTag).collect()
 }
 
-fn attribute<'a>(tag: &'a Tag, name: &str) -> Option<&'a str> {
+/// An attribute's value.
+pub(crate) fn attribute<'a>(tag: &'a Tag, name: &str) -> Option<&'a str> {
     tag.attrs.iter().find(|attribute| &*attribute.name.local == name).map(|attribute| &*attribute.value)
 }
 
@@ -113,6 +113,7 @@ fn pages_hold_no_element_that_a_name_made() {
         "h2",
         "h3",
         "bdi",
+        "wbr",
         "section",
         "p",
         "dl",
