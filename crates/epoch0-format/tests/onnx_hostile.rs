@@ -6,11 +6,35 @@ use epoch0_format::onnx;
 use onnx_models::*;
 use proptest::prelude::*;
 
+/// Names and bytes of models, which the fuzzer starts from too.
+fn seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let graphs = [
+        ("ok-perceptron", perceptron()),
+        ("ok-convolutional", convolutional()),
+        ("ok-transformer", transformer()),
+        ("ok-lstm", recurrent("LSTM")),
+        ("ok-gru", recurrent("GRU")),
+    ];
+    graphs.into_iter().map(|(name, graph)| (name, graph.model(17))).collect()
+}
+
 fn models() -> Vec<Vec<u8>> {
-    [perceptron(), convolutional(), transformer(), recurrent("LSTM"), recurrent("GRU")]
-        .iter()
-        .map(|graph| graph.model(17))
-        .collect()
+    seeds().into_iter().map(|(_, bytes)| bytes).collect()
+}
+
+/// `EPOCH0_BLESS=1` writes them.
+#[test]
+fn seeds_of_the_fuzzer_are_these_models() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/onnx");
+    for (name, bytes) in seeds() {
+        let path = folder.join(format!("{name}.onnx"));
+        if std::env::var_os("EPOCH0_BLESS").is_some() {
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(&path, &bytes).unwrap();
+        }
+        assert!(std::fs::read(&path).unwrap() == bytes, "{name} is another: EPOCH0_BLESS=1 writes it anew");
+        assert!(onnx::open(&path).is_ok(), "{name}");
+    }
 }
 
 /// Opens a file of these bytes; what is accepted has values for every parameter.
