@@ -47,7 +47,8 @@ fn best(mut run: impl FnMut()) -> f64 {
 }
 
 fn case(name: &str, shapes: &[&[usize]], work: Work, run: impl Fn(&[Var]) -> Var + 'static) -> Case {
-    let inputs = shapes.iter().enumerate().map(|(at, shape)| random(&format!("{name}.{at}"), shape)).collect();
+    let inputs =
+        shapes.iter().enumerate().map(|(at, shape)| random(&format!("{name}.{at}"), shape)).collect();
     Case { name: name.to_owned(), inputs, run: Box::new(run), work }
 }
 
@@ -55,7 +56,20 @@ fn cases() -> Vec<Case> {
     let mut all = Vec::new();
     let shape = [256, 4096];
     let n = shape.iter().product();
-    for name in ["relu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid", "hardswish", "relu6", "elu", "mish", "exp", "softplus"] {
+    for name in [
+        "relu",
+        "gelu",
+        "gelu_tanh",
+        "silu",
+        "tanh",
+        "sigmoid",
+        "hardswish",
+        "relu6",
+        "elu",
+        "mish",
+        "exp",
+        "softplus",
+    ] {
         let activation: Activation = name.parse().expect("an activation");
         all.push(case(name, &[&shape], Work::Elements(n), move |v| v[0].activation(&activation)));
     }
@@ -68,19 +82,26 @@ fn cases() -> Vec<Case> {
     all.push(case("softmax", &[&[24, 128, 128]], Work::Elements(24 * 128 * 128), |v| v[0].softmax(2)));
     all.push(case("log_softmax", &[&[256, 50257]], Work::Elements(256 * 50257), |v| v[0].log_softmax(1)));
     let layer = [256, 768];
-    all.push(case("layer_norm", &[&layer, &[768], &[768]], Work::Elements(256 * 768), |v| v[0].layer_norm(1e-5, &v[1], &v[2])));
+    all.push(case("layer_norm", &[&layer, &[768], &[768]], Work::Elements(256 * 768), |v| {
+        v[0].layer_norm(1e-5, &v[1], &v[2])
+    }));
     let image = [8, 64, 56, 56];
     let n = image.iter().product();
-    all.push(case("batch_norm", &[&image, &[64], &[64]], Work::Elements(n), |v| v[0].batch_norm(1e-5, &v[1], &v[2])));
+    all.push(case("batch_norm", &[&image, &[64], &[64]], Work::Elements(n), |v| {
+        v[0].batch_norm(1e-5, &v[1], &v[2])
+    }));
     all.push(case("affine", &[&image, &[64], &[64]], Work::Elements(n), |v| v[0].affine(1, &v[1], &v[2])));
     for (m, k, n) in [(128, 784, 512), (256, 768, 3072), (256, 3072, 768), (256, 768, 50257)] {
         let name = format!("matmul {m} {k} {n}");
         all.push(case(&name, &[&[m, k], &[k, n]], Work::Products(m * k * n), |v| v[0].matmul(&v[1])));
     }
     let heads = 2 * 12;
-    all.push(case("attention", &[&[heads, 128, 64], &[heads, 128, 64]], Work::Products(heads * 128 * 64 * 128), |v| {
-        v[0].matmul_transposed(&v[1])
-    }));
+    all.push(case(
+        "attention",
+        &[&[heads, 128, 64], &[heads, 128, 64]],
+        Work::Products(heads * 128 * 64 * 128),
+        |v| v[0].matmul_transposed(&v[1]),
+    ));
     // Batch, channels in, channels out, size, kernel, stride, padding, groups: resnet18's, mobilenet's and a LeNet's.
     for (b, i, o, s, k, stride, p, groups) in [
         (8, 3, 64, 224, 7, 2, 3, 1),
@@ -111,7 +132,8 @@ fn cases() -> Vec<Case> {
 }
 
 fn main() {
-    let (turns, names): (Vec<String>, Vec<String>) = std::env::args().skip(1).partition(|name| name == "--turns");
+    let (turns, names): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|name| name == "--turns");
     println!("{:<28} {:>10} {:>10} {:>14}", "operation", "ms", "ms back", "rate");
     for case in cases() {
         if !names.is_empty() && !names.iter().any(|name| case.name.starts_with(name)) {

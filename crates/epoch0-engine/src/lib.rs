@@ -15,16 +15,16 @@
 //! assert_eq!(hvp(&y, &[(&x, direction)], Order::Last)[0].value().to_f64(), [6.0, 0.0]);
 //! ```
 
-pub mod curvature;
-mod device;
-mod error;
-pub mod kernel;
-pub mod loss;
-pub mod ntk;
 #[cfg(test)]
 extern crate self as epoch0_engine;
 
+pub mod curvature;
+mod device;
+mod error;
 mod host;
+pub mod kernel;
+pub mod loss;
+pub mod ntk;
 mod primitive;
 mod run;
 pub mod taps;

@@ -61,7 +61,8 @@ fn offset(position: &[usize], shape: &[usize]) -> usize {
 /// An element of an array that is broadcast to the rank of `position`.
 fn broadcast_at(values: &[f64], shape: &[usize], position: &[usize]) -> f64 {
     let ahead = position.len() - shape.len();
-    let own: Vec<usize> = shape.iter().zip(&position[ahead..]).map(|(&n, &p)| if n == 1 { 0 } else { p }).collect();
+    let own: Vec<usize> =
+        shape.iter().zip(&position[ahead..]).map(|(&n, &p)| if n == 1 { 0 } else { p }).collect();
     values[offset(&own, shape)]
 }
 
@@ -408,12 +409,39 @@ proptest! {
 #[test]
 fn activations() {
     let texts = [
-        "relu", "leaky_relu(0.2)", "prelu", "elu(0.7)", "selu", "celu(1.3)", "gelu", "gelu_new", "quick_gelu", "silu",
-        "mish", "softplus", "softplus(beta=3, threshold=2)", "softsign", "tanh", "sigmoid", "hardsigmoid", "hardswish",
-        "hardtanh", "relu6", "relu_squared", "abs", "exp", "sine(3)", "gaussian(0.8)", "identity",
-        "expr:x*sigmoid(1.5*x)", "expr:max(x, 0.3*x) + min(x, 2) / (1 + exp(-x))", "expr:x^3 - 2^x + abs(x)",
-        "expr:erf(x)*cosh(x/3) - sinh(x/4)*atan(x) + softplus(x)", "expr:relu(x)*sin(x) + tan(x/9) + log(x^2+1) + sqrt(x^2+1)",
-        "expr:1.5", "expr:sign(x)*x",
+        "relu",
+        "leaky_relu(0.2)",
+        "prelu",
+        "elu(0.7)",
+        "selu",
+        "celu(1.3)",
+        "gelu",
+        "gelu_new",
+        "quick_gelu",
+        "silu",
+        "mish",
+        "softplus",
+        "softplus(beta=3, threshold=2)",
+        "softsign",
+        "tanh",
+        "sigmoid",
+        "hardsigmoid",
+        "hardswish",
+        "hardtanh",
+        "relu6",
+        "relu_squared",
+        "abs",
+        "exp",
+        "sine(3)",
+        "gaussian(0.8)",
+        "identity",
+        "expr:x*sigmoid(1.5*x)",
+        "expr:max(x, 0.3*x) + min(x, 2) / (1 + exp(-x))",
+        "expr:x^3 - 2^x + abs(x)",
+        "expr:erf(x)*cosh(x/3) - sinh(x/4)*atan(x) + softplus(x)",
+        "expr:relu(x)*sin(x) + tan(x/9) + log(x^2+1) + sqrt(x^2+1)",
+        "expr:1.5",
+        "expr:sign(x)*x",
     ];
     // Between the kinks of all of them, far outside too.
     let x: Vec<f64> = (-40..40).map(|k| f64::from(k) * 0.203 + 0.0713).collect();
@@ -435,11 +463,24 @@ fn activations() {
 #[test]
 fn kinks() {
     let x = tensor(&[0.0, -3.0, 3.0, 6.0, -1.0, 1.0], &[6]);
-    for text in ["relu", "leaky_relu(0.2)", "elu", "selu", "celu", "hardsigmoid", "hardswish", "hardtanh", "relu6", "relu_squared", "abs"] {
+    for text in [
+        "relu",
+        "leaky_relu(0.2)",
+        "elu",
+        "selu",
+        "celu",
+        "hardsigmoid",
+        "hardswish",
+        "hardtanh",
+        "relu6",
+        "relu_squared",
+        "abs",
+    ] {
         let activation: Activation = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
         for order in [Order::Last, Order::Differentiable] {
             let leaf = Var::leaf(x.clone());
-            let slopes = grad(&leaf.activation(&activation).sum(), &[&leaf], order).remove(0).value().to_f64();
+            let slopes =
+                grad(&leaf.activation(&activation).sum(), &[&leaf], order).remove(0).value().to_f64();
             let expected: Vec<f64> = x.to_f64().into_iter().map(|x| activation.derivative(x)).collect();
             close(&slopes, &expected, 1e-14, &format!("{text}: {order:?}"));
         }
@@ -450,7 +491,20 @@ fn kinks() {
 #[test]
 fn far_out() {
     let x = tensor(&[-1e4, -800.0, -100.0, 100.0, 800.0, 1e4], &[6]);
-    for text in ["gelu", "gelu_new", "quick_gelu", "silu", "mish", "softplus", "tanh", "sigmoid", "elu", "selu", "softsign", "gaussian"] {
+    for text in [
+        "gelu",
+        "gelu_new",
+        "quick_gelu",
+        "silu",
+        "mish",
+        "softplus",
+        "tanh",
+        "sigmoid",
+        "elu",
+        "selu",
+        "softsign",
+        "gaussian",
+    ] {
         let activation: Activation = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
         for order in [Order::Last, Order::Differentiable] {
             let leaf = Var::leaf(x.clone());
@@ -544,7 +598,8 @@ fn any_variables() {
     close(&found[2], &by_hidden, 1e-14, "asked twice");
     // Tangents of a value on the way replace what its inputs would give.
     let tangents = jvp(&[&a, &b, &x], &[(&hidden, one(&hidden)), (&x, one(&x))], Order::Last);
-    let tangents: Vec<Vec<f64>> = tangents.into_iter().map(|t| t.map_or(vec![], |t| t.value().to_f64())).collect();
+    let tangents: Vec<Vec<f64>> =
+        tangents.into_iter().map(|t| t.map_or(vec![], |t| t.value().to_f64())).collect();
     close(&tangents[0], &e.iter().map(|e| 2.0 * e).collect::<Vec<_>>(), 1e-14, "tangent of a square");
     close(&tangents[1], &[2.0, 2.0], 1e-14, "tangent of a sum");
     close(&tangents[2], &[1.0, 1.0], 0.0, "tangent of a variable");
@@ -557,7 +612,9 @@ fn any_variables() {
     check("x x", &[random(27, &[3])], |v| v[0].mul(&v[0]));
     check("x / x²", &[positive(28, &[3])], |v| v[0].div(&v[0].mul(&v[0])));
     check("x xᵀ", &[random(29, &[3, 3])], |v| v[0].matmul(&v[0]));
-    check("scale and shift in one", &[random(1, &[2, 3]), random(2, &[3])], |v| v[0].layer_norm(0.1, &v[1], &v[1]));
+    check("scale and shift in one", &[random(1, &[2, 3]), random(2, &[3])], |v| {
+        v[0].layer_norm(0.1, &v[1], &v[1])
+    });
     check("x scaled by x", &[random(3, &[3])], |v| v[0].affine(0, &v[0], &v[0].exp()));
     check("x beside x", &[random(30, &[3])], |v| Var::concat(&[&v[0], &v[0]], 0));
 }
@@ -589,7 +646,10 @@ fn empty_and_scalar() {
     for (name, f) in cases {
         check(&format!("empty {name}"), &empty, |v| f(&v[0]));
     }
-    assert_eq!(Var::constant(empty[0].clone()).swap(0, 1).matmul(&Var::constant(empty[0].clone())).value().to_f64(), [0.0; 9]);
+    assert_eq!(
+        Var::constant(empty[0].clone()).swap(0, 1).matmul(&Var::constant(empty[0].clone())).value().to_f64(),
+        [0.0; 9]
+    );
     check("an empty slice", &[random(31, &[3, 2])], |v| v[0].slice(0, 1, 1, 1));
     check("no rows", &[random(31, &[3, 2])], |v| v[0].select(0, &indices(&[], &[0])));
     let scalar = [tensor(&[0.7], &[])];

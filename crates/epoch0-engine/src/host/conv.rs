@@ -127,7 +127,8 @@ impl Geometry {
             }
             piece[..first - from].fill(T::ZERO);
             piece[last - from..].fill(T::ZERO);
-            let line = self.under(0, row / height, tap[0]) * self.size[1] + self.under(1, row % height, tap[1]);
+            let line =
+                self.under(0, row / height, tap[0]) * self.size[1] + self.under(1, row % height, tap[1]);
             let source = &plane[line * self.size[2] + self.under(2, first, tap[2])..];
             let piece = &mut piece[first - from..last - from];
             if stride == 1 {
@@ -254,7 +255,8 @@ impl Job for Weights<'_> {
             }
             Some(sums)
         };
-        let mut strands = stretches.par_chunks(of_strand).map(strand).collect::<Option<Vec<_>>>()?.into_iter();
+        let mut strands =
+            stretches.par_chunks(of_strand).map(strand).collect::<Option<Vec<_>>>()?.into_iter();
         let mut all = strands.next()?;
         for strand in strands {
             vectors(add, (&mut all[..], &strand[..]));

@@ -12,8 +12,8 @@ mod real;
 pub(crate) mod rows;
 pub(crate) mod sums;
 
-use burn_backend::{DType, TensorData};
 use burn_backend::ops::FloatTensorOps;
+use burn_backend::{DType, TensorData};
 use burn_dispatch::backends::flex::FlexTensor;
 use burn_dispatch::{BackendTensor, Dispatch, DispatchTensorKind};
 use rayon::prelude::*;
@@ -136,9 +136,7 @@ pub(crate) fn by_rows<T: Real>(out: &mut [T], width: usize, work: &(dyn Fn(usize
     if out.len() <= rows * width {
         return work(0, out);
     }
-    out.par_chunks_mut(rows * width)
-        .enumerate()
-        .for_each(|(at, out)| work(at * rows, out));
+    out.par_chunks_mut(rows * width).enumerate().for_each(|(at, out)| work(at * rows, out));
 }
 
 /// A function of one number.

@@ -47,9 +47,8 @@ impl Plan {
                 let ahead = shape.len().checked_sub(scale.len())?;
                 let size = |dim: usize| if dim < ahead { 1 } else { scale[dim - ahead] };
                 let is = |in_group: bool| {
-                    (0..shape.len()).all(|dim| {
-                        size(dim) == if dims.contains(&dim) == in_group { shape[dim] } else { 1 }
-                    })
+                    (0..shape.len())
+                        .all(|dim| size(dim) == if dims.contains(&dim) == in_group { shape[dim] } else { 1 })
                 };
                 if is(false) {
                     Affine::Group
@@ -260,7 +259,8 @@ impl Backward {
             let along = plan.sum(group, &Along(mean), x, cotangent) * by;
             ((mean, by), (sum, along))
         };
-        let of_groups: Vec<(Moments, (f64, f64))> = (0..c).into_par_iter().with_min_len(plan.groups()).map(sums).collect();
+        let of_groups: Vec<(Moments, (f64, f64))> =
+            (0..c).into_par_iter().with_min_len(plan.groups()).map(sums).collect();
         let scale = |group: usize| match plan.affine {
             Affine::Group => inputs[1][group].wide(),
             _ => 1.0,
@@ -278,7 +278,9 @@ impl Backward {
                 vectors(back, (&x[range.clone()], &cotangent[range], [k, mean, m, l], row));
             }
         });
-        let number = |f: fn(&(Moments, (f64, f64))) -> f64| tensor(of_groups.iter().map(|g| T::of(f(g))).collect(), &[c]);
+        let number = |f: fn(&(Moments, (f64, f64))) -> f64| {
+            tensor(of_groups.iter().map(|g| T::of(f(g))).collect(), &[c])
+        };
         let affine = (plan.affine == Affine::Group).then(|| (number(|g| g.1.1), number(|g| g.1.0)));
         Pulled { x: tensor(out, &[x.len()]), affine }
     }

@@ -183,15 +183,8 @@ impl Real for f32 {
 
     #[inline(always)]
     fn exp_m1(self) -> Self {
-        const C: [f32; 7] = [
-            1.0 / 2.0,
-            1.0 / 6.0,
-            1.0 / 24.0,
-            1.0 / 120.0,
-            1.0 / 720.0,
-            1.0 / 5040.0,
-            1.0 / 40320.0,
-        ];
+        const C: [f32; 7] =
+            [1.0 / 2.0, 1.0 / 6.0, 1.0 / 24.0, 1.0 / 120.0, 1.0 / 720.0, 1.0 / 5040.0, 1.0 / 40320.0];
         let near = self + self * self * polynomial(self, C);
         let far = Real::exp(self) - 1.0;
         if self.abs() < 0.5 { near } else { far }
@@ -205,8 +198,7 @@ impl Real for f32 {
     /// `2 artanh(x / (2 + x))`, by its series: the argument is a third at most.
     #[inline(always)]
     fn log_1p(self) -> Self {
-        const C: [f32; 7] =
-            [2.0, 2.0 / 3.0, 2.0 / 5.0, 2.0 / 7.0, 2.0 / 9.0, 2.0 / 11.0, 2.0 / 13.0];
+        const C: [f32; 7] = [2.0, 2.0 / 3.0, 2.0 / 5.0, 2.0 / 7.0, 2.0 / 9.0, 2.0 / 11.0, 2.0 / 13.0];
         let s = self / (self + 2.0);
         s * polynomial(s * s, C)
     }

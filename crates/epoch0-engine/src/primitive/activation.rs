@@ -8,7 +8,6 @@ use crate::primitive::fused::{Fuse, Fused};
 use crate::var::Var;
 use crate::{Mask, Tensor};
 
-
 impl Fuse for Activation {
     fn define(&self, inputs: &[Var]) -> Var {
         define(self, &inputs[0])
@@ -18,7 +17,13 @@ impl Fuse for Activation {
         curve::value(self, inputs[0])
     }
 
-    fn pull(&self, inputs: &[&Tensor], _: &Tensor, cotangent: &Tensor, _: &[bool]) -> Option<Vec<Option<Tensor>>> {
+    fn pull(
+        &self,
+        inputs: &[&Tensor],
+        _: &Tensor,
+        cotangent: &Tensor,
+        _: &[bool],
+    ) -> Option<Vec<Option<Tensor>>> {
         Some(vec![Some(curve::pull(self, inputs[0], cotangent)?)])
     }
 }

@@ -188,7 +188,13 @@ impl Fuse for Normalize {
         normalize::value(self.plan(inputs)?, inputs)
     }
 
-    fn pull(&self, inputs: &[&Tensor], _: &Tensor, cotangent: &Tensor, _: &[bool]) -> Option<Vec<Option<Tensor>>> {
+    fn pull(
+        &self,
+        inputs: &[&Tensor],
+        _: &Tensor,
+        cotangent: &Tensor,
+        _: &[bool],
+    ) -> Option<Vec<Option<Tensor>>> {
         let found = normalize::pull(self.plan(inputs)?, inputs, cotangent)?;
         Some(found.into_iter().map(Some).collect())
     }
@@ -292,7 +298,14 @@ impl Var {
 
     /// Batch normalization of `[batch, channels, …]` with given moments; all inputs are of channels.
     #[must_use]
-    pub fn batch_norm_eval(&self, eps: f64, mean: &Self, variance: &Self, scale: &Self, shift: &Self) -> Self {
+    pub fn batch_norm_eval(
+        &self,
+        eps: f64,
+        mean: &Self,
+        variance: &Self,
+        scale: &Self,
+        shift: &Self,
+    ) -> Self {
         let scale = scale.div(&variance.add_scalar(eps).sqrt());
         let shift = shift.sub(&mean.mul(&scale));
         self.affine(1, &scale, &shift)

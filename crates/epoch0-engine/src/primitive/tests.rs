@@ -48,11 +48,12 @@ fn dimension() -> impl Strategy<Value = (usize, usize, usize, usize, usize)> {
 fn cases() -> impl Strategy<Value = Case> {
     let all = (1usize..3, 1usize..4, 1usize..3, 1usize..3, prop::collection::vec(dimension(), 1..4));
     all.prop_map(|(batch, groups, inputs, outputs, dims)| {
-        let each = |f: fn(&(usize, usize, usize, usize, usize)) -> usize| dims.iter().map(f).collect::<Vec<_>>();
+        let each =
+            |f: fn(&(usize, usize, usize, usize, usize)) -> usize| dims.iter().map(f).collect::<Vec<_>>();
         let more = if dims.len() == 3 { 2 } else { 5 };
-        let sizes = dims.iter().map(|&(k, _, p, d, extra)| {
-            (d * (k - 1) + 1 + extra.min(more)).saturating_sub(2 * p).max(1)
-        });
+        let sizes = dims
+            .iter()
+            .map(|&(k, _, p, d, extra)| (d * (k - 1) + 1 + extra.min(more)).saturating_sub(2 * p).max(1));
         Case {
             batch,
             inputs,

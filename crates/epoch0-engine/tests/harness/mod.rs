@@ -98,10 +98,8 @@ pub(crate) fn check(what: &str, inputs: &[Tensor], f: impl Fn(&[Var]) -> Var) {
     let x = leaves(inputs);
     let y = f(&x);
     close(&y.value().to_f64(), &value(inputs), 1e-13, &format!("{what}: value of constants"));
-    let v: Vec<Tensor> =
-        inputs.iter().zip(100..).map(|(input, seed)| random(seed, &input.shape())).collect();
-    let w: Vec<Tensor> =
-        inputs.iter().zip(200..).map(|(input, seed)| random(seed, &input.shape())).collect();
+    let v: Vec<Tensor> = inputs.iter().zip(100..).map(|(input, seed)| random(seed, &input.shape())).collect();
+    let w: Vec<Tensor> = inputs.iter().zip(200..).map(|(input, seed)| random(seed, &input.shape())).collect();
     let u = random(300, &y.shape());
     let vars: Vec<&Var> = x.iter().collect();
     let along = |v: &[Tensor]| -> Vec<(&Var, Var)> {
@@ -121,13 +119,21 @@ pub(crate) fn check(what: &str, inputs: &[Tensor], f: impl Fn(&[Var]) -> Var) {
         let found: Vec<Var> = found.into_iter().zip(&x).map(|(g, x)| g.unwrap_or_else(|| zeros(x))).collect();
         for (g, x) in found.iter().zip(&x) {
             assert_eq!(g.shape(), x.shape(), "{what}: shape of a cotangent");
-            assert!(order == Order::Differentiable || !g.is_tracked(), "{what}: last cotangents are not tracked");
+            assert!(
+                order == Order::Differentiable || !g.is_tracked(),
+                "{what}: last cotangents are not tracked"
+            );
         }
         let back: f64 = found.iter().zip(&v).map(|(g, v)| dot(g.value(), v)).sum();
         close(&[back], &[dot(&u, jv.value())], 1e-10, &format!("{what}: transpose, {order:?}"));
         cotangents.push(flat(&found));
     }
-    close(&cotangents[0], &cotangents[1], 1e-10, &format!("{what}: the quick cotangent and the definition's"));
+    close(
+        &cotangents[0],
+        &cotangents[1],
+        1e-10,
+        &format!("{what}: the quick cotangent and the definition's"),
+    );
     // One input at a time: the others are constants.
     for at in 0..inputs.len() {
         let mut alone = constants(inputs);
