@@ -101,6 +101,11 @@ impl Network {
         &self.name
     }
 
+    /// Gives it another name.
+    pub fn set_name(&mut self, name: &str) {
+        name.clone_into(&mut self.name);
+    }
+
     /// Where the description came from.
     pub fn source(&self) -> &Source {
         &self.source

@@ -50,7 +50,11 @@ impl Described {
             return Ok(Self { config: Some(config.keys().clone()), ..Self::of(net, given, checkpoint) });
         }
         if path.extension().is_some_and(|ext| ext == "onnx") {
-            let onnx = onnx::open(path)?;
+            let mut onnx = onnx::open(path)?;
+            // Exporters call every graph the same.
+            if let Some(stem) = path.file_stem() {
+                onnx.network.set_name(&stem.to_string_lossy());
+            }
             return Ok(Self { onnx: Some(onnx.weights), ..Self::of(onnx.network, given, None) });
         }
         let hint = "name a config.json, a folder that holds one, an ONNX file, or a network of the zoo such as resnet18 \

@@ -65,8 +65,9 @@ impl Start {
                 };
                 let recipe = choice.recipe(&described)?;
                 let weights = draw_weights(&described.net, &recipe, self.seed, precision, &device)?;
-                let base = recipe.base.as_ref().map(|base| base.with.clone()).unwrap_or_default();
-                (weights, format!("{}, seed {}", self.with.clone().unwrap_or(base), self.seed))
+                let base = recipe.base.as_ref().map(|base| base.with.clone());
+                let file = self.recipe.as_ref().map(|path| path.display().to_string());
+                (weights, self.with.clone().or(file).or(base).unwrap_or_default())
             }
         };
         Ok(Started { described, weights, from, precision, device })

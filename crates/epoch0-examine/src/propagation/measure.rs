@@ -13,6 +13,9 @@ use crate::{Error, Subject, Watch};
 /// Steps back from an activation to the layer that it belongs to.
 const STEPS_BACK: usize = 8;
 
+/// Examples whose effective rank is taken at most.
+const RANKED: usize = 64;
+
 /// A weight in its place, and what was measured there.
 #[derive(Clone, Debug)]
 pub(super) struct Layer {
@@ -150,7 +153,10 @@ pub(super) fn measure(subject: &Subject<'_>, watch: Watch<'_>) -> Result<Measure
             is_zero: weight.second == 0.0,
             forward: Moments::of(&values),
             cosine: cosine(&values, examples),
-            rank: effective_rank(&values, examples.min(64)),
+            rank: effective_rank(
+                &values[..values.len() / examples.max(1) * examples.min(RANKED)],
+                examples.min(RANKED),
+            ),
             activation: seen.activation,
             backward: gradient.as_ref().map(|gradient| Moments::of(&gradient.value().to_f32())),
             change,

@@ -15,7 +15,7 @@
 //!
 //! The verdict looks at the largest value of each depth, relative to the first layer (backwards: to the last): outside
 //! `1/range … range` the start is vanishing or exploding; if q stays and differences grow, chaotic; if `1 − c` falls below
-//! `1/range` of its first value, collapsed. Batch normalization uses the batch's statistics, as in the first step of
+//! 10⁻⁶ of its first value, collapsed. Batch normalization uses the batch's statistics, as in the first step of
 //! training. Where there are no labels they are drawn.
 //!
 //! # Shapes
