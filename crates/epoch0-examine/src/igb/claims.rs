@@ -139,11 +139,11 @@ fn scale_does_not_matter() -> Result<Verdict, Error> {
     Ok(Verdict::at_most(different as f64, 0.0).detail(format!("shares of the first class: {small:.3?}")))
 }
 
-const N: usize = 1000;
+const N: usize = 500;
 const DRAWS: u64 = 200;
 
 fn nets(act: Activation, depth: usize) -> Nets {
-    Nets { act, n_inputs: 200, width: 500, depth, sigma_w: std::f32::consts::SQRT_2 }
+    Nets { act, n_inputs: 100, width: 250, depth, sigma_w: std::f32::consts::SQRT_2 }
 }
 
 /// `Φ⁻¹` of a share, with half an input to each side so that none is infinite.
@@ -159,7 +159,7 @@ fn drawn_networks_follow_the_law() -> Result<Verdict, Error> {
         let root = gamma(&Activation::Relu, depth, 1.0)?.sqrt();
         let (mut passed, mut stds) = (0, Vec::new());
         for seed in 0..5 {
-            let inputs = gaussian_inputs(N, 200, seed)?;
+            let inputs = gaussian_inputs(N, 100, seed)?;
             let shares = nets(Activation::Relu, depth).shares(&inputs, DRAWS, seed)?;
             let scores: Vec<f64> = shares.into_iter().map(score).collect();
             stds.push(Moments::of(&scores).std());
@@ -172,7 +172,7 @@ fn drawn_networks_follow_the_law() -> Result<Verdict, Error> {
             "ReLU, depth {depth}: std {mean:.3} ({stds:.3?}), √γ {root:.3}, {passed} of 5 pass"
         ));
     }
-    let shares = nets(Activation::Tanh, 2).shares(&gaussian_inputs(N, 200, 0)?, DRAWS, 0)?;
+    let shares = nets(Activation::Tanh, 2).shares(&gaussian_inputs(N, 100, 0)?, DRAWS, 0)?;
     let tanh = shares.iter().map(|share| (share - 0.5).abs()).sum::<f64>() / DRAWS as f64;
     details.push(format!("tanh, depth 2: E|G - ½| {tanh:.4}"));
     Ok(Verdict {
@@ -185,7 +185,7 @@ fn drawn_networks_follow_the_law() -> Result<Verdict, Error> {
 }
 
 fn depth_and_relu_cause_it() -> Result<Verdict, Error> {
-    let inputs = gaussian_inputs(N, 200, 0)?;
+    let inputs = gaussian_inputs(N, 100, 0)?;
     let extreme = |act: Activation, depth: usize| {
         let shares = nets(act, depth).shares(&inputs, DRAWS, 7)?;
         let extreme = shares.iter().filter(|share| (*share - 0.5).abs() > 0.4);

@@ -335,19 +335,20 @@ fn correlations_have_their_depth_scale() -> Result<Verdict, Error> {
         let (Some(q), Some(c), Some(xi)) = (report.q, report.c, report.xi_c) else {
             return Err(broken(&"a phase without a fixed point"));
         };
+        // Both start 0.3 from where they end, close enough for the approach to be exponential.
+        let start = c + 0.3 * (chi1 - 1.0f64).signum();
         let size = (q - 0.09) / (low * low);
+        let cosine = (start * q - 0.09) / (q - 0.09);
         let widths: Vec<usize> = vec![WIDTH; depth + 1];
         let of_net = |seed| {
             let net = Mlp::start(&widths, &act, &Sigmas { weight: low, bias: 0.3 }, seed)?;
-            // Far from where it ends: together in chaos, at right angles in order.
-            let start = if chi1 > 1.0 { 0.98 } else { 0.0 };
-            Ok(measured(&net.forward(&pair(size, start, seed)?).outputs))
+            Ok(measured(&net.forward(&pair(size, cosine, seed)?).outputs))
         };
         let nets = (0..NETS).into_par_iter().map(of_net).collect::<Result<Vec<_>, Error>>()?;
         let distance =
             |l: usize| (nets.iter().map(|layers| layers[l].1).sum::<f64>() / NETS as f64 - c).abs();
-        // Between a first stretch, which is not exponential yet, and where finite width drowns the rest.
-        let (from, to) = (5, 5 + (2.0 * xi).min(12.0) as usize);
+        // Over one and a half scales, before finite width drowns what is left.
+        let (from, to) = (1, 1 + (1.5 * xi).round().clamp(1.0, 20.0) as usize);
         let scale = (to - from) as f64 / (distance(from) / distance(to)).ln();
         worst = worst.max((scale / xi - 1.0).abs());
         details.push(format!("χ₁ = {chi1}: σ_w {low:.4}, c* {c:.4}, ξ {xi:.3}, measured {scale:.3}"));
