@@ -1,5 +1,7 @@
 //! Arguments.
 
+mod train;
+
 use std::path::PathBuf;
 
 use clap::builder::Styles;
@@ -8,6 +10,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
 use epoch0::format::ShardSize;
 use epoch0::num::{Activation, Dtype};
+
+pub(crate) use train::{Compare, StartArgs, Train};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().effects(Effects::BOLD))
@@ -36,6 +40,8 @@ Examples:
   epoch0 init config.json --with orthogonal --set gain=1.4 --seed 7 -o out
   epoch0 init resnet18 --with he_normal --set mode=fan_out --dry-run
   epoch0 verify-weights out                          draw it again and compare every bit
+  epoch0 train mlp:784-512-10 --data mnist --for 3ep --with he_normal -o run
+  epoch0 compare lenet --with he_normal,xavier_normal --data mnist --seeds 5 --for 1ep
   epoch0 list · epoch0 explain kumar · epoch0 gain gelu
   epoch0 eoc --activation tanh --depth 100           standard deviations on the edge of chaos
 
@@ -46,6 +52,10 @@ Exit codes: 0 done, 1 done and something does not hold, 2 could not do it, 130 i
 pub(crate) enum Command {
     /// Draw a start for a network and write it as a checkpoint.
     Init(Init),
+    /// Train a network from a start, and write down what happens.
+    Train(Box<Train>),
+    /// Train several starts over several seeds and compare them.
+    Compare(Box<Compare>),
     /// List methods, families of networks, the zoo or papers.
     List(List),
     /// Explain a method: idea, formulas, parameters, traps, references.
@@ -54,6 +64,10 @@ pub(crate) enum Command {
     Cite(Cite),
     /// Draw a checkpoint again from its receipt and compare, or say which preset it looks like.
     VerifyWeights(VerifyWeights),
+    /// Examine a start before training: signals, gradients, weights, with a verdict.
+    Examine(Examine),
+    /// Run a network on arrays, and write its outputs and gradients.
+    Eval(Eval),
     /// Run what a method's papers claim.
     Verify(Verify),
     /// Gains of an activation: torch's table, exact second moment, fixed point, first order.
@@ -114,6 +128,70 @@ pub(crate) struct Init {
     /// Accept keys of a config that its family does not have.
     #[arg(long)]
     pub(crate) any_key: bool,
+}
+
+/// A network with weights: those of a checkpoint, or drawn.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Start {
+    /// A checkpoint folder, a config.json, an ONNX file, or a network of the zoo (resnet18, mlp:784-512-10).
+    #[arg(value_name = "NET")]
+    pub(crate) net: String,
+    /// Method to draw weights with; without one, those of the checkpoint are taken where there are some.
+    #[arg(long, value_name = "ID")]
+    pub(crate) with: Option<String>,
+    /// Parameter of the method.
+    #[arg(long, value_name = "NAME=VALUE", requires = "with", value_parser = pair)]
+    pub(crate) set: Vec<(String, String)>,
+    /// Preset for what nothing else covers [default: hf_default for configs, pytorch_default otherwise].
+    #[arg(long, value_name = "ID")]
+    pub(crate) base: Option<String>,
+    /// Recipe in YAML: rules by name, role and place; later rules win.
+    #[arg(long, value_name = "FILE", conflicts_with = "with")]
+    pub(crate) recipe: Option<PathBuf>,
+    /// Seed of what is drawn.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Where to compute: cpu, or cuda and wgpu in builds that have them.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub(crate) device: String,
+    /// Compute in double precision.
+    #[arg(long)]
+    pub(crate) double: bool,
+}
+
+/// Arguments of `examine`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Examine {
+    #[command(flatten)]
+    pub(crate) start: Start,
+    /// Examiners, in the order of their readings [default: all that are quick].
+    #[arg(long, value_name = "ID,…", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Number of examples [default: as many as fit, 8 to 256].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    pub(crate) examples: Option<u32>,
+    /// Write a report that needs nothing else: one HTML file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+}
+
+/// Arguments of `eval`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Eval {
+    #[command(flatten)]
+    pub(crate) start: Start,
+    /// Arrays by the names of the network's inputs, as NPZ.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) inputs: PathBuf,
+    /// File to write, NPZ: outputs by their names.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Also write the gradients of the sum of all outputs, as `grad/NAME` of parameters and inputs.
+    #[arg(long)]
+    pub(crate) grad: bool,
+    /// Run as in training: batch normalization uses the batch's statistics.
+    #[arg(long)]
+    pub(crate) train: bool,
 }
 
 /// Arguments of `list`.

@@ -43,6 +43,26 @@ pub(crate) fn byte_bar(total: u64, what: &'static str) -> ProgressBar {
     bar
 }
 
+/// A bar of a share, in thousandths, on standard error, where that is a terminal.
+pub(crate) fn share_bar(what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stderr_with_hz(10));
+    let style = "{msg} [{bar:32}] {percent} % {elapsed}";
+    bar.set_style(ProgressStyle::with_template(style).expect("a valid template").progress_chars("━╸ "));
+    bar.set_message(what);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// A bar of steps on standard error, where that is a terminal.
+pub(crate) fn step_bar(total: u64, what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10));
+    let style = "[{bar:32}] {pos}/{len} steps {per_sec} {eta} {msg}";
+    bar.set_style(ProgressStyle::with_template(style).expect("a valid template").progress_chars("━╸ "));
+    bar.set_message(what);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
 /// A sign of life on standard error, where that is a terminal.
 pub(crate) fn spinner(what: String) -> ProgressBar {
     let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));

@@ -15,9 +15,13 @@
 //! assert_eq!(hvp(&y, &[(&x, direction)], Order::Last)[0].value().to_f64(), [6.0, 0.0]);
 //! ```
 
+#[cfg(test)]
+extern crate self as epoch0_engine;
+
 pub mod curvature;
 mod device;
 mod error;
+mod host;
 pub mod kernel;
 pub mod loss;
 pub mod ntk;
@@ -31,6 +35,7 @@ mod weights;
 
 pub use device::{Device, Precision};
 pub use error::Error;
+pub use primitive::conv::Moves;
 pub use run::{BatchStatistics, Done, Mode, Run, run};
 pub use tensor::{Indices, Mask, Tensor};
 pub use value::Value;

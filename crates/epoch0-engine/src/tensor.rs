@@ -7,6 +7,7 @@ use burn_backend::{
 };
 use burn_dispatch::{Dispatch, DispatchTensor};
 
+use crate::host::sums;
 use crate::{Device, Precision};
 
 type B = Dispatch;
@@ -178,6 +179,9 @@ impl Tensor {
     }
 
     pub(crate) fn sum_dims(&self, over: &[usize]) -> Self {
+        if let Some(sum) = sums::sum(self, over) {
+            return sum;
+        }
         over.iter().fold(self.clone(), |sum, &dim| {
             if sum.shape()[dim] == 1 { sum } else { Self(B::float_sum_dim(sum.0, dim)) }
         })
@@ -302,41 +306,12 @@ macro_rules! unary {
 }
 
 unary! {
-    exp => float_exp,
-    log => float_log,
-    sqrt => float_sqrt,
-    recip => float_recip,
-    sin => float_sin,
-    cos => float_cos,
-    tanh => float_tanh,
-    erf => float_erf,
     atan => float_atan,
     abs => float_abs,
     sign => float_sign,
     floor => float_floor,
     ceil => float_ceil,
     round => float_round,
-}
-
-macro_rules! binary {
-    ($($name:ident => $op:ident,)*) => {
-        impl Tensor {
-            $(
-                /// Broadcasts as numpy does.
-                pub(crate) fn $name(&self, other: &Self) -> Self {
-                    let rank = self.rank().max(other.rank());
-                    Self(B::$op(self.with_rank(rank).0, other.with_rank(rank).0))
-                }
-            )*
-        }
-    };
-}
-
-binary! {
-    add => float_add,
-    sub => float_sub,
-    mul => float_mul,
-    div => float_div,
 }
 
 macro_rules! scalar {
@@ -350,8 +325,6 @@ macro_rules! scalar {
 }
 
 scalar! {
-    add_scalar => float_add_scalar,
-    scale => float_mul_scalar,
     powf => float_powf_scalar,
 }
 

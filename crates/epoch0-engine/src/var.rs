@@ -10,7 +10,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::Tensor;
+use crate::{Tensor, host};
 
 /// An operation with its derivatives. It has one output; its inputs are kept by the graph.
 pub(crate) trait Primitive: Debug + Send + Sync {
@@ -46,15 +46,13 @@ struct Source {
 /// Identities only order the graph; no result depends on them.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-impl Drop for Inner {
+impl Drop for Source {
     /// Without recursion: a deep network's graph is longer than a stack.
     fn drop(&mut self) {
-        let mut open: Vec<Var> = self.source.take().map(|source| source.inputs).unwrap_or_default();
+        let mut open = std::mem::take(&mut self.inputs);
         while let Some(var) = open.pop() {
-            if let Some(mut inner) = Arc::into_inner(var.0)
-                && let Some(source) = inner.source.take()
-            {
-                open.extend(source.inputs);
+            if let Some(mut source) = Arc::into_inner(var.0).and_then(|inner| inner.source) {
+                open.append(&mut source.inputs);
             }
         }
     }
@@ -102,6 +100,14 @@ impl Var {
     /// Whether derivatives can reach it.
     pub fn is_tracked(&self) -> bool {
         self.0.tracked
+    }
+
+    /// The value alone; not shared if this is its only holder.
+    fn into_value(self) -> Tensor {
+        match Arc::try_unwrap(self.0) {
+            Ok(inner) => inner.value,
+            Err(shared) => shared.value.clone(),
+        }
     }
 
     /// The same value without its past.
@@ -163,8 +169,19 @@ fn descendants(graph: &BTreeMap<u64, Var>, wrt: &[&Var]) -> HashSet<u64> {
 
 fn sum(total: Option<Var>, term: Var) -> Var {
     match total {
+        Some(total) if !total.is_tracked() && !term.is_tracked() => {
+            Var::constant(host::plus(total.into_value(), term.value()))
+        }
         Some(total) => total.add(&term),
         None => term,
+    }
+}
+
+/// A tangent or cotangent to start with.
+fn given(var: &Var, order: Order) -> Var {
+    match order {
+        Order::Last => var.detach(),
+        Order::Differentiable => var.clone(),
     }
 }
 
@@ -197,7 +214,7 @@ pub(crate) fn vjp_within(
     for (output, cotangent) in outputs {
         if needed.contains(&output.0.id) {
             let before = cotangents.remove(&output.0.id);
-            cotangents.insert(output.0.id, sum(before, cotangent.clone()));
+            cotangents.insert(output.0.id, sum(before, given(cotangent, order)));
         }
     }
     let mut answers: HashMap<u64, Var> = HashMap::new();
@@ -215,7 +232,7 @@ pub(crate) fn vjp_within(
             Order::Differentiable => source.primitive.vjp(&source.inputs, &var, &cotangent, &wanted),
             Order::Last => {
                 let inputs: Vec<Var> = source.inputs.iter().map(Var::detach).collect();
-                source.primitive.vjp(&inputs, &var.detach(), &cotangent.detach(), &wanted)
+                source.primitive.vjp(&inputs, &var.detach(), &cotangent, &wanted)
             }
         };
         for (input, found) in source.inputs.iter().zip(found) {
@@ -268,11 +285,12 @@ pub(crate) fn jvp_within(
     let mut tangents: HashMap<u64, Var> = HashMap::new();
     for (var, tangent) in wrt {
         let before = tangents.remove(&var.0.id);
-        tangents.insert(var.0.id, sum(before, tangent.clone()));
+        tangents.insert(var.0.id, sum(before, given(tangent, order)));
     }
+    let is_stop: HashSet<u64> = stop.iter().map(|var| var.0.id).collect();
     // Tangents are kept no longer than until their last reader.
     let mut readers: HashMap<u64, usize> = HashMap::new();
-    for var in graph.values() {
+    for var in graph.values().filter(|var| !is_stop.contains(&var.0.id)) {
         for input in var.0.source.iter().flat_map(|source| &source.inputs) {
             *readers.entry(input.0.id).or_default() += 1;
         }
@@ -281,7 +299,7 @@ pub(crate) fn jvp_within(
         *readers.entry(output.0.id).or_default() += 1;
     }
     for (id, var) in &graph {
-        let Some(source) = &var.0.source else { continue };
+        let Some(source) = var.0.source.as_ref().filter(|_| !is_stop.contains(id)) else { continue };
         let of_inputs: Vec<Option<Var>> =
             source.inputs.iter().map(|input| tangents.get(&input.0.id).cloned()).collect();
         if !tangents.contains_key(id) && of_inputs.iter().any(Option::is_some) {

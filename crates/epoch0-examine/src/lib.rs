@@ -1,14 +1,30 @@
-//! Examinations: what a network's start says before the first step.
+//! Examinations of a start: what a network does to signals and gradients before anyone pays for its training.
+//!
+//! An [`Examiner`] looks at a [`Subject`], a network with its weights and the inputs it is run on (a [`Probe`]), and
+//! returns a [`Reading`]: numbers with units, tables, figures, and findings with the bound that each number had to keep,
+//! the reason for the bound and what usually helps. Examiners run nothing but forward and derivative passes.
 
+mod error;
 pub mod igb;
+pub mod parameters;
 pub mod pntk;
+mod probe;
+pub mod propagation;
+mod shared;
+mod subject;
 
-use epoch0_method::{Entry, Examiner};
+pub use error::Error;
+pub use probe::{Loss, Probe};
+pub use subject::{Examiner, Subject, Watch};
+
+use epoch0_method::Entry;
+pub use epoch0_method::reading::Reading;
 
 /// Every method of the family, by id.
-pub static METHODS: &[&Entry<dyn Examiner>] = &[&igb::ENTRY, &pntk::ENTRY];
+pub static METHODS: &[&Entry<dyn Examiner>] =
+    &[&igb::ENTRY, &parameters::ENTRY, &pntk::ENTRY, &propagation::ENTRY];
 
-/// The method of that id or alias.
+/// The examiner of that id or alias.
 ///
 /// # Errors
 /// [`epoch0_method::Error::UnknownMethod`], with ids that are close.

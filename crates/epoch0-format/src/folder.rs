@@ -97,7 +97,7 @@ impl Drop for NewFolder {
 
 /// Whether a file of this name belongs to a checkpoint folder: weights and their index, configs, tokenizers, a README.
 pub fn is_checkpoint_file(name: &str) -> bool {
-    const NAMES: [&str; 19] = [
+    const NAMES: [&str; 20] = [
         "README.md",
         "added_tokens.json",
         "chat_template.jinja",
@@ -115,6 +115,7 @@ pub fn is_checkpoint_file(name: &str) -> bool {
         "tokenizer.json",
         "tokenizer.model",
         "tokenizer_config.json",
+        "training.json",
         "vocab.json",
         "vocab.txt",
     ];

@@ -15,6 +15,16 @@ pub enum Family {
     Examine,
 }
 
+impl Family {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Init => "init",
+            Self::Examine => "examine",
+        }
+    }
+}
+
 /// How far a method has been shown to work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -5,16 +5,15 @@
 
 mod claim;
 mod error;
-mod examiner;
 mod info;
 mod initializer;
 mod paper;
 mod params;
+pub mod reading;
 
 pub use claim::{Claim, ClaimKind, Expectation, Verdict};
 pub use epoch0_macros::{Choice, Params};
 pub use error::{Error, near};
-pub use examiner::{Examiner, Quantity, Reading, Subject};
 pub use info::{Entry, Family, Info, Status, Waiver, find};
 pub use initializer::{ArrayMut, At, Initializer, Joint, SiteLaw};
 pub use paper::{Bibliography, Paper};

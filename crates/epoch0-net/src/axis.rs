@@ -113,6 +113,12 @@ impl Couplings {
         }
     }
 
+    /// Whether no two parts have sizes that are known and differ.
+    fn fit(&self, a: &[AxisId], b: &[AxisId]) -> bool {
+        let differ = |(&a, &b): (&AxisId, &AxisId)| matches!((self.size(a), self.size(b)), (Some(a), Some(b)) if a != b);
+        !a.iter().zip(b).any(differ)
+    }
+
     /// Makes two axes one.
     pub(crate) fn join(&mut self, a: AxisId, b: AxisId) -> Result<(), Clash> {
         let (a, b) = (self.root(a), self.root(b));
@@ -133,12 +139,15 @@ impl Couplings {
         {
             kept.name = Some((worth, name));
         }
-        let both = match (&kept.structure, dropped.structure) {
+        let mine = kept.structure.clone();
+        let both = match (&mine, dropped.structure) {
             (None, other) => {
-                kept.structure = other;
+                self.classes[keep.0 as usize].structure = other;
                 None
             }
-            (Some(mine), Some(other)) if mine.is_same_kind(&other) => {
+            (Some(mine), Some(other))
+                if mine.is_same_kind(&other) && self.fit(mine.parts(), other.parts()) =>
+            {
                 Some((mine.parts().to_vec(), other.parts().to_vec()))
             }
             // One axis seen in two ways (say, flattened space and packed heads): the first seen stays.

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use epoch0_num::{Activation, Dtype};
 
 mod general;
+mod named;
 
-pub use general::{NamedConv, NamedLinear, NamedNorm, NamedRecurrent};
+pub use named::{NamedConv, NamedLinear, NamedNorm, NamedRecurrent};
 
 use crate::axis::{Clash, Couplings};
 use crate::{

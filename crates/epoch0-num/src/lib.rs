@@ -11,6 +11,7 @@ pub mod joint;
 mod kernel;
 pub mod law;
 pub mod meanfield;
+pub mod paired;
 pub mod quadrature;
 pub mod special;
 pub mod stats;

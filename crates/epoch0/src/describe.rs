@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use epoch0_format::Checkpoint;
 use epoch0_format::hf::{self, Config};
+use epoch0_format::onnx;
 use epoch0_net::{Network, zoo};
 use epoch0_num::Dtype;
+use epoch0_train::checkpoint::Saved;
 use serde_json::{Map, Value};
 
-use crate::Error;
+use crate::{Error, Receipt};
 
 /// A network and the files that describe it.
 #[derive(Debug)]
@@ -18,10 +21,15 @@ pub struct Described {
     pub given: String,
     /// The keys of its `config.json`, where it has one.
     pub config: Option<Map<String, Value>>,
+    /// The checkpoint that was named, where it holds weights.
+    pub checkpoint: Option<PathBuf>,
+    /// Weights of the ONNX file that was named.
+    pub onnx: Option<onnx::Weights>,
 }
 
 impl Described {
-    /// The network that `given` names: a `config.json`, a folder with one, or a zoo specification.
+    /// The network that `given` names: a `config.json`, a folder with one, a folder with a start or training of a zoo
+    /// network, or a zoo specification.
     ///
     /// # Errors
     /// When it names none, or one that cannot be built.
@@ -35,18 +43,28 @@ impl Described {
     /// When it names none, or one that cannot be built.
     pub fn open_with(given: &str, any_key: bool) -> Result<Self, Error> {
         let path = Path::new(given);
+        let checkpoint = holds_weights(path).then(|| path.to_owned());
         if let Some(path) = config_path(path) {
             let config = Config::open(&path)?;
             let net = hf::network(&config, any_key)?;
-            return Ok(Self { net, given: given.to_owned(), config: Some(config.keys().clone()) });
+            return Ok(Self { config: Some(config.keys().clone()), ..Self::of(net, given, checkpoint) });
         }
-        let hint = "name a config.json, a folder that holds one, or a network of the zoo such as resnet18 or \
+        if path.extension().is_some_and(|ext| ext == "onnx") {
+            let onnx = onnx::open(path)?;
+            return Ok(Self { onnx: Some(onnx.weights), ..Self::of(onnx.network, given, None) });
+        }
+        let hint = "name a config.json, a folder that holds one, an ONNX file, or a network of the zoo such as resnet18 \
                     mlp:784-512-10 (`epoch0 list zoo`)";
         let no = |why: &str| {
             Err(Error::NoNetwork { given: given.to_owned(), why: why.to_owned(), hint: hint.to_owned() })
         };
         if path.is_dir() {
-            return no("the folder holds no config.json");
+            return match zoo_spec(path)? {
+                Some(spec) => Ok(Self::of(zoo::build(&spec)?, given, checkpoint)),
+                None => {
+                    no("the folder holds no config.json, and no checkpoint whose receipt names a network")
+                }
+            };
         }
         let looks_like_path =
             given.contains(std::path::MAIN_SEPARATOR) || path.extension().is_some_and(|ext| ext == "json");
@@ -60,7 +78,11 @@ impl Described {
             return no("it is a family of Hugging Face configs, and a config says which network of it");
         }
         let net = zoo::build(given)?;
-        Ok(Self { net, given: given.to_owned(), config: None })
+        Ok(Self::of(net, given, None))
+    }
+
+    fn of(net: Network, given: &str, checkpoint: Option<PathBuf>) -> Self {
+        Self { net, given: given.to_owned(), config: None, checkpoint, onnx: None }
     }
 
     /// Stores the network's floating-point parameters as another type, and says so in the config.
@@ -71,6 +93,24 @@ impl Described {
             config.insert("dtype".to_owned(), Value::from(dtype.torch_name()));
         }
     }
+}
+
+/// Whether a folder, or a file, is a safetensors checkpoint.
+fn holds_weights(path: &Path) -> bool {
+    let is_file = |name: &str| path.join(name).is_file();
+    path.is_dir() && (is_file("model.safetensors") || is_file("model.safetensors.index.json"))
+        || path.is_file() && path.extension().is_some_and(|ext| ext == "safetensors")
+}
+
+/// The specification of a zoo network whose start or training a folder holds.
+fn zoo_spec(folder: &Path) -> Result<Option<String>, Error> {
+    let receipt = match Checkpoint::open(folder) {
+        Ok(checkpoint) => Receipt::read(&folder.to_string_lossy(), checkpoint.metadata())?,
+        Err(epoch0_format::Error::NoCheckpoint { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let of_training = || Saved::open(folder).ok().map(|saved| saved.about.network);
+    Ok(receipt.and_then(|receipt| receipt.zoo).or_else(of_training))
 }
 
 fn config_path(given: &Path) -> Option<PathBuf> {

@@ -16,6 +16,24 @@ pub enum Error {
     /// A file or folder could not be read or written.
     #[error(transparent)]
     Format(#[from] epoch0_format::Error),
+    /// A network could not be run.
+    #[error(transparent)]
+    Engine(#[from] epoch0_engine::Error),
+    /// A start could not be examined.
+    #[error(transparent)]
+    Examine(#[from] epoch0_examine::Error),
+    /// Data could not be had.
+    #[error(transparent)]
+    Data(#[from] epoch0_data::Error),
+    /// A network could not be trained.
+    #[error(transparent)]
+    Train(#[from] epoch0_train::Error),
+    /// Starts cannot be compared.
+    #[error("compare: {why}")]
+    Compare {
+        /// Why not, and a hint.
+        why: String,
+    },
     /// What was named is no network.
     #[error("`{given}` is no network: {why}\nhint: {hint}")]
     NoNetwork {

@@ -14,26 +14,37 @@
 //! # Ok::<(), epoch0::Error>(())
 //! ```
 
+mod compare;
 mod describe;
 mod error;
+mod examine;
+mod follow;
 mod initialize;
+mod methods;
 mod receipt;
-mod registry;
 mod report;
 mod verify;
+mod weights;
 
+pub use compare::{Contender, Contest, Criterion, PairedTest, compare};
 pub use describe::Described;
 pub use error::Error;
+pub use examine::{Examining, USUAL, examine, matched_probe, summary};
+pub use follow::Curves;
 pub use initialize::{Options, Progress, initialize, plan};
+pub use methods::{Method, method, methods};
 pub use receipt::Receipt;
-pub use registry::{Method, find, methods};
 pub use report::{Group, Report};
 pub use verify::{Difference, Match, Tested, Verified, bytes_to_verify, verify};
+pub use weights::{draw_weights, own_precision, read_weights};
 
-pub use epoch0_examine as examine;
+pub use epoch0_data as data;
+pub use epoch0_engine as engine;
+pub use epoch0_examine as examining;
 pub use epoch0_format as format;
 pub use epoch0_init as init;
 pub use epoch0_init::start::{Plan, Recipe, Rule, Setting, Use};
 pub use epoch0_method as method;
 pub use epoch0_net as net;
 pub use epoch0_num as num;
+pub use epoch0_train as train;

@@ -27,6 +27,6 @@ pub(super) fn papers(what: &str) -> Result<Vec<&'static Paper>, Failure> {
     if let Some(paper) = bibliography.find(what) {
         return Ok(vec![paper]);
     }
-    let info = epoch0::find(what)?.info;
+    let info = epoch0::method(what)?.info;
     Ok(info.papers.iter().filter_map(|key| bibliography.find(key)).collect())
 }

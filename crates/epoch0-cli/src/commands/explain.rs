@@ -38,7 +38,7 @@ struct Claim {
 }
 
 pub(super) fn run(args: &Explain, json: bool) -> Result<Outcome, Failure> {
-    let entry = epoch0::find(&args.id)?;
+    let entry = epoch0::method(&args.id)?;
     let info = entry.info;
     if args.source {
         return Ok(Outcome::text(info.source));

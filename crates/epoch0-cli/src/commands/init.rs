@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use epoch0::format::Replace;
-use epoch0::method::Value;
 use epoch0::net::Source;
-use epoch0::{Described, Options, Recipe, Report, Rule, Setting, Use, initialize, plan};
+use epoch0::{Described, Options, Report, initialize, plan};
 
+use super::start::Choice;
 use super::{Failure, Outcome};
 use crate::args::Init;
 use crate::number::{bytes, grouped, short};
@@ -18,7 +18,13 @@ pub(super) fn run(args: &Init, json: bool) -> Result<Outcome, Failure> {
     if let Some(dtype) = args.dtype {
         described.set_dtype(dtype);
     }
-    let recipe = recipe(args, &described)?;
+    let choice = Choice {
+        with: args.with.as_deref(),
+        set: &args.set,
+        base: args.base.as_deref(),
+        recipe: args.recipe.as_deref(),
+    };
+    let recipe = choice.recipe(&described)?;
     let report = match &args.out {
         Some(out) if !args.dry_run => {
             terminal::catch_interrupts();
@@ -38,28 +44,6 @@ pub(super) fn run(args: &Init, json: bool) -> Result<Outcome, Failure> {
         _ => plan(&described, &recipe, args.seed)?,
     };
     if json { Outcome::json(&report) } else { Ok(Outcome::text(table(&report))) }
-}
-
-fn recipe(args: &Init, described: &Described) -> Result<Recipe, Failure> {
-    let mut recipe = if let Some(path) = &args.recipe {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| Failure::File { path: path.clone(), source })?;
-        Recipe::from_yaml(&path.display().to_string(), &text)?
-    } else {
-        let usual = match described.net.source() {
-            Source::HuggingFace { .. } => "hf_default",
-            _ => "pytorch_default",
-        };
-        Recipe { base: Some(Use::new(usual)), rules: Vec::new() }
-    };
-    if let Some(base) = &args.base {
-        recipe.base = Some(Use::new(base));
-    }
-    if let Some(with) = &args.with {
-        let set = args.set.iter().map(|(name, value)| (name.clone(), Setting::One(Value::parse(value))));
-        recipe.rules.push(Rule { with: Some(with.clone()), set: set.collect(), ..Rule::default() });
-    }
-    Ok(recipe)
 }
 
 fn table(report: &Report) -> String {

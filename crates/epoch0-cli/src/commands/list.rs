@@ -14,7 +14,7 @@ use crate::terminal;
 struct Method {
     id: &'static str,
     aliases: &'static [&'static str],
-    family: epoch0::method::Family,
+    family: &'static str,
     summary: String,
     papers: &'static [&'static str],
     n_claims: usize,
@@ -38,21 +38,26 @@ pub(super) fn run(what: Listed, json: bool) -> Result<Outcome, Failure> {
 fn methods(json: bool) -> Result<Outcome, Failure> {
     let rows: Vec<_> = epoch0::methods()
         .into_iter()
-        .map(|entry| Method {
-            id: entry.info.id,
-            aliases: entry.info.aliases,
-            family: entry.info.family,
-            summary: entry.info.summary(),
-            papers: entry.info.papers,
-            n_claims: entry.claims.len(),
+        .map(|method| Method {
+            id: method.info.id,
+            aliases: method.info.aliases,
+            family: method.info.family.name(),
+            summary: method.info.summary(),
+            papers: method.info.papers,
+            n_claims: method.claims.len(),
         })
         .collect();
     if json {
         return Outcome::json(&rows);
     }
-    let mut table = Table::new(&[("id", Align::Left), ("also", Align::Left), ("what it does", Align::Left)]);
+    let mut table = Table::new(&[
+        ("id", Align::Left),
+        ("family", Align::Left),
+        ("also", Align::Left),
+        ("what it does", Align::Left),
+    ]);
     for row in rows {
-        table.row(vec![row.id.to_owned(), row.aliases.join(", "), row.summary]);
+        table.row(vec![row.id.to_owned(), row.family.to_owned(), row.aliases.join(", "), row.summary]);
     }
     table.fit(terminal::width(), &["also"]);
     Ok(Outcome::text(table.render() + "\n`epoch0 explain ID` says more\n"))
@@ -96,11 +101,12 @@ fn papers(json: bool) -> Result<Outcome, Failure> {
         ("methods here", Align::Left),
         ("title", Align::Left),
     ]);
+    let all = epoch0::methods();
     for paper in papers.iter().filter(|paper| paper.number.is_some()) {
-        let methods: Vec<_> = epoch0::methods()
-            .into_iter()
-            .filter(|entry| entry.info.papers.contains(&paper.key.as_str()))
-            .map(|entry| entry.info.id)
+        let methods: Vec<_> = all
+            .iter()
+            .filter(|method| method.info.papers.contains(&paper.key.as_str()))
+            .map(|method| method.info.id)
             .collect();
         table.row(vec![
             paper.number.map_or_else(String::new, |number| number.to_string()),

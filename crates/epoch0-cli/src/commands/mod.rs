@@ -1,16 +1,21 @@
 //! The commands, one file each.
 
 mod cite;
+mod compare;
 mod eoc;
+mod eval;
+mod examine;
 mod explain;
 mod gain;
 mod igb;
 mod init;
 mod list;
+mod start;
+mod train;
 mod verify;
 mod verify_weights;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 use serde::Serialize;
@@ -47,6 +52,10 @@ pub(crate) enum Failure {
     Method(#[from] epoch0::method::Error),
     #[error(transparent)]
     Format(#[from] epoch0::format::Error),
+    #[error(transparent)]
+    Engine(#[from] epoch0::engine::Error),
+    #[error(transparent)]
+    Data(#[from] epoch0::data::Error),
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: std::io::Error },
     #[error("standard output: {0}")]
@@ -55,8 +64,19 @@ pub(crate) enum Failure {
     Threads(String),
     #[error("{what} `{given}` is unknown\nhint: {hint}")]
     Unknown { what: &'static str, given: String, hint: String },
+    #[error("training: {0}")]
+    Training(String),
+    #[error("interrupted after step {step}{}", written(out.as_deref()))]
+    Interrupted { step: u64, out: Option<PathBuf> },
     #[error("sigma is {0}, allowed a finite number above 0")]
     Sigma(f64),
+}
+
+fn written(out: Option<&Path>) -> String {
+    match out {
+        Some(out) => format!("; it is in {0}\nhint: go on with `epoch0 train --resume {0}`", out.display()),
+        None => "\nhint: with `-o FOLDER` an interrupted training is kept and can go on".to_owned(),
+    }
 }
 
 pub(crate) fn run(args: Args) -> Result<Outcome, Failure> {
@@ -67,10 +87,14 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Failure> {
     let json = args.json;
     match args.command {
         Command::Init(args) => init::run(&args, json),
+        Command::Train(args) => train::run(&args, json),
+        Command::Compare(args) => compare::run(&args, json),
         Command::List(args) => list::run(args.what, json),
         Command::Explain(args) => explain::run(&args, json),
         Command::Cite(args) => cite::run(&args.what, json),
         Command::VerifyWeights(args) => verify_weights::run(&args.path, json),
+        Command::Examine(args) => examine::run(&args, json),
+        Command::Eval(args) => eval::run(&args, json),
         Command::Verify(args) => verify::run(&args, json),
         Command::Gain(args) => gain::run(&args, json),
         Command::Eoc(args) => eoc::run(&args, json),

@@ -64,7 +64,7 @@ fn claims(what: &str) -> Result<Vec<(&'static str, &'static Claim)>, Failure> {
         let methods = epoch0::methods().into_iter().filter(|method| method.info.papers.contains(&key));
         return Ok(methods.flat_map(of).collect());
     }
-    Ok(of(epoch0::find(what)?).collect())
+    Ok(of(epoch0::method(what)?).collect())
 }
 
 fn show(run: &Run) -> String {

@@ -3,18 +3,28 @@
 use epoch0_num::Activation;
 use epoch0_num::activation::{Expression, Function, Op};
 
-use crate::Mask;
+use crate::host::curve::{self, QUICK, SELU_ALPHA, SELU_SCALE, SQRT_2_OVER_PI};
 use crate::primitive::fused::{Fuse, Fused};
 use crate::var::Var;
-
-const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
-const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
-const SQRT_2_OVER_PI: f64 = 0.797_884_560_802_865_4;
-const QUICK: f64 = 1.702;
+use crate::{Mask, Tensor};
 
 impl Fuse for Activation {
     fn define(&self, inputs: &[Var]) -> Var {
         define(self, &inputs[0])
+    }
+
+    fn value(&self, inputs: &[&Tensor]) -> Option<Tensor> {
+        curve::value(self, inputs[0])
+    }
+
+    fn pull(
+        &self,
+        inputs: &[&Tensor],
+        _: &Tensor,
+        cotangent: &Tensor,
+        _: &[bool],
+    ) -> Option<Vec<Option<Tensor>>> {
+        Some(vec![Some(curve::pull(self, inputs[0], cotangent)?)])
     }
 }
 

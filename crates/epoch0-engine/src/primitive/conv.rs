@@ -3,22 +3,22 @@
 use burn_backend::ops::{ConvOptions, ConvTransposeOptions, ModuleOps};
 use burn_dispatch::Dispatch;
 
-use crate::Tensor;
 use crate::var::{Primitive, Var};
+use crate::{Tensor, host};
 
 type B = Dispatch;
 
 /// How a kernel of one, two or three dimensions moves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Moves {
+pub struct Moves {
     /// Step, a number per spatial dimension.
-    pub(crate) stride: Vec<usize>,
+    pub stride: Vec<usize>,
     /// Padding on both sides.
-    pub(crate) padding: Vec<usize>,
+    pub padding: Vec<usize>,
     /// Distance of the taps.
-    pub(crate) dilation: Vec<usize>,
+    pub dilation: Vec<usize>,
     /// Number of groups.
-    pub(crate) groups: usize,
+    pub groups: usize,
 }
 
 fn array<const N: usize>(values: &[usize]) -> [usize; N] {
@@ -46,7 +46,19 @@ impl Moves {
             .saturating_sub(2 * self.padding[dim])
     }
 
+    /// Shape of the output.
+    fn output(&self, x: &[usize], weight: &[usize]) -> Vec<usize> {
+        let size = |dim: usize| {
+            let reach = self.dilation[dim] * (weight[dim + 2] - 1) + 1;
+            (x[dim + 2] + 2 * self.padding[dim] - reach) / self.stride[dim] + 1
+        };
+        [x[0], weight[0]].into_iter().chain((0..self.stride.len()).map(size)).collect()
+    }
+
     fn forward(&self, x: &Tensor, weight: &Tensor) -> Tensor {
+        if let Some(y) = host::conv::outputs(self, x, weight, &self.output(&x.shape(), &weight.shape())) {
+            return y;
+        }
         let (x, weight) = (x.0.clone(), weight.0.clone());
         Tensor(match self.stride.len() {
             1 => B::conv1d(x, weight, None, self.options()),
@@ -58,6 +70,10 @@ impl Moves {
     /// The gradient at an input of spatial sizes `space`.
     fn input(&self, cotangent: &Tensor, weight: &Tensor, space: &[usize]) -> Tensor {
         let (sizes, kernel) = (cotangent.shape(), weight.shape());
+        let shape = [&[sizes[0], kernel[1] * self.groups], space].concat();
+        if let Some(x) = host::conv::inputs(self, cotangent, weight, &shape) {
+            return x;
+        }
         let more: Vec<usize> = (0..space.len())
             .map(|dim| {
                 let full =
@@ -74,6 +90,9 @@ impl Moves {
     }
 
     fn weight(&self, x: &Tensor, cotangent: &Tensor, shape: &[usize]) -> Tensor {
+        if let Some(weight) = host::conv::weights(self, x, cotangent, shape) {
+            return weight;
+        }
         let weight = x.full_like(0.0, shape).0;
         let (x, cotangent) = (x.0.clone(), cotangent.0.clone());
         Tensor(match shape.len() - 2 {
@@ -164,18 +183,21 @@ impl Primitive for ConvWeight {
 }
 
 impl Var {
-    /// Convolution of `[batch, in, space…]` with `[out, in / groups, kernel…]`.
-    pub(crate) fn conv(&self, weight: &Self, moves: &Moves) -> Self {
+    /// Convolution of `[batch, in, space…]` with `[out, in / groups, kernel…]`; up to three dimensions of space.
+    #[must_use]
+    pub fn conv(&self, weight: &Self, moves: &Moves) -> Self {
         Self::apply(Conv(moves.clone()), &[self, weight])
     }
 
     /// Transposed convolution of `[batch, out, space…]` with `[out, in / groups, kernel…]` to spatial sizes `space`.
-    pub(crate) fn conv_input(&self, weight: &Self, moves: &Moves, space: &[usize]) -> Self {
+    #[must_use]
+    pub fn conv_input(&self, weight: &Self, moves: &Moves, space: &[usize]) -> Self {
         Self::apply(ConvInput(moves.clone(), space.to_vec()), &[self, weight])
     }
 
     /// The weight of `shape` whose product with a weight is this input's convolution's product with `output`.
-    pub(crate) fn conv_weight(&self, output: &Self, moves: &Moves, shape: &[usize]) -> Self {
+    #[must_use]
+    pub fn conv_weight(&self, output: &Self, moves: &Moves, shape: &[usize]) -> Self {
         Self::apply(ConvWeight(moves.clone(), shape.to_vec()), &[self, output])
     }
 }

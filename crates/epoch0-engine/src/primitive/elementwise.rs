@@ -262,7 +262,12 @@ impl Var {
     /// `x ^ power`.
     #[must_use]
     pub fn powf(&self, power: f64) -> Self {
-        Self::apply(Map::Power(power), &[self])
+        // These have no derivative of the form `power · x ^ (power − 1)` at zero.
+        match power {
+            0.0 => self.scale(0.0).add_scalar(1.0),
+            1.0 => self.clone(),
+            _ => Self::apply(Map::Power(power), &[self]),
+        }
     }
 
     /// `√x`.

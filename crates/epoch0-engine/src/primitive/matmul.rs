@@ -1,8 +1,8 @@
 //! Matrix products.
 
-use crate::Tensor;
 use crate::primitive::elementwise::broadcast;
 use crate::var::{Primitive, Var};
+use crate::{Tensor, host};
 
 /// Over the last two dimensions; the others are the same, or one.
 #[derive(Debug)]
@@ -25,9 +25,18 @@ impl Primitive for MatMul {
     fn vjp(&self, inputs: &[Var], _: &Var, cotangent: &Var, wanted: &[bool]) -> Vec<Option<Var>> {
         let last = cotangent.rank() - 1;
         let t = |x: &Var| x.swap(last - 1, last);
+        let right = || {
+            // A weight that is read transposed gets its cotangent in the order in which it is kept.
+            let found = if host::is_in_order(inputs[1].value()) {
+                t(&inputs[0]).matmul(cotangent)
+            } else {
+                t(&t(cotangent).matmul(&inputs[0]))
+            };
+            found.sum_to(&inputs[1].shape())
+        };
         vec![
             wanted[0].then(|| cotangent.matmul(&t(&inputs[1])).sum_to(&inputs[0].shape())),
-            wanted[1].then(|| t(&inputs[0]).matmul(cotangent).sum_to(&inputs[1].shape())),
+            wanted[1].then(right),
         ]
     }
 }

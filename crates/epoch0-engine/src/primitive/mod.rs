@@ -7,3 +7,5 @@ pub(crate) mod fused;
 mod matmul;
 pub(crate) mod pool;
 mod shape;
+#[cfg(test)]
+mod tests;

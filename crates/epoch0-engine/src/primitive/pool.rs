@@ -11,7 +11,8 @@ use crate::{Indices, Tensor};
 impl Var {
     /// Largest value in each window of `[batch, channels, space…]`; `sizes` are those of the output. One or two spatial
     /// dimensions.
-    pub(crate) fn max_pool(&self, window: &Window, ceil: bool) -> Self {
+    #[must_use]
+    pub fn max_pool(&self, window: &Window, ceil: bool) -> Self {
         let shape = self.shape();
         let (batch, channels, space) = (shape[0], shape[1], &shape[2..]);
         let two = |values: &[usize], fill: usize| match values {
@@ -75,7 +76,8 @@ impl Var {
     }
 
     /// Mean in each window, padding counted as zeros.
-    pub(crate) fn mean_pool(&self, window: &Window) -> Self {
+    #[must_use]
+    pub fn mean_pool(&self, window: &Window) -> Self {
         let shape = self.shape();
         (0..window.kernel.len()).fold(self.clone(), |x, dim| {
             let (size, kernel) = (shape[dim + 2], window.kernel[dim]);
@@ -91,7 +93,8 @@ impl Var {
     }
 
     /// Means over parts of space that divide it into `sizes`, as evenly as can be (torch's adaptive pooling).
-    pub(crate) fn adaptive_mean(&self, sizes: &[usize]) -> Self {
+    #[must_use]
+    pub fn adaptive_mean(&self, sizes: &[usize]) -> Self {
         let shape = self.shape();
         sizes.iter().enumerate().fold(self.clone(), |x, (dim, &n)| {
             let size = shape[dim + 2];

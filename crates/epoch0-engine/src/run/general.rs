@@ -1,11 +1,11 @@
 //! Operations without parameters, on real numbers, integers and truth values.
 
-use epoch0_net::{Binary, Constant, ConstantData, Extent, Op, Reduction, Relation, Unary};
+use epoch0_net::{Binary, Constant, ConstantData, Extent, Op, Relation, Unary};
 use ndarray::{ArrayD, Zip};
 
 use super::Step;
 use crate::primitive::elementwise::try_broadcast;
-use crate::value::{Value, elements, expanded, to_indices, to_mask};
+use crate::value::{Value, elements, expanded, to_mask};
 use crate::{Error, Indices, Tensor, Var};
 
 impl Step<'_> {
@@ -200,28 +200,7 @@ impl Step<'_> {
                 one(x.flip(*dim))
             }
             Op::Gather { dim } => one(self.gather(inputs, *dim)?),
-            Op::GatherElements { dim } => {
-                let (x, at) = (self.real(inputs, 0)?, self.indices(inputs, 1)?);
-                let shape = x.shape();
-                self.dim(&shape, *dim)?;
-                let fits = at.ndim() == shape.len()
-                    && at
-                        .shape()
-                        .iter()
-                        .zip(&shape)
-                        .enumerate()
-                        .all(|(d, (mine, all))| d == *dim || mine <= all);
-                if !fits {
-                    return Err(self
-                        .operand(format!("indices of shape {:?}", at.shape()), format!("within {shape:?}")));
-                }
-                let at = self.from_end(at, shape[*dim])?;
-                // Only the indexed dimension may be longer than the indices.
-                let x = (0..shape.len())
-                    .filter(|d| d != dim)
-                    .fold(x.clone(), |x, d| x.slice(d, 0, at.shape()[d], 1));
-                real(x.gather(*dim, &to_indices(&at, x.value())))
-            }
+            Op::GatherElements { dim } => one(self.gather_elements(inputs, *dim)?),
             Op::Positions { n } => {
                 let n = self.size(inputs, *n)?;
                 let n = n.ok_or_else(|| self.unsupported("counts positions without saying how many"))?;
@@ -258,18 +237,18 @@ impl Step<'_> {
         }
     }
 
-    fn any<'v>(&self, inputs: &'v [Value], at: usize) -> Result<&'v Value, Error> {
+    pub(super) fn any<'v>(&self, inputs: &'v [Value], at: usize) -> Result<&'v Value, Error> {
         inputs
             .get(at)
             .ok_or_else(|| self.operand(format!("{} inputs", inputs.len()), format!("at least {}", at + 1)))
     }
 
-    fn indices<'v>(&self, inputs: &'v [Value], at: usize) -> Result<&'v ArrayD<i64>, Error> {
+    pub(super) fn indices<'v>(&self, inputs: &'v [Value], at: usize) -> Result<&'v ArrayD<i64>, Error> {
         let value = self.any(inputs, at)?;
         value.as_index().ok_or_else(|| self.operand(format!("{} as input {at}", value.kind()), "integers"))
     }
 
-    fn dim(&self, shape: &[usize], dim: usize) -> Result<usize, Error> {
+    pub(super) fn dim(&self, shape: &[usize], dim: usize) -> Result<usize, Error> {
         if dim < shape.len() {
             return Ok(dim);
         }
@@ -561,89 +540,6 @@ impl Step<'_> {
             }
             _ => Err(self.operand(format!("{} and {}", yes.kind(), no.kind()), "two of one kind")),
         }
-    }
-
-    fn reduce(&self, x: &Value, by: Reduction, dims: &[usize], keep: bool) -> Result<Value, Error> {
-        let shape = x.shape();
-        for &dim in dims {
-            self.dim(&shape, dim)?;
-            if shape[dim] == 0 {
-                return Err(self.operand(format!("shape {shape:?}"), "at least one element to reduce"));
-            }
-        }
-        let reduced = match x {
-            Value::Real(x) => Value::Real(match by {
-                Reduction::Sum => x.sum_keep(dims),
-                Reduction::Mean => x.mean_keep(dims),
-                Reduction::Norm1 => x.abs().sum_keep(dims),
-                Reduction::Norm2 => x.square().sum_keep(dims).sqrt(),
-                Reduction::Max => dims.iter().fold(x.clone(), |x, &dim| x.max_keep(dim)),
-                Reduction::Min => dims.iter().fold(x.neg(), |x, &dim| x.max_keep(dim)).neg(),
-                Reduction::Prod => dims.iter().fold(x.clone(), |x, &dim| {
-                    let size = x.shape()[dim];
-                    let first = x.slice(dim, 0, 1, 1);
-                    (1..size).fold(first, |product, at| product.mul(&x.slice(dim, at, at + 1, 1)))
-                }),
-            }),
-            Value::Index(array) => {
-                let mut array = (**array).clone();
-                for &dim in dims {
-                    let axis = ndarray::Axis(dim);
-                    let n = array.len_of(axis) as i64;
-                    let fold = |start: i64, f: fn(i64, i64) -> i64| {
-                        array.fold_axis(axis, start, move |&a, &b| f(a, b))
-                    };
-                    array = match by {
-                        Reduction::Sum => fold(0, i64::wrapping_add),
-                        Reduction::Mean => fold(0, i64::wrapping_add).mapv(|sum| sum / n),
-                        Reduction::Max => fold(i64::MIN, i64::max),
-                        Reduction::Min => fold(i64::MAX, i64::min),
-                        Reduction::Prod => fold(1, i64::wrapping_mul),
-                        Reduction::Norm1 | Reduction::Norm2 => {
-                            return Err(self.operand("integers", "real numbers"));
-                        }
-                    }
-                    .insert_axis(axis);
-                }
-                array.into()
-            }
-            Value::Truth(_) => return Err(self.operand("truth values", "numbers")),
-        };
-        if keep {
-            return Ok(reduced);
-        }
-        let left: Vec<usize> =
-            (0..shape.len()).filter(|dim| !dims.contains(dim)).map(|dim| shape[dim]).collect();
-        Ok(reduced.reshape(&left))
-    }
-
-    /// Negative indices count from the end.
-    fn from_end(&self, indices: &ArrayD<i64>, size: usize) -> Result<ArrayD<i64>, Error> {
-        let indices = indices.mapv(|at| if at < 0 { at + size as i64 } else { at });
-        self.check_range(indices.iter().copied(), size)?;
-        Ok(indices)
-    }
-
-    fn gather(&self, inputs: &[Value], dim: usize) -> Result<Value, Error> {
-        let (x, at) = (self.any(inputs, 0)?, self.indices(inputs, 1)?);
-        let shape = x.shape();
-        self.dim(&shape, dim)?;
-        let at = self.from_end(at, shape[dim])?;
-        let mut to = shape[..dim].to_vec();
-        to.extend(at.shape());
-        to.extend(&shape[dim + 1..]);
-        let rows = elements(&at);
-        let axis = ndarray::Axis(dim);
-        let list: Vec<usize> = rows.iter().map(|&row| row as usize).collect();
-        let picked = match x {
-            Value::Real(x) => {
-                let n = rows.len();
-                Value::Real(x.select(dim, &Indices::new(rows, &[n], &x.value().device())))
-            }
-            Value::Index(x) => x.select(axis, &list).into(),
-            Value::Truth(x) => x.select(axis, &list).into(),
-        };
-        Ok(picked.reshape(&to))
     }
 }
 

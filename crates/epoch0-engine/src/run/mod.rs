@@ -3,6 +3,7 @@
 mod attention;
 mod general;
 pub(crate) mod layer;
+mod pick;
 pub(crate) mod recurrent;
 mod rope;
 

@@ -39,12 +39,8 @@
 //!
 //! # Example
 //! ```
-//! use epoch0_method::{Subject, Values};
-//! let net = epoch0_net::zoo::build("mlp:784-512-512-10").unwrap();
-//! let igb = (epoch0_examine::find("igb").unwrap().build)(&Values::new()).unwrap();
-//! let reading = igb.examine(&Subject { net: &net }).unwrap();
-//! let gamma = reading.quantities.iter().find(|quantity| quantity.name == "gamma").unwrap();
-//! assert!((gamma.value - 0.975).abs() < 1e-3);
+//! let igb = epoch0_examine::find("initial_guessing_bias").unwrap();
+//! assert_eq!(igb.info.id, "igb");
 //! ```
 //!
 //! # References
@@ -53,13 +49,17 @@
 mod claims;
 mod simulate;
 
-use epoch0_method::{
-    Entry, Error, Examiner, Family, Info, Params, Quantity, Reading, Status, Subject, Values,
+use epoch0_engine::{Mode, run};
+use epoch0_method::reading::{
+    Axis, Bound, Direction, Figure, Finding, Health, Quantity, Reading, Severity, Shape,
 };
+use epoch0_method::{Entry, Error, Family, Info, Params, Status, Values};
 use epoch0_net::{Network, NormKind, Op, Pool, Window};
 use epoch0_num::Stream;
 use epoch0_num::meanfield::MeanFieldError;
 use epoch0_num::meanfield::guessing::{Guess, Signal, Stage, expected_top_share};
+
+use crate::{Examiner, Loss, Subject, Watch};
 
 /// Parameters of the prediction.
 #[derive(Clone, Debug, Params)]
@@ -98,32 +98,206 @@ fn build(values: &Values) -> Result<Box<dyn Examiner>, Error> {
 }
 
 impl Examiner for Igb {
-    fn examine(&self, subject: &Subject<'_>) -> Result<Reading, Error> {
-        let stages = self.stages(subject.net)?;
-        let mut signal = Signal::input(self.input_rho).map_err(|error| failed("the input", &error))?;
-        let mut reading = Reading::default();
-        let mut say = |name, value, place| {
-            reading.quantities.push(Quantity { name, value, unit: "", place });
+    fn examine(&self, subject: &Subject<'_>, watch: Watch<'_>) -> Result<Reading, crate::Error> {
+        watch.reach(0.0)?;
+        let mut reading = Reading::new(INFO.id, "Initial guessing bias", "");
+        let predicted = self.predict(subject.network);
+        watch.reach(0.3)?;
+        let measured = Measured::of(subject)?;
+        watch.reach(1.0)?;
+        reading.summary = match (&predicted, &measured) {
+            (_, None) => "The network does not choose among classes.".to_owned(),
+            (Ok(_), Some(_)) => {
+                "What the untrained network guesses, and what is expected of its kind.".to_owned()
+            }
+            (Err(error), Some(_)) => {
+                let why = error.to_string();
+                let why =
+                    why.split("\nhint: ").next().unwrap_or_default().trim_start_matches("igb: ").to_owned();
+                format!("What the untrained network guesses. Nothing is predicted: {why}.")
+            }
         };
-        for (place, stage) in &stages {
-            signal = signal.behind(stage).map_err(|error| failed(place, &error))?;
-            say("rho", signal.rho(), Some(place.clone()));
+        if let (Ok(predicted), Some(_)) = (predicted, &measured) {
+            reading.quantities.extend(predicted.quantities);
+            reading.figures.push(predicted.figure);
         }
-        let gamma = signal.gamma();
-        let guess = Guess::new(gamma).map_err(|error| failed("the output", &error))?;
-        say("gamma", gamma, None);
-        say("imbalance", guess.imbalance(), None);
-        say("beyond_0.9", guess.beyond(0.9), None);
-        if let Some(classes) = classes(subject.net) {
-            let stream = Stream::new(0, "igb top share");
-            let top = expected_top_share(gamma, classes, self.draws as usize, &stream);
-            say("top_share", top.map_err(|error| failed("the output", &error))?.mean, None);
+        if let Some(measured) = measured {
+            reading.quantities.push(
+                Quantity::new(
+                    "measured_top_share",
+                    "largest share of guesses that one class has",
+                    measured.top,
+                    "share",
+                )
+                .help("One class of C has 1/C where nothing is preferred."),
+            );
+            reading.quantities.push(
+                Quantity::new(
+                    "measured_gamma",
+                    "spread of the logits' averages over that of logits",
+                    measured.gamma,
+                    "",
+                )
+                .help(
+                    "Of this one start; 0 is no bias, above 1 most starts prefer one class for most inputs.",
+                ),
+            );
+            reading.figures.push(measured.figure());
+            reading.findings.push(measured.finding());
         }
         Ok(reading)
     }
 }
 
+/// What the theory says of a network's kind.
+#[derive(Debug)]
+struct Predicted {
+    quantities: Vec<Quantity>,
+    figure: Figure,
+}
+
+/// What a start guesses on a probe.
+#[derive(Debug)]
+struct Measured {
+    /// Share of the guesses that each class has; ties are split.
+    shares: Vec<f64>,
+    top: f64,
+    /// Variance over classes of the logits' averages over the data, by their variance over the data.
+    gamma: f64,
+    /// Whether all logits of every row are equal.
+    is_flat: bool,
+}
+
+impl Measured {
+    /// `None` where there are no classes.
+    fn of(subject: &Subject<'_>) -> Result<Option<Self>, crate::Error> {
+        let Subject { network, weights, probe, .. } = *subject;
+        let ran = run(network, &weights.constants(), &probe.inputs, Mode::Train, &mut |_| Ok(()))?;
+        let answers = probe.answers(&ran)?;
+        if probe.loss_of(answers) == Loss::Squares {
+            return Ok(None);
+        }
+        let classes = answers.shape().last().copied().unwrap_or(1);
+        let logits = answers.value().to_f32();
+        let rows = logits.len() / classes;
+        let mut shares = vec![0.0; classes];
+        let (mut sums, mut squares) = (vec![0.0; classes], vec![0.0; classes]);
+        let mut is_flat = true;
+        for row in logits.chunks_exact(classes) {
+            let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let n_ties = row.iter().filter(|&&logit| logit == largest).count();
+            is_flat &= n_ties == classes;
+            for (class, &logit) in row.iter().enumerate() {
+                if logit == largest {
+                    shares[class] += 1.0 / (n_ties * rows) as f64;
+                }
+                sums[class] += f64::from(logit) / rows as f64;
+                squares[class] += f64::from(logit) * f64::from(logit) / rows as f64;
+            }
+        }
+        let n = classes as f64;
+        let middle = sums.iter().sum::<f64>() / n;
+        let between = sums.iter().map(|mean| (mean - middle) * (mean - middle)).sum::<f64>() / (n - 1.0);
+        let within = sums.iter().zip(&squares).map(|(mean, square)| square - mean * mean).sum::<f64>() / n;
+        // Averages over finitely many rows spread a little by themselves.
+        let gamma = (between / within - 1.0 / rows as f64).max(0.0);
+        let top = shares.iter().copied().fold(0.0, f64::max);
+        Ok(Some(Self { shares, top, gamma, is_flat }))
+    }
+
+    fn finding(&self) -> Finding {
+        let reason = "Gradients first have to undo what the start prefers; for a fixed start the share of a class can be \
+                      far from even though data are balanced (Francazi et al. 2023).";
+        if self.is_flat {
+            let what = "All logits are equal: the start prefers nothing.";
+            return Finding::new("guessing_bias", Severity::Note, Health::Healthy, what).reason(reason);
+        }
+        let is_biased = self.top > 0.9;
+        let (severity, health) =
+            if is_biased { (Severity::Warn, Health::Biased) } else { (Severity::Ok, Health::Healthy) };
+        let what = format!(
+            "Before training one of {} classes is guessed for {:.0} % of the inputs.",
+            self.shares.len(),
+            100.0 * self.top
+        );
+        let finding = Finding::new("guessing_bias", severity, health, what)
+            .measured(self.top, "share", Some(Bound::AtMost(0.9)))
+            .reason(reason);
+        if is_biased {
+            finding.help(
+                "Centre the data, use an odd or shifted activation, normalize after the activation, or take the mean \
+                 logit of each class from the readout's bias.",
+            )
+        } else {
+            finding
+        }
+    }
+
+    fn figure(&self) -> Figure {
+        let mut shares = self.shares.clone();
+        shares.sort_by(|a, b| b.total_cmp(a));
+        shares.truncate(50);
+        let names = (1..=shares.len()).map(|rank| rank.to_string());
+        let alt = format!("The most guessed class has {:.0} % of the guesses.", 100.0 * self.top);
+        let (x, y) = (
+            Axis::new("classes, the most guessed first").names(names),
+            Axis::new("share of guesses").unit("share"),
+        );
+        Figure::new("shares", "Guesses before training", alt, x, y)
+            .with("share", Shape::Bars { y: shares })
+            .with("even", Shape::Rule { axis: Direction::Y, at: 1.0 / self.shares.len() as f64 })
+    }
+}
+
 impl Igb {
+    fn predict(&self, network: &Network) -> Result<Predicted, Error> {
+        let stages = self.stages(network)?;
+        let mut signal = Signal::input(self.input_rho).map_err(|error| failed("the input", &error))?;
+        let mut rhos = Vec::new();
+        for (place, stage) in &stages {
+            signal = signal.behind(stage).map_err(|error| failed(place, &error))?;
+            rhos.push(signal.rho());
+        }
+        let gamma = signal.gamma();
+        let guess = Guess::new(gamma).map_err(|error| failed("the output", &error))?;
+        let mut quantities = vec![
+            Quantity::new("gamma", "expected spread of the logits' averages over that of logits", gamma, "")
+                .help("In wide networks; 0 is no bias."),
+            Quantity::new(
+                "imbalance",
+                "expected distance of a share of two classes from one half",
+                guess.imbalance(),
+                "share",
+            ),
+            Quantity::new(
+                "beyond_0.9",
+                "starts that guess one of two classes for over 90 %",
+                guess.beyond(0.9),
+                "share",
+            ),
+        ];
+        if let Some(classes) = classes(network) {
+            let stream = Stream::new(0, "igb top share");
+            let top = expected_top_share(gamma, classes, self.draws as usize, &stream);
+            let top = top.map_err(|error| failed("the output", &error))?.mean;
+            quantities.push(Quantity::new(
+                "top_share",
+                "expected largest share of guesses that one class has",
+                top,
+                "share",
+            ));
+        }
+        let (x, y) = (Axis::new("operation"), Axis::new("ρ"));
+        let alt = format!(
+            "What two inputs have in common goes to {:.3} at the output.",
+            rhos.last().copied().unwrap_or(0.0)
+        );
+        let line = Shape::Line { x: (1..=rhos.len()).map(|at| at as f64).collect(), y: rhos };
+        let figure = Figure::new("rho", "What independent inputs have in common", alt, x, y)
+            .with("predicted cosine", line);
+        Ok(Predicted { quantities, figure })
+    }
+
     /// The network as a chain of stages, each with its place.
     fn stages(&self, net: &Network) -> Result<Vec<(String, Stage)>, Error> {
         let [mut value] = *net.inputs() else {
@@ -185,36 +359,35 @@ fn failed(place: &str, error: &MeanFieldError) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use epoch0_method::Value;
     use epoch0_net::zoo;
 
     use super::*;
 
-    fn read(net: &str, values: &[(&str, f64)]) -> Result<Reading, Error> {
-        let values = values.iter().map(|&(name, value)| (name.to_owned(), Value::Number(value))).collect();
-        build(&values)?.examine(&Subject { net: &zoo::build(net).unwrap() })
+    fn predict(net: &str, change: impl FnOnce(&mut Igb)) -> Result<Predicted, Error> {
+        let mut igb = Igb::from_values("igb", &Values::new()).unwrap();
+        change(&mut igb);
+        igb.predict(&zoo::build(net).unwrap())
     }
 
-    fn value(reading: &Reading, name: &str) -> f64 {
-        reading.quantities.iter().rev().find(|quantity| quantity.name == name).unwrap().value
+    fn value(predicted: &Predicted, name: &str) -> f64 {
+        predicted.quantities.iter().find(|quantity| quantity.name == name).unwrap().value
     }
 
     #[test]
     fn a_perceptron_is_read_stage_by_stage() {
-        let reading = read("mlp:784-100-100-100-100-10", &[]).unwrap();
-        assert!((value(&reading, "gamma") - 2.134).abs() < 1e-3);
-        let rho = reading.quantities.iter().filter(|quantity| quantity.name == "rho");
-        assert_eq!(rho.count(), 9);
-        let top = value(&reading, "top_share");
+        let predicted = predict("mlp:784-100-100-100-100-10", |_| ()).unwrap();
+        assert!((value(&predicted, "gamma") - 2.134).abs() < 1e-3);
+        let Shape::Line { x, .. } = &predicted.figure.series[0].shape else { panic!("a line") };
+        assert_eq!(x.len(), 9);
+        let top = value(&predicted, "top_share");
         assert!(top > 0.4 && top < 0.9, "{top}");
-        assert_eq!(reading, read("mlp:784-100-100-100-100-10", &[]).unwrap());
-        let biased = read("mlp:784-100-10", &[("input_rho", 0.41), ("sigma_b", 0.5)]).unwrap();
+        let biased = predict("mlp:784-100-10", |igb| (igb.input_rho, igb.sigma_b) = (0.41, 0.5)).unwrap();
         assert!(value(&biased, "gamma") > 0.9);
     }
 
     #[test]
     fn what_branches_is_refused_by_name() {
-        let error = read("resnet18", &[]).unwrap_err().to_string();
+        let error = predict("resnet18", |_| ()).unwrap_err().to_string();
         assert!(
             error.starts_with("igb: ") && error.contains("\nhint: the prediction is for one chain"),
             "{error}"

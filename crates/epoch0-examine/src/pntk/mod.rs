@@ -39,12 +39,8 @@
 //!
 //! # Example
 //! ```
-//! use epoch0_method::{Subject, Values};
-//! let net = epoch0_net::zoo::build("mlp:20-256-256-10").unwrap();
-//! let pntk = (epoch0_examine::find("pntk").unwrap().build)(&Values::new()).unwrap();
-//! let reading = pntk.examine(&Subject { net: &net }).unwrap();
-//! let error = reading.quantities.iter().find(|quantity| quantity.name == "error").unwrap();
-//! assert!(error.value < 0.2);
+//! let pntk = epoch0_examine::find("pntk").unwrap();
+//! assert_eq!(pntk.info.papers, ["mohamadi2022fast"]);
 //! ```
 //!
 //! # References
@@ -56,11 +52,11 @@ mod start;
 use epoch0_engine::kernel::Gram;
 use epoch0_engine::taps::Taps;
 use epoch0_engine::{Mode, Parameters, Value, ntk};
-use epoch0_method::{
-    Entry, Error, Examiner, Family, Info, Params, Quantity, Reading, Status, Subject, Values,
-};
+use epoch0_method::reading::{Axis, Figure, Finding, Health, Quantity, Reading, Severity, Shape};
+use epoch0_method::{Entry, Error, Family, Info, Params, Status, Values};
 use epoch0_net::Network;
-use epoch0_num::Stream;
+
+use crate::{Examiner, Subject, Watch};
 
 /// Parameters of the kernel.
 #[derive(Clone, Debug, Params)]
@@ -93,49 +89,129 @@ fn build(values: &Values) -> Result<Box<dyn Examiner>, Error> {
 }
 
 impl Examiner for Pntk {
-    fn examine(&self, subject: &Subject<'_>) -> Result<Reading, Error> {
-        let stream = Stream::new(0, "pntk");
-        let weights = start::draw(subject.net, &stream.child("weights"))?;
-        let inputs = start::probe(subject.net, self.examples as usize, &stream.child("inputs"))?;
-        self.read(subject.net, &weights.leaves(subject.net), &inputs)
+    fn examine(&self, subject: &Subject<'_>, watch: Watch<'_>) -> Result<Reading, crate::Error> {
+        watch.reach(0.0)?;
+        let Subject { network, weights, probe, .. } = *subject;
+        let examples = (self.examples as usize).min(probe.len());
+        let inputs: Vec<Value> = probe.inputs.iter().map(|input| start::first(input, examples)).collect();
+        let labels = probe.labels.as_ref().map(|labels| &labels[..examples.min(labels.len())]);
+        let reading = self.read(network, &weights.leaves(network), &inputs, labels)?;
+        watch.reach(1.0)?;
+        Ok(reading)
     }
 }
 
 impl Pntk {
-    /// Reads the kernel of a network with given parameters (those that are tracked count) on given inputs.
+    /// Reads the kernel of a network with given parameters (those that are tracked count) on given inputs, with a class
+    /// for each example where there are some.
     ///
     /// # Errors
     /// When the network cannot be run, or the examples of a batch depend on each other.
-    pub fn read(&self, net: &Network, params: &Parameters, inputs: &[Value]) -> Result<Reading, Error> {
+    pub fn read(
+        &self,
+        net: &Network,
+        params: &Parameters,
+        inputs: &[Value],
+        labels: Option<&[i64]>,
+    ) -> Result<Reading, Error> {
         let taps = Taps::record(net, params, inputs, Mode::Eval).map_err(|error| failed(&error))?;
         let kernel = ntk::pseudo(&taps, None).map_err(|error| failed(&error))?;
         let spectrum = kernel.spectrum().map_err(|error| failed(&error))?;
-        let mut reading = Reading::default();
-        let mut say = |name, value| {
-            reading.quantities.push(Quantity { name, value, unit: "", place: None });
+        let examples = taps.examples();
+        let mut reading = Reading::new(
+            INFO.id,
+            "Neural tangent kernel",
+            format!("The kernel of the normalized sum of outputs, on {examples} examples."),
+        );
+        let mut say = |name: &str, label: &str, value: f64, help: &str| {
+            reading.quantities.push(Quantity::new(name, label, value, "").help(help));
         };
-        say("lambda_max", spectrum.max());
-        say("condition", spectrum.condition());
-        say("effective_rank", spectrum.effective_rank());
-        say("participation", spectrum.participation());
-        say("learning_rate_limit", spectrum.learning_rate_limit(taps.examples()));
-        let compare = (self.compare as usize).min(taps.examples());
+        say("trace", "trace of the kernel", kernel.trace(), "");
+        say("lambda_max", "largest eigenvalue", spectrum.max(), "");
+        say(
+            "condition",
+            "condition number",
+            spectrum.condition(),
+            "Directions of small eigenvalues are learned last.",
+        );
+        say("effective_rank", "effective rank", spectrum.effective_rank(), "exp of the spectrum's entropy.");
+        say("participation", "participation of eigenvalues", spectrum.participation(), "(Σλ)² / Σλ².");
+        say(
+            "learning_rate_limit",
+            "learning rate from which gradient descent on squares diverges",
+            spectrum.learning_rate_limit(examples),
+            "2 N / λ_max for the mean over examples.",
+        );
+        if let Some(labels) = labels.filter(|labels| labels.len() == examples) {
+            let same = |row: usize, column: usize| f64::from(u8::from(labels[row] == labels[column]));
+            let target: Vec<f64> =
+                (0..examples * examples).map(|at| same(at / examples, at % examples)).collect();
+            let target = Gram::new(examples, examples, target);
+            say(
+                "alignment",
+                "alignment with the labels",
+                kernel.centred().alignment(&target.centred()),
+                "Cosine of the centred kernel and that of the classes.",
+            );
+        }
+        let compare = (self.compare as usize).min(examples);
         if compare > 0 {
             let first: Vec<Value> = inputs.iter().map(|input| start::first(input, compare)).collect();
             let taps = Taps::record(net, params, &first, Mode::Eval).map_err(|error| failed(&error))?;
             let of = |kernel: Result<Gram, epoch0_engine::Error>| kernel.map_err(|error| failed(&error));
             let full = of(ntk::full(&taps, None))?;
             let pseudo = of(ntk::pseudo(&taps, None))?;
-            say("error", distance(&full, &pseudo));
+            say("error", "relative distance of the full kernel", distance(&full, &pseudo), "");
             let (top, other) = (full.spectrum(), pseudo.spectrum());
             let (top, other) = (top.map_err(|error| failed(&error))?, other.map_err(|error| failed(&error))?);
-            say("error_of_lambda_max", (top.max() - other.max()).abs() / top.max());
-            say("error_of_single", distance(&full, &of(ntk::single(&taps, None, 0))?));
-            say("error_of_trace", distance(&full, &of(ntk::trace(&taps, None))?));
+            let error = (top.max() - other.max()).abs() / top.max();
+            say("error_of_lambda_max", "relative distance of its largest eigenvalue", error, "");
+            let single = distance(&full, &of(ntk::single(&taps, None, 0))?);
+            say("error_of_single", "relative distance of a single output's kernel", single, "");
+            let trace = distance(&full, &of(ntk::trace(&taps, None))?);
+            say("error_of_trace", "relative distance of the mean of the outputs' kernels", trace, "");
         }
-        say("linear_readout", f64::from(u8::from(ntk::readout(net).is_some())));
+        let is_linear = ntk::readout(net).is_some();
+        say("linear_readout", "whether the answer is a linear map", f64::from(u8::from(is_linear)), "");
+        if !is_linear {
+            reading.findings.push(
+                Finding::new("linear_readout", Severity::Note, Health::Healthy, "The network's answer is no linear map.")
+                    .reason("The theorem that the sum of outputs stands for all of them is about random linear readouts."),
+            );
+        }
+        reading.figures = vec![spectrum_figure(spectrum.values()), heatmap(&kernel)];
         Ok(reading)
     }
+}
+
+fn spectrum_figure(values: &[f64]) -> Figure {
+    let mut sorted: Vec<f64> = values.iter().copied().filter(|value| *value > 0.0).collect();
+    sorted.sort_by(|a, b| b.total_cmp(a));
+    let alt = format!(
+        "Eigenvalues fall from {:.3e} to {:.3e}.",
+        sorted.first().copied().unwrap_or(f64::NAN),
+        sorted.last().copied().unwrap_or(f64::NAN)
+    );
+    let shape = Shape::Stems { x: (1..=sorted.len()).map(|rank| rank as f64).collect(), y: sorted };
+    Figure::new(
+        "spectrum",
+        "Eigenvalues of the kernel",
+        alt,
+        Axis::new("rank"),
+        Axis::new("eigenvalue").log(),
+    )
+    .with("eigenvalue", shape)
+}
+
+/// Examples that a picture of the kernel shows at most.
+const SHOWN: usize = 64;
+
+fn heatmap(kernel: &Gram) -> Figure {
+    let n = kernel.rows().min(SHOWN);
+    let values = (0..n).map(|row| kernel.row(row)[..n].to_vec()).collect();
+    let alt = format!("The kernel of the first {n} examples.");
+    let shape = Shape::Heatmap { x: vec![], y: vec![], values, color: Axis::new("K(x, x')"), center: None };
+    Figure::new("kernel", "The kernel", alt, Axis::new("example"), Axis::new("example")).with("kernel", shape)
 }
 
 /// `‖Θ − K ⊗ I‖ / ‖Θ‖` of a full kernel and one of as many examples, in Frobenius norms.
@@ -167,28 +243,33 @@ fn failed(error: &epoch0_engine::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use epoch0_engine::{Device, Precision};
     use epoch0_net::zoo;
+    use epoch0_num::Stream;
 
     use super::*;
+    use crate::Probe;
 
-    fn read(spec: &str) -> Result<Reading, Error> {
-        let pntk = Pntk { examples: 12, compare: 4 };
-        pntk.examine(&Subject { net: &zoo::build(spec).unwrap() })
-    }
-
-    fn value(reading: &Reading, name: &str) -> f64 {
-        reading.quantities.iter().find(|quantity| quantity.name == name).unwrap().value
+    fn read(net: &Network, pntk: &Pntk) -> Result<Reading, crate::Error> {
+        let weights = start::draw(net, &Stream::new(0, "pntk"))?;
+        let examples = pntk.examples as usize;
+        let probe = Probe::matched(net, examples, 0, Precision::Double, &Device::cpu())?;
+        let subject = Subject { network: net, weights: &weights, probe: &probe, seed: 0 };
+        pntk.examine(&subject, Watch::default())
     }
 
     #[test]
     fn networks_of_every_kind_are_read() {
+        let pntk = Pntk { examples: 12, compare: 4 };
         for spec in ["mlp:6-32-32-4", "lenet:size=16", "gpt:layers=1,heads=2,embed=8,vocab=5,positions=16"] {
-            let reading = read(spec).unwrap();
-            assert!(value(&reading, "lambda_max") > 0.0, "{spec}");
-            assert!(value(&reading, "condition") >= 1.0, "{spec}");
-            assert!(value(&reading, "effective_rank") <= 12.0 + 1e-9, "{spec}");
-            assert_eq!(value(&reading, "linear_readout"), 1.0, "{spec}");
-            assert_eq!(reading, read(spec).unwrap(), "{spec}");
+            let net = zoo::build(spec).unwrap();
+            let reading = read(&net, &pntk).unwrap();
+            let value = |name: &str| reading.quantity(name).unwrap();
+            assert!(value("lambda_max") > 0.0, "{spec}");
+            assert!(value("condition") >= 1.0, "{spec}");
+            assert!(value("effective_rank") <= 12.0 + 1e-9, "{spec}");
+            assert_eq!(value("linear_readout"), 1.0, "{spec}");
+            assert_eq!(reading, read(&net, &pntk).unwrap(), "{spec}");
         }
     }
 
@@ -199,9 +280,9 @@ mod tests {
         let y = b.linear(x, "fc", epoch0_net::Linear::new(4));
         let y = b.activation(y, epoch0_num::Activation::Tanh);
         b.output(y, "y");
-        let net = b.finish().unwrap();
-        let reading = Pntk { examples: 8, compare: 0 }.examine(&Subject { net: &net }).unwrap();
-        assert_eq!(value(&reading, "linear_readout"), 0.0);
-        assert!(!reading.quantities.iter().any(|quantity| quantity.name == "error"));
+        let reading = read(&b.finish().unwrap(), &Pntk { examples: 8, compare: 0 }).unwrap();
+        assert_eq!(reading.quantity("linear_readout"), Some(0.0));
+        assert_eq!(reading.quantity("error"), None);
+        assert_eq!(reading.findings.len(), 1);
     }
 }

@@ -2,7 +2,7 @@
 
 use epoch0_engine::{Device, Elements, Precision, Tensor, Value, Weights};
 use epoch0_method::Error;
-use epoch0_net::{Network, Op, Role, ValueId};
+use epoch0_net::{Network, Role};
 use epoch0_num::{Law, Stream};
 
 use super::{INFO, failed};
@@ -48,44 +48,6 @@ pub(super) fn draw(net: &Network, stream: &Stream) -> Result<Weights, Error> {
         Some(failure) => Err(failure),
         None => weights.map_err(|error| failed(&error)),
     }
-}
-
-/// Sizes that a network leaves open take this, behind the number of examples.
-const LENGTH: usize = 8;
-
-/// Inputs for a number of examples.
-pub(super) fn probe(net: &Network, examples: usize, stream: &Stream) -> Result<Vec<Value>, Error> {
-    let input = |id: &ValueId| {
-        let value = net.value(*id);
-        let name = value.name.clone().unwrap_or_default();
-        let sizes = value.dims.iter().enumerate().map(|(dim, axis)| match dim {
-            0 => examples,
-            _ => net.axis(*axis).size.unwrap_or(LENGTH),
-        });
-        let shape: Vec<usize> = sizes.collect();
-        let len: usize = shape.iter().product();
-        let stream = stream.child(&name);
-        if !value.is_index {
-            let values = fill(&Law::normal(0.0, 1.0), &stream, len, &name)?;
-            return Ok(Value::constant(Tensor::from_f64(values, &shape, Precision::Double, &Device::cpu())));
-        }
-        let reader = net.nodes().iter().find_map(|node| match &node.op {
-            Op::Embedding { table } if node.inputs.contains(id) => Some(net.param(*table)),
-            _ => None,
-        });
-        let table = reader
-            .ok_or_else(|| unsupported(&name, "no table is looked up by these integers", "give inputs"))?;
-        let (rows, last) = (table.shape[0], shape[shape.len() - 1]);
-        let words: Vec<i64> = if table.role == Role::Position {
-            (0..len).map(|at| (at % last % rows) as i64).collect()
-        } else {
-            let mut words = vec![0; len];
-            stream.words(0, &mut words);
-            words.into_iter().map(|word| i64::from(word) % rows as i64).collect()
-        };
-        Value::index(words, &shape).ok_or_else(|| unsupported(&name, "its shape is too large", "give inputs"))
-    };
-    net.inputs().iter().map(input).collect()
 }
 
 /// The first examples of an input.

@@ -27,7 +27,9 @@ pub enum OnnxFault {
         allowed: u64,
     },
     /// An operator set that is not known.
-    #[error("operators are of version {found}, allowed 13 and later\nhint: export again with opset_version=17")]
+    #[error(
+        "operators are of version {found}, allowed 13 and later\nhint: export again with opset_version=17"
+    )]
     Opset {
         /// The version.
         found: i64,

@@ -3,7 +3,10 @@
 use epoch0_net::Reduction;
 
 use super::graph::Node;
-use super::known::{Elem, Known, MOST_KNOWN, advance, broadcast_sizes, count, dim_of, fixed_shape, reshape_target, strides};
+use super::known::{
+    Elem, Known, MOST_KNOWN, advance, broadcast_sizes, count, dim_of, fixed_shape, reshape_target, strides,
+};
+use super::scalar::{arithmetic, unary};
 use super::size::Size;
 
 type Inputs<'a> = [Option<&'a Known>];
@@ -42,7 +45,8 @@ pub(super) fn fold(node: &Node<'_>, inputs: &Inputs<'_>) -> Option<Vec<Known>> {
         "Flatten" => {
             let x = input(0)?;
             let axis = node.int("axis").unwrap_or(1);
-            let axis = if axis == x.shape.len() as i64 { x.shape.len() } else { dim_of(axis, x.shape.len())? };
+            let axis =
+                if axis == x.shape.len() as i64 { x.shape.len() } else { dim_of(axis, x.shape.len())? };
             one(x.reshaped(vec![count(&x.shape[..axis])?, count(&x.shape[axis..])?]))
         }
         "Squeeze" => {
@@ -71,10 +75,38 @@ pub(super) fn fold(node: &Node<'_>, inputs: &Inputs<'_>) -> Option<Vec<Known>> {
             one(x.gathered(at.shape.clone(), |index| {
                 let place: usize = index.iter().zip(&given).map(|(at, step)| at * step).sum();
                 let chosen = dim_of(at.data.get(place)?.size()?.fixed()?, x.shape[dim])?;
-                Some(index.iter().zip(&own).enumerate().map(|(d, (at, step))| if d == dim { chosen * step } else { at * step }).sum())
+                Some(
+                    index
+                        .iter()
+                        .zip(&own)
+                        .enumerate()
+                        .map(|(d, (at, step))| if d == dim { chosen * step } else { at * step })
+                        .sum(),
+                )
             }))
         }
         "GatherND" => one(gather_nd(node, input(0)?, input(1)?)),
+        "ScatterND" => {
+            let (x, at, new) = (input(0)?, input(1)?, input(2)?);
+            let depth = *at.shape.last()?;
+            if !matches!(node.text("reduction").unwrap_or("none"), "none")
+                || depth == 0
+                || depth > x.shape.len()
+            {
+                return None;
+            }
+            let own = strides(&x.shape);
+            let run = count(&x.shape[depth..])?;
+            let mut data = x.data.to_vec();
+            for (row, index) in at.data.chunks_exact(depth).enumerate() {
+                let mut place = 0;
+                for (dim, elem) in index.iter().enumerate() {
+                    place += dim_of(elem.size()?.fixed()?, x.shape[dim])? * own[dim];
+                }
+                data.get_mut(place..place + run)?.clone_from_slice(new.data.get(row * run..(row + 1) * run)?);
+            }
+            one(Known::new(x.shape.clone(), data))
+        }
         "Expand" => {
             let x = input(0)?;
             let shape = broadcast_sizes(&sizes_of(x), &input(1)?.sizes()?)?;
@@ -116,7 +148,7 @@ pub(super) fn fold(node: &Node<'_>, inputs: &Inputs<'_>) -> Option<Vec<Known>> {
             let step = strides(&x.shape)[dim];
             let mut data = x.data.to_vec();
             for at in 0..data.len() {
-                if at / step % x.shape[dim] > 0 {
+                if !(at / step).is_multiple_of(x.shape[dim]) {
                     data[at] = arithmetic("Add", &data[at - step], &data[at])?;
                 }
             }
@@ -127,7 +159,8 @@ pub(super) fn fold(node: &Node<'_>, inputs: &Inputs<'_>) -> Option<Vec<Known>> {
             let shape = broadcast_sizes(&broadcast_sizes(&sizes_of(c), &sizes_of(x))?, &sizes_of(y))?;
             let shape = fixed_shape(&shape)?;
             let (c, x, y) = (c.broadcast(&shape)?, x.broadcast(&shape)?, y.broadcast(&shape)?);
-            let pick = |at: usize| Some(if c.data[at].truth()? { x.data[at].clone() } else { y.data[at].clone() });
+            let pick =
+                |at: usize| Some(if c.data[at].truth()? { x.data[at].clone() } else { y.data[at].clone() });
             one(Known::new(shape, (0..c.data.len()).map(pick).collect::<Option<_>>()?))
         }
         "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "Equal" | "Less" | "LessOrEqual" | "Greater"
@@ -163,7 +196,11 @@ pub(super) fn shape_part(node: &Node<'_>, sizes: &[Size]) -> Vec<Size> {
 }
 
 /// A shape without the dimensions that go.
-pub(super) fn squeezed<T: Clone>(shape: &[T], axes: Option<Vec<i64>>, is_one: impl Fn(&T) -> bool) -> Option<Vec<T>> {
+pub(super) fn squeezed<T: Clone>(
+    shape: &[T],
+    axes: Option<Vec<i64>>,
+    is_one: impl Fn(&T) -> bool,
+) -> Option<Vec<T>> {
     let gone: Vec<usize> = match axes {
         Some(axes) => axes.into_iter().map(|axis| dim_of(axis, shape.len())).collect::<Option<_>>()?,
         None => (0..shape.len()).filter(|&dim| is_one(&shape[dim])).collect(),
@@ -179,8 +216,9 @@ pub(super) fn unsqueezed<T: Clone>(shape: &[T], axes: &[i64], one: T) -> Option<
     let rank = shape.len().checked_add(axes.len()).filter(|&rank| rank <= 64)?;
     let new: Vec<usize> = axes.iter().map(|&axis| dim_of(axis, rank)).collect::<Option<_>>()?;
     let mut old = shape.iter();
-    let all: Vec<_> =
-        (0..rank).map(|dim| if new.contains(&dim) { Some(one.clone()) } else { old.next().cloned() }).collect::<Option<_>>()?;
+    let all: Vec<_> = (0..rank)
+        .map(|dim| if new.contains(&dim) { Some(one.clone()) } else { old.next().cloned() })
+        .collect::<Option<_>>()?;
     old.next().is_none().then_some(all)
 }
 
@@ -217,7 +255,9 @@ fn concat(node: &Node<'_>, inputs: &Inputs<'_>) -> Option<Known> {
     let mut shape = first.shape.clone();
     shape[dim] = 0;
     for part in &parts {
-        if part.shape.len() != shape.len() || (0..shape.len()).any(|at| at != dim && part.shape[at] != shape[at]) {
+        if part.shape.len() != shape.len()
+            || (0..shape.len()).any(|at| at != dim && part.shape[at] != shape[at])
+        {
             return None;
         }
         shape[dim] = shape[dim].checked_add(part.shape[dim])?;
@@ -255,7 +295,11 @@ pub(super) fn cuts(node: &Node<'_>, inputs: &Inputs<'_>, sizes: &[Size]) -> Opti
         Some(steps) => steps.ints()?,
         None => vec![1; starts.len()],
     };
-    if node.op != "Slice" || axes.len() != starts.len() || ends.len() != starts.len() || steps.len() != starts.len() {
+    if node.op != "Slice"
+        || axes.len() != starts.len()
+        || ends.len() != starts.len()
+        || steps.len() != starts.len()
+    {
         return None;
     }
     let mut cuts = Vec::new();
@@ -263,8 +307,12 @@ pub(super) fn cuts(node: &Node<'_>, inputs: &Inputs<'_>, sizes: &[Size]) -> Opti
         let dim = dim_of(axis, sizes.len())?;
         let (size, step) = (sizes.get(dim)?, steps[at]);
         let inside = |bound: &Size, is_reverse: bool| {
-            let bound = if bound.least().is_none_or(|least| least < 0) { bound.add(size)? } else { bound.clone() };
-            // Clamped, where that can be told.
+            let bound =
+                if bound.least().is_none_or(|least| least < 0) { bound.add(size)? } else { bound.clone() };
+            // Clamped, where that can be told; exporters write the largest integer for "to the end".
+            if bound.fixed().is_some_and(|bound| bound > 1 << 40) {
+                return if is_reverse { size.sub(&Size::ONE) } else { Some(size.clone()) };
+            }
             let over = bound.sub(size)?;
             if over.least().is_some_and(|least| least >= 0) {
                 return if is_reverse { size.sub(&Size::ONE) } else { Some(size.clone()) };
@@ -289,9 +337,16 @@ pub(super) fn cuts(node: &Node<'_>, inputs: &Inputs<'_>, sizes: &[Size]) -> Opti
             // Only whole dimensions are turned round.
             -1 => {
                 let start = inside(&starts[at], true)?;
-                let whole = start == size.sub(&Size::ONE)? && ends[at].fixed().is_some_and(|end| end < -1 << 20);
+                let whole =
+                    start == size.sub(&Size::ONE)? && ends[at].fixed().is_some_and(|end| end < -1 << 20);
                 let size = size.clone();
-                cuts.push(Cut { dim, start: Size::Fixed(0), end: size.clone(), step, size: whole.then_some(size)? });
+                cuts.push(Cut {
+                    dim,
+                    start: Size::Fixed(0),
+                    end: size.clone(),
+                    step,
+                    size: whole.then_some(size)?,
+                });
             }
             _ => return None,
         }
@@ -327,7 +382,8 @@ fn slice(node: &Node<'_>, inputs: &Inputs<'_>) -> Option<Known> {
 /// Sizes of the parts of a `Split`.
 pub(super) fn split_sizes(node: &Node<'_>, given: Option<&Known>, size: &Size) -> Option<Vec<i64>> {
     if let Some(sizes) = given.map_or_else(|| node.ints("split").map(Some), |known| Some(known.ints()))? {
-        return (sizes.iter().try_fold(0i64, |all, size| all.checked_add(*size)) == size.fixed()).then_some(sizes);
+        return (sizes.iter().try_fold(0i64, |all, size| all.checked_add(*size)) == size.fixed())
+            .then_some(sizes);
     }
     None
 }
@@ -363,8 +419,11 @@ fn split(node: &Node<'_>, inputs: &Inputs<'_>) -> Option<Vec<Known>> {
 
 fn gather(node: &Node<'_>, x: &Known, at: &Known) -> Option<Known> {
     let dim = dim_of(node.int("axis").unwrap_or(0), x.shape.len())?;
-    let chosen: Vec<usize> =
-        at.data.iter().map(|elem| dim_of(elem.size()?.fixed()?, *x.shape.get(dim)?)).collect::<Option<_>>()?;
+    let chosen: Vec<usize> = at
+        .data
+        .iter()
+        .map(|elem| dim_of(elem.size()?.fixed()?, *x.shape.get(dim)?))
+        .collect::<Option<_>>()?;
     let mut shape = x.shape.clone();
     shape.splice(dim..=dim, at.shape.iter().copied());
     let (own, given) = (strides(&x.shape), strides(&at.shape));
@@ -399,10 +458,16 @@ fn gather_nd(node: &Node<'_>, x: &Known, at: &Known) -> Option<Known> {
 }
 
 fn range(start: &Known, limit: &Known, delta: &Known) -> Option<Known> {
-    if let (Elem::Int(start), Elem::Int(limit), Elem::Int(delta)) = (start.single()?, limit.single()?, delta.single()?) {
+    if let (Elem::Int(start), Elem::Int(limit), Elem::Int(delta)) =
+        (start.single()?, limit.single()?, delta.single()?)
+    {
         let (start, limit, delta) = (start.fixed()?, limit.fixed()?, delta.fixed()?);
         let span = limit.checked_sub(start)?;
-        let n = if delta == 0 || span == 0 || (span > 0) != (delta > 0) { 0 } else { (span.abs() - 1) / delta.checked_abs()? + 1 };
+        let n = if delta == 0 || span == 0 || (span > 0) != (delta > 0) {
+            0
+        } else {
+            (span.abs() - 1) / delta.checked_abs()? + 1
+        };
         let n = usize::try_from(n).ok().filter(|&n| n <= MOST_KNOWN)?;
         return Known::new(vec![n], (0..n as i64).map(|at| Elem::int(start + at * delta)).collect());
     }
@@ -418,136 +483,6 @@ fn zip(a: &Known, b: &Known, of: impl Fn(&Elem, &Elem) -> Option<Elem>) -> Optio
     let (a, b) = (a.broadcast(&shape)?, b.broadcast(&shape)?);
     let data = a.data.iter().zip(b.data.iter()).map(|(a, b)| of(a, b)).collect::<Option<_>>()?;
     Known::new(shape, data)
-}
-
-/// An operator on two elements.
-pub(super) fn arithmetic(op: &str, a: &Elem, b: &Elem) -> Option<Elem> {
-    if let (Elem::Int(a), Elem::Int(b)) = (a, b) {
-        return of_sizes(op, a, b);
-    }
-    if let (Elem::Bool(a), Elem::Bool(b)) = (a, b) {
-        let truth = match op {
-            "And" | "BitwiseAnd" | "Mul" | "Min" => *a && *b,
-            "Or" | "BitwiseOr" | "Add" | "Max" => *a || *b,
-            "Xor" => a != b,
-            "Equal" => a == b,
-            _ => return None,
-        };
-        return Some(Elem::Bool(truth));
-    }
-    let (a, b) = (a.real()?, b.real()?);
-    Some(match op {
-        "Add" => Elem::Real(a + b),
-        "Sub" => Elem::Real(a - b),
-        "Mul" => Elem::Real(a * b),
-        "Div" => Elem::Real(a / b),
-        "Pow" => Elem::Real(libm::pow(a, b)),
-        "Min" => Elem::Real(a.min(b)),
-        "Max" => Elem::Real(a.max(b)),
-        "Equal" => Elem::Bool(a == b),
-        "Less" => Elem::Bool(a < b),
-        "LessOrEqual" => Elem::Bool(a <= b),
-        "Greater" => Elem::Bool(a > b),
-        "GreaterOrEqual" => Elem::Bool(a >= b),
-        _ => return None,
-    })
-}
-
-fn of_sizes(op: &str, a: &Size, b: &Size) -> Option<Elem> {
-    // The sign of a difference, where it is the same whatever the symbols are.
-    let difference = || a.sub(b);
-    let least = |size: Option<Size>| size.and_then(|size| size.least());
-    let less = || {
-        if least(difference()).is_some_and(|least| least >= 0) {
-            Some(false)
-        } else {
-            least(b.sub(a)).filter(|&least| least >= 1).map(|_| true)
-        }
-    };
-    let more = || {
-        if least(b.sub(a)).is_some_and(|least| least >= 0) {
-            Some(false)
-        } else {
-            least(difference()).filter(|&least| least >= 1).map(|_| true)
-        }
-    };
-    Some(match op {
-        "Add" => Elem::Int(a.add(b)?),
-        "Sub" => Elem::Int(difference()?),
-        "Mul" => Elem::Int(a.mul(b)?),
-        "Div" => match (a.fixed(), b.fixed()) {
-            (Some(a), Some(b)) => Elem::int(a.checked_div(b)?),
-            _ => Elem::Int(a.div(b)?),
-        },
-        "Mod" => match (a.fixed(), b.fixed()) {
-            (Some(a), Some(b)) => Elem::int(a.checked_rem(b)?.checked_add(b)?.checked_rem(b)?),
-            _ if a.div(b).is_some() => Elem::int(0),
-            _ => return None,
-        },
-        "Pow" => Elem::int(a.fixed()?.checked_pow(u32::try_from(b.fixed()?).ok()?)?),
-        "Min" => Elem::Int(if less()? { a.clone() } else { b.clone() }),
-        "Max" => Elem::Int(if less()? { b.clone() } else { a.clone() }),
-        "Equal" => Elem::Bool(match a == b {
-            true => true,
-            // Different sizes may still be equal in a run, unless one is always larger.
-            false => {
-                let apart = |size: Option<Size>| size.and_then(|size| size.least()).is_some_and(|least| least >= 1);
-                if apart(difference()) || apart(b.sub(a)) {
-                    false
-                } else {
-                    return None;
-                }
-            }
-        }),
-        "Less" => Elem::Bool(less()?),
-        "GreaterOrEqual" => Elem::Bool(!less()?),
-        "Greater" => Elem::Bool(more()?),
-        "LessOrEqual" => Elem::Bool(!more()?),
-        "And" | "BitwiseAnd" => Elem::int(a.fixed()? & b.fixed()?),
-        "Or" | "BitwiseOr" => Elem::int(a.fixed()? | b.fixed()?),
-        _ => return None,
-    })
-}
-
-/// A function of one element.
-pub(super) fn unary(op: &str, x: &Elem) -> Option<Elem> {
-    if let Elem::Int(size) = x {
-        return Some(match op {
-            "Neg" => Elem::Int(size.neg()?),
-            "Abs" if size.least().is_some_and(|least| least >= 0) => x.clone(),
-            "Abs" => Elem::int(size.fixed()?.checked_abs()?),
-            "Sign" => Elem::int(size.fixed()?.signum()),
-            _ => return None,
-        });
-    }
-    if let Elem::Bool(truth) = x {
-        return (op == "Not").then_some(Elem::Bool(!truth));
-    }
-    let x = x.real()?;
-    let value = match op {
-        "Neg" => -x,
-        "Abs" => x.abs(),
-        "Sign" => {
-            if x == 0.0 { 0.0 } else { x.signum() }
-        }
-        "Sqrt" => x.sqrt(),
-        "Reciprocal" => 1.0 / x,
-        "Exp" => libm::exp(x),
-        "Log" => libm::log(x),
-        "Sin" => libm::sin(x),
-        "Cos" => libm::cos(x),
-        "Floor" => x.floor(),
-        "Ceil" => x.ceil(),
-        "Round" => x.round_ties_even(),
-        "Tanh" => libm::tanh(x),
-        "Erf" => libm::erf(x),
-        "Sigmoid" => 1.0 / (1.0 + libm::exp(-x)),
-        "Relu" => x.max(0.0),
-        "IsNaN" => return Some(Elem::Bool(x.is_nan())),
-        "IsInf" => return Some(Elem::Bool(x.is_infinite())),
-        _ => return None,
-    };
-    Some(Elem::Real(value))
 }
 
 /// What a reducing operator computes.
@@ -586,8 +521,12 @@ fn reduce(node: &Node<'_>, x: &Known, axes: Option<Vec<i64>>) -> Option<Known> {
     let mut groups: Vec<Vec<Elem>> = vec![Vec::new(); count(&kept)?];
     let mut index = vec![0; x.shape.len()];
     for elem in x.data.iter() {
-        let place: usize =
-            index.iter().zip(&steps).zip(&kept).map(|((at, step), &size)| if size == 1 { 0 } else { at * step }).sum();
+        let place: usize = index
+            .iter()
+            .zip(&steps)
+            .zip(&kept)
+            .map(|((at, step), &size)| if size == 1 { 0 } else { at * step })
+            .sum();
         groups.get_mut(place)?.push(elem.clone());
         advance(&mut index, &x.shape);
     }

@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use epoch0_net::NormKind;
 use epoch0_num::Activation;
 
-use super::fold::{arithmetic, unary};
+use super::activations::{activation_of, is_pointwise};
 use super::graph::{Graph, Node, Val};
 use super::known::Elem;
+use super::scalar::{arithmetic, unary};
 use super::size::Size;
 
 /// Several nodes that are one operation, in the place of the last of them.
@@ -36,6 +37,8 @@ pub(super) struct FusedAttention {
     pub causal: bool,
     /// Added to the logits.
     pub biases: Vec<Val>,
+    /// Whether a position that sees nothing answers zero, not something that is no number.
+    pub guarded: bool,
 }
 
 /// What is to be made of the graph.
@@ -52,7 +55,7 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Goes from the outputs backwards, so that the largest group is found first.
-    pub fn of(graph: &Graph<'_>) -> Self {
+    pub(super) fn of(graph: &Graph<'_>) -> Self {
         let mut uses = vec![0usize; graph.facts.len()];
         for val in graph.nodes.iter().flat_map(|node| node.inputs.iter().flatten()) {
             uses[*val] += 1;
@@ -86,7 +89,10 @@ impl Plan {
                     for (val, label) in [(attention.q, "q"), (attention.k, "k"), (attention.v, "v")] {
                         find.label(val, label, &mut plan.labels);
                     }
-                    [attention.q, attention.k, attention.v].into_iter().chain(attention.biases.iter().copied()).collect()
+                    [attention.q, attention.k, attention.v]
+                        .into_iter()
+                        .chain(attention.biases.iter().copied())
+                        .collect()
                 }
             };
             for val in inputs {
@@ -107,9 +113,8 @@ struct Finder<'g, 'a> {
 }
 
 /// Points at which functions are compared.
-const POINTS: [f64; 17] = [
-    -7.5, -5.25, -3.5, -3.0, -2.6, -1.9, -1.0, -0.7, -0.31, 0.0, 0.13, 0.55, 1.0, 1.7, 2.9, 3.3, 6.8,
-];
+const POINTS: [f64; 17] =
+    [-7.5, -5.25, -3.5, -3.0, -2.6, -1.9, -1.0, -0.7, -0.31, 0.0, 0.13, 0.55, 1.0, 1.7, 2.9, 3.3, 6.8];
 
 impl<'a> Finder<'_, 'a> {
     /// Whether a value has to be computed in a run.
@@ -193,7 +198,8 @@ impl<'a> Finder<'_, 'a> {
                 let (vector, offset) = self.with_offset(scale);
                 if self.is_vector(vector, val)
                     && self.uses[value] == 1
-                    && let Some(Fused::Norm { x, kind, eps, scale: None, shift: None }) = self.bare_norm(value)
+                    && let Some(Fused::Norm { x, kind, eps, scale: None, shift: None }) =
+                        self.bare_norm(value)
                 {
                     let kind = match kind {
                         NormKind::Rms { .. } => NormKind::Rms { offset },
@@ -225,12 +231,20 @@ impl<'a> Finder<'_, 'a> {
             let Some(squared) = self.mean_of(squares).and_then(|val| self.square_of(val)) else { continue };
             if let Some((x, mean)) = self.difference(value)
                 && self.mean_of(mean) == Some(x)
-                && (squared == value || self.difference(squared) == Some((x, mean)) || self.is_centred(squared, x))
+                && (squared == value
+                    || self.difference(squared) == Some((x, mean))
+                    || self.is_centred(squared, x))
             {
                 return Some(Fused::Norm { x, kind: NormKind::Layer, eps, scale: None, shift: None });
             }
             if squared == value {
-                return Some(Fused::Norm { x: value, kind: NormKind::Rms { offset: 0.0 }, eps, scale: None, shift: None });
+                return Some(Fused::Norm {
+                    x: value,
+                    kind: NormKind::Rms { offset: 0.0 },
+                    eps,
+                    scale: None,
+                    shift: None,
+                });
             }
         }
         None
@@ -272,8 +286,12 @@ impl<'a> Finder<'_, 'a> {
         let inner = match (node.op, is_inverse) {
             ("Sqrt", false) => node.input(0)?,
             ("Reciprocal", true) => return self.root(node.input(0)?, false),
-            ("Div", true) if self.number(node.input(0)) == Some(1.0) => return self.root(node.input(1)?, false),
-            ("Pow", _) if self.number(node.input(1)) == Some(if is_inverse { -0.5 } else { 0.5 }) => node.input(0)?,
+            ("Div", true) if self.number(node.input(0)) == Some(1.0) => {
+                return self.root(node.input(1)?, false);
+            }
+            ("Pow", _) if self.number(node.input(1)) == Some(if is_inverse { -0.5 } else { 0.5 }) => {
+                node.input(0)?
+            }
             _ => return None,
         };
         self.with_number(self.node(inner, "Add")?)
@@ -300,7 +318,8 @@ impl<'a> Finder<'_, 'a> {
             if self.graph.facts[x].dims != self.graph.facts[val].dims || !self.is_open(x) {
                 continue;
             }
-            let values: Option<Vec<f64>> = POINTS.iter().map(|&point| self.value(val, x, point, 10)).collect();
+            let values: Option<Vec<f64>> =
+                POINTS.iter().map(|&point| self.value(val, x, point, 10)).collect();
             let Some(values) = values else { continue };
             let same = |act: &&Activation| {
                 POINTS.iter().zip(&values).all(|(&point, value)| {
@@ -321,7 +340,9 @@ impl<'a> Finder<'_, 'a> {
             return;
         }
         found.push(val);
-        let Some(node) = self.graph.made_by(val).filter(|node| depth > 0 && is_pointwise(node.op)) else { return };
+        let Some(node) = self.graph.made_by(val).filter(|node| depth > 0 && is_pointwise(node.op)) else {
+            return;
+        };
         for input in node.inputs.iter().flatten() {
             self.cone(*input, depth - 1, found);
         }
@@ -351,7 +372,10 @@ impl<'a> Finder<'_, 'a> {
     /// Attention from its last product backwards.
     fn attention(&self, node: &Node<'_>) -> Option<FusedAttention> {
         let (weights, v) = (node.input(0)?, node.input(1)?);
-        let softmax = self.node(weights, "Softmax").or_else(|| self.guarded(weights))?;
+        let (softmax, guarded) = match self.node(weights, "Softmax") {
+            Some(softmax) => (softmax, false),
+            None => (self.guarded(weights)?, true),
+        };
         let logits = softmax.input(0)?;
         let rank = self.graph.facts[logits].dims.len();
         let axis = softmax.int("axis").unwrap_or(-1);
@@ -425,10 +449,26 @@ impl<'a> Finder<'_, 'a> {
         let before = biases.len();
         biases.retain(|&bias| !self.is_causal(bias, &qd[rank - 2], &kd[rank - 1]));
         let causal = biases.len() < before;
+        biases.retain(|&bias| !self.is_nothing(bias));
         // A bias of more dimensions than the logits would make them more.
         let logits = dims(logits);
         let is_small = |&bias: &Val| dims(bias).len() <= logits.len();
-        biases.iter().all(is_small).then_some(FusedAttention { q, k, v, scale, softcap, causal, biases })
+        // Without other biases every position sees itself.
+        let guarded = guarded && !biases.is_empty();
+        let is_told = |&bias: &Val| dims(bias).len() == 4 && dims(bias)[1] == Size::ONE;
+        if guarded && (rank != 4 || biases.len() != 1 || !biases.iter().all(is_told)) {
+            return None;
+        }
+        biases.iter().all(is_small).then_some(FusedAttention {
+            q,
+            k,
+            v,
+            scale,
+            softcap,
+            causal,
+            biases,
+            guarded,
+        })
     }
 
     /// A softmax with zeros in the place of what is not a number.
@@ -437,28 +477,19 @@ impl<'a> Finder<'_, 'a> {
         let test = self.node(choose.input(0)?, "IsNaN")?;
         let softmax = self.node(choose.input(2)?, "Softmax")?;
         let fits = test.input(0) == choose.input(2) && self.number(choose.input(1)) == Some(0.0);
-        // Only where some row may see nothing at all does the guard do anything.
-        let sees = self.node(softmax.input(0)?, "Add").is_none_or(|add| {
-            let masks = [add.input(0), add.input(1)];
-            masks.into_iter().flatten().any(|mask| self.is_finite_mask(mask))
-        });
-        (fits && sees).then_some(softmax)
-    }
-
-    /// Whether a mask leaves every row something to see, whatever the network is given.
-    fn is_finite_mask(&self, mask: Val) -> bool {
-        let fact = &self.graph.facts[mask];
-        let Some(rank) = fact.dims.len().checked_sub(2) else { return false };
-        let (rows, columns) = (&fact.dims[rank], &fact.dims[rank + 1]);
-        self.is_causal(mask, rows, columns)
+        fits.then_some(softmax)
     }
 
     /// Whether a value comes from a product of two values by sums and factors.
     fn leads_to_product(&self, val: Val, depth: usize) -> bool {
-        let Some(node) = self.graph.made_by(val).filter(|_| depth > 0 && self.is_open(val)) else { return false };
+        let Some(node) = self.graph.made_by(val).filter(|_| depth > 0 && self.is_open(val)) else {
+            return false;
+        };
         match node.op {
             "MatMul" => true,
-            "Add" | "Mul" | "Div" => node.inputs.iter().flatten().any(|&input| self.leads_to_product(input, depth - 1)),
+            "Add" | "Mul" | "Div" => {
+                node.inputs.iter().flatten().any(|&input| self.leads_to_product(input, depth - 1))
+            }
             _ => false,
         }
     }
@@ -493,6 +524,15 @@ impl<'a> Finder<'_, 'a> {
         }
     }
 
+    /// Whether a bias is 0 throughout, whatever sizes a run has.
+    fn is_nothing(&self, bias: Val) -> bool {
+        let exported = |symbol: u32| self.graph.symbols.exported.get(symbol as usize).copied().flatten();
+        [1, 4].into_iter().all(|step| {
+            let at = |symbol: u32| Some(exported(symbol).unwrap_or(1 + step + i64::from(symbol % 3)));
+            self.graph.evaluate(bias, &at).is_some_and(|known| known.uniform() == Some(0.0))
+        })
+    }
+
     /// Names the part of a packed projection that a value is taken from.
     fn label(&self, val: Val, label: &'static str, labels: &mut HashMap<Val, &'static str>) {
         let mut at = val;
@@ -513,51 +553,4 @@ impl<'a> Finder<'_, 'a> {
             at = next;
         }
     }
-}
-
-fn is_pointwise(op: &str) -> bool {
-    matches!(
-        op,
-        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Neg" | "Erf" | "Tanh" | "Sigmoid" | "Exp" | "Log" | "Sqrt" | "Relu" | "Clip"
-            | "Softplus" | "HardSigmoid" | "Min" | "Max" | "Reciprocal" | "Abs"
-    )
-}
-
-/// The activation that one node is.
-pub(super) fn activation_of(graph: &Graph<'_>, node: &Node<'_>) -> Option<Activation> {
-    let alpha = |default: f64| node.float("alpha").unwrap_or(default);
-    let bound = |at: usize| graph.known(node.input(at)).and_then(|known| known.single()?.real());
-    Some(match node.op {
-        "Relu" => Activation::Relu,
-        "LeakyRelu" => Activation::LeakyRelu { slope: alpha(0.01) },
-        "Elu" => Activation::Elu { alpha: alpha(1.0) },
-        "Celu" => Activation::Celu { alpha: alpha(1.0) },
-        "Selu" if node.attrs.is_empty() || is_near(alpha(1.673_263_2), 1.673_263_2) => Activation::Selu,
-        "Gelu" => match node.text("approximate") {
-            Some("tanh") => Activation::GeluTanh,
-            _ => Activation::Gelu,
-        },
-        "Sigmoid" => Activation::Sigmoid,
-        "HardSigmoid" => {
-            let (slope, middle) = (alpha(0.2), node.float("beta").unwrap_or(0.5));
-            (is_near(slope, 1.0 / 6.0) && is_near(middle, 0.5)).then_some(Activation::HardSigmoid)?
-        }
-        "HardSwish" => Activation::HardSwish,
-        "Swish" if is_near(alpha(1.0), 1.0) => Activation::Silu,
-        "Tanh" => Activation::Tanh,
-        "Softplus" => Activation::Softplus { beta: 1.0, threshold: f64::INFINITY },
-        "Softsign" => Activation::Softsign,
-        "Mish" => Activation::Mish,
-        "Clip" => match (node.input(1).map(|_| bound(1)), node.input(2).map(|_| bound(2))) {
-            (Some(Some(min)), Some(Some(max))) if min == 0.0 && max == 6.0 => Activation::Relu6,
-            (Some(Some(min)), None) if min == 0.0 => Activation::Relu,
-            (Some(Some(min)), Some(Some(max))) if min < max && min.is_finite() && max.is_finite() => Activation::HardTanh { min, max },
-            _ => return None,
-        },
-        _ => return None,
-    })
-}
-
-fn is_near(a: f64, b: f64) -> bool {
-    (a - b).abs() < 1e-6
 }

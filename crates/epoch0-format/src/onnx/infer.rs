@@ -2,15 +2,16 @@
 
 use super::OnnxFault;
 use super::fold::{self, fold, order_of, reduced_dims, reduction, shape_part, squeezed, unsqueezed};
-use super::graph::{Fact, Graph, Node, Origin, Val};
-use super::known::{Elem, Kind, Known, broadcast_sizes, dim_of, fixed_shape, reshape_target};
+use super::graph::{Fact, Graph, Node, Val};
+use super::known::{Kind, Known, broadcast_sizes, dim_of, reshape_target};
 use super::size::{Size, product};
+use super::sliding::Sliding;
 
 type Answer = Option<(Vec<Size>, Kind)>;
 
 impl<'a> Graph<'a> {
     /// What a node makes.
-    pub fn infer(&mut self, node: &Node<'a>) -> Result<Vec<Fact>, OnnxFault> {
+    pub(super) fn infer(&mut self, node: &Node<'a>) -> Result<Vec<Fact>, OnnxFault> {
         if node.op == "Shape" {
             let dims = self.dims(node, 0)?;
             return Ok(vec![Fact::of(Known::list(shape_part(node, &dims)), Kind::Index)]);
@@ -29,7 +30,8 @@ impl<'a> Graph<'a> {
         }
         let n = node.inputs.len();
         let mut facts = self.shapes(node)?;
-        let origins = if facts.len() == 1 { vec![self.origin(node)] } else { self.origins_of_split(node, &facts) };
+        let origins =
+            if facts.len() == 1 { vec![self.origin(node)] } else { self.origins_of_split(node, &facts) };
         for (fact, origin) in facts.iter_mut().zip(origins) {
             fact.origin = origin.filter(|_| n > 0);
         }
@@ -37,28 +39,27 @@ impl<'a> Graph<'a> {
     }
 
     /// Sizes of an input.
-    pub fn dims(&self, node: &Node<'_>, at: usize) -> Result<Vec<Size>, OnnxFault> {
+    pub(super) fn dims(&self, node: &Node<'_>, at: usize) -> Result<Vec<Size>, OnnxFault> {
         let val = node.input(at).ok_or_else(|| node.refuse(format!("input {at} is missing")))?;
         Ok(self.facts[val].dims.clone())
     }
 
-    fn kind(&self, val: Option<Val>) -> Kind {
+    pub(super) fn kind(&self, val: Option<Val>) -> Kind {
         val.map_or(Kind::Real, |val| self.facts[val].kind)
     }
 
     /// What the elements of a node's outputs are.
-    fn kind_of(&self, node: &Node<'_>) -> Kind {
+    pub(super) fn kind_of(&self, node: &Node<'_>) -> Kind {
         match node.op {
-            "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "And" | "Or" | "Xor" | "Not" | "IsNaN"
-            | "IsInf" => Kind::Bool,
+            "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "And" | "Or" | "Xor"
+            | "Not" | "IsNaN" | "IsInf" => Kind::Bool,
             "Shape" | "Size" | "ArgMax" | "ArgMin" | "NonZero" => Kind::Index,
             "Cast" => match node.int("to") {
                 Some(9) => Kind::Bool,
                 Some(1 | 10 | 11 | 16) => Kind::Real,
                 _ => Kind::Index,
             },
-            "CastLike" => self.kind(node.input(1)),
-            "Where" => self.kind(node.input(1)),
+            "CastLike" | "Where" => self.kind(node.input(1)),
             "ConstantOfShape" => Known::scalar(node.fill()).kind(),
             _ => self.kind(node.input(0)),
         }
@@ -71,7 +72,6 @@ impl<'a> Graph<'a> {
         let several = match node.op {
             "Split" => Some(self.split(node)?),
             "LSTM" | "GRU" | "RNN" => Some(self.recurrent(node)?),
-            "LayerNormalization" | "MaxPool" | "BatchNormalization" | "RMSNormalization" => None,
             _ => None,
         };
         if let Some(all) = several {
@@ -79,8 +79,12 @@ impl<'a> Graph<'a> {
         }
         let found = self.shape(node, kind)?;
         let (dims, kind) = found.ok_or_else(|| self.misfit(node))?;
-        if dims.iter().any(|size| size.fixed().is_some_and(|size| !(0..=1 << 40).contains(&size))) || dims.len() > 32 {
-            return Err(node.refuse(format!("it makes an array of sizes {dims:?}, allowed up to 2^40 each and 32 in all")));
+        if dims.iter().any(|size| size.fixed().is_some_and(|size| !(0..=1 << 40).contains(&size)))
+            || dims.len() > 32
+        {
+            return Err(node.refuse(format!(
+                "it makes an array of sizes {dims:?}, allowed up to 2^40 each and 32 in all"
+            )));
         }
         Ok(vec![fact((dims, kind))])
     }
@@ -92,7 +96,10 @@ impl<'a> Graph<'a> {
             .map(|val| val.map_or_else(|| "-".to_owned(), |val| format!("{:?}", self.facts[val].dims)))
             .take(8)
             .collect();
-        node.refuse(format!("its inputs of sizes {} do not fit together, or a size in them is not settled", shapes.join(", ")))
+        node.refuse(format!(
+            "its inputs of sizes {} do not fit together, or a size in them is not settled",
+            shapes.join(", ")
+        ))
     }
 
     /// Sizes of the only output; `None` where inputs do not fit.
@@ -104,30 +111,71 @@ impl<'a> Graph<'a> {
         };
         let x = if node.op == "Range" { Vec::new() } else { self.dims(node, 0)? };
         let answer = match node.op {
-            "Relu" | "LeakyRelu" | "Elu" | "Selu" | "Celu" | "Gelu" | "Sigmoid" | "HardSigmoid" | "HardSwish" | "Tanh"
-            | "Softplus" | "Softsign" | "Mish" | "Swish" | "Erf" | "Exp" | "Log" | "Sqrt" | "Reciprocal" | "Abs" | "Neg"
-            | "Sign" | "Floor" | "Ceil" | "Round" | "Sin" | "Cos" | "Not" | "Clip" | "Cast" | "CastLike" | "Softmax"
-            | "LogSoftmax" | "BatchNormalization" | "InstanceNormalization" | "GroupNormalization"
-            | "LayerNormalization" | "RMSNormalization" | "CumSum" | "IsNaN" | "IsInf" | "LpNormalization" | "Trilu"
-            | "ThresholdedRelu" | "Identity" => Some(x),
-            "PRelu" => broadcast_sizes(&x, &self.dims(node, 1)?),
+            "Relu"
+            | "LeakyRelu"
+            | "Elu"
+            | "Selu"
+            | "Celu"
+            | "Gelu"
+            | "Sigmoid"
+            | "HardSigmoid"
+            | "HardSwish"
+            | "Tanh"
+            | "Softplus"
+            | "Softsign"
+            | "Mish"
+            | "Swish"
+            | "Erf"
+            | "Exp"
+            | "Log"
+            | "Sqrt"
+            | "Reciprocal"
+            | "Abs"
+            | "Neg"
+            | "Sign"
+            | "Floor"
+            | "Ceil"
+            | "Round"
+            | "Sin"
+            | "Cos"
+            | "Not"
+            | "Clip"
+            | "Cast"
+            | "CastLike"
+            | "Softmax"
+            | "LogSoftmax"
+            | "BatchNormalization"
+            | "InstanceNormalization"
+            | "GroupNormalization"
+            | "LayerNormalization"
+            | "RMSNormalization"
+            | "CumSum"
+            | "IsNaN"
+            | "IsInf"
+            | "LpNormalization"
+            | "Trilu"
+            | "ThresholdedRelu"
+            | "Identity"
+            | "ScatterND" => Some(x),
             "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "Equal" | "Less" | "LessOrEqual" | "Greater"
-            | "GreaterOrEqual" | "And" | "Or" | "Xor" => self.broadcast(&x, &self.dims(node, 1)?),
+            | "GreaterOrEqual" | "And" | "Or" | "Xor" | "PRelu" => broadcast_sizes(&x, &self.dims(node, 1)?),
             "Min" | "Max" | "Sum" | "Mean" => {
                 let mut all = Some(x);
                 for at in 1..node.inputs.len() {
                     let other = self.dims(node, at)?;
-                    all = all.and_then(|all| self.broadcast(&all, &other));
+                    all = all.and_then(|all| broadcast_sizes(&all, &other));
                 }
                 all
             }
             "Where" => {
                 let (a, b) = (self.dims(node, 1)?, self.dims(node, 2)?);
-                self.broadcast(&x, &a).and_then(|all| self.broadcast(&all, &b))
+                broadcast_sizes(&x, &a).and_then(|all| broadcast_sizes(&all, &b))
             }
             "Reshape" => {
                 let Some(target) = known(self, 1).and_then(|known| known.sizes()) else {
-                    return Err(node.refuse("its shape depends on what the network is given, allowed shapes that do not"));
+                    return Err(node.refuse(
+                        "its shape depends on what the network is given, allowed shapes that do not",
+                    ));
                 };
                 self.reshaped(&x, &target, node.int("allowzero") == Some(1))
             }
@@ -138,7 +186,9 @@ impl<'a> Graph<'a> {
             }
             "Squeeze" => squeezed(&x, ints(self, 1, "axes"), |size| *size == Size::ONE),
             "Unsqueeze" => ints(self, 1, "axes").and_then(|axes| unsqueezed(&x, &axes, Size::ONE)),
-            "Transpose" => order_of(node, x.len()).map(|order| order.iter().map(|&dim| x[dim].clone()).collect()),
+            "Transpose" => {
+                order_of(node, x.len()).map(|order| order.iter().map(|&dim| x[dim].clone()).collect())
+            }
             "Concat" => self.concat(node)?,
             "Slice" => {
                 let inputs: Vec<_> = node.inputs.iter().map(|&val| self.known(val)).collect();
@@ -159,40 +209,53 @@ impl<'a> Graph<'a> {
             "GatherElements" => Some(self.dims(node, 1)?),
             "GatherND" => {
                 let at = self.dims(node, 1)?;
-                let depth = at.last().and_then(Size::fixed).filter(|&depth| depth >= 1 && depth as usize <= x.len());
+                let depth =
+                    at.last().and_then(Size::fixed).filter(|&depth| depth >= 1 && depth as usize <= x.len());
                 depth.map(|depth| [&at[..at.len() - 1], &x[depth as usize..]].concat())
             }
             "Expand" => {
                 let Some(target) = known(self, 1).and_then(|known| known.sizes()) else {
-                    return Err(node.refuse("its shape depends on what the network is given, allowed shapes that do not"));
+                    return Err(node.refuse(
+                        "its shape depends on what the network is given, allowed shapes that do not",
+                    ));
                 };
-                self.broadcast(&x, &self.with_batch(&x, target))
+                broadcast_sizes(&x, &self.with_batch(&x, target))
             }
-            "ConstantOfShape" => match known(self, 0).and_then(|known| known.sizes()) {
-                Some(target) => Some(self.with_batch(&[], target)),
-                None => None,
-            },
+            "ConstantOfShape" => {
+                let target = known(self, 0).and_then(|known| known.sizes());
+                target.map(|target| self.with_batch(&[], target))
+            }
             "Range" => {
-                let all = [known(self, 0), known(self, 1), known(self, 2)].map(|known| known.and_then(|known| known.single()?.size()));
+                let all = [known(self, 0), known(self, 1), known(self, 2)]
+                    .map(|known| known.and_then(|known| known.single()?.size()));
                 match all {
-                    [Some(start), Some(end), Some(step)] if step == Size::ONE => {
-                        end.sub(&start).filter(|size| size.least().is_some_and(|least| least >= 0)).map(|size| vec![size])
-                    }
-                    _ => return Err(node.refuse("its bounds depend on what the network is given, allowed steps of 1 between sizes")),
+                    [Some(start), Some(end), Some(step)] if step == Size::ONE => end
+                        .sub(&start)
+                        .filter(|size| size.least().is_some_and(|least| least >= 0))
+                        .map(|size| vec![size]),
+                    _ => return Err(node.refuse(
+                        "its bounds depend on what the network is given, allowed steps of 1 between sizes",
+                    )),
                 }
             }
             "MatMul" => {
                 let y = self.dims(node, 1)?;
-                self.matmul(&x, &y)
+                Self::matmul(&x, &y)
             }
             "Gemm" => {
                 let y = self.dims(node, 1)?;
                 let turned = |dims: &[Size], name: &str| {
                     let [a, b] = dims else { return None };
-                    Some(if node.int(name) == Some(1) { [b.clone(), a.clone()] } else { [a.clone(), b.clone()] })
+                    Some(if node.int(name) == Some(1) {
+                        [b.clone(), a.clone()]
+                    } else {
+                        [a.clone(), b.clone()]
+                    })
                 };
                 match (turned(&x, "transA"), turned(&y, "transB")) {
-                    (Some([rows, inner]), Some([same, columns])) if inner == same => Some(vec![rows, columns]),
+                    (Some([rows, inner]), Some([same, columns])) if inner == same => {
+                        Some(vec![rows, columns])
+                    }
                     _ => None,
                 }
             }
@@ -206,7 +269,8 @@ impl<'a> Graph<'a> {
                 padded(&x, pads, axes).map(|pads| pads.into_iter().map(|(_, _, size)| size).collect())
             }
             "Tile" => known(self, 1).and_then(|known| known.sizes()).and_then(|repeats| {
-                (repeats.len() == x.len()).then(|| x.iter().zip(&repeats).map(|(size, n)| size.mul(n)).collect::<Option<_>>())?
+                (repeats.len() == x.len())
+                    .then(|| x.iter().zip(&repeats).map(|(size, n)| size.mul(n)).collect::<Option<_>>())?
             }),
             "ArgMax" | "ArgMin" => {
                 let keep = node.int("keepdims").unwrap_or(1) == 1;
@@ -221,15 +285,12 @@ impl<'a> Graph<'a> {
                 reduced_dims(node, axes, x.len()).map(|dims| kept(&x, &dims, keep))
             }
             _ => {
-                return Err(node.refuse("this operator is not known; most of those that PyTorch's exporters use are"));
+                return Err(
+                    node.refuse("this operator is not known; most of those that PyTorch's exporters use are")
+                );
             }
         };
         Ok(answer.map(|dims| (dims, kind)))
-    }
-
-    /// Sizes broadcast against each other.
-    fn broadcast(&self, a: &[Size], b: &[Size]) -> Option<Vec<Size>> {
-        broadcast_sizes(a, b)
     }
 
     /// A shape in which the batch that the network was exported with stands as a number.
@@ -237,7 +298,7 @@ impl<'a> Graph<'a> {
         if let (Some((batch, exported)), Some(first)) = (&self.batch, to.first_mut())
             && *exported > 1
             && *first == Size::Fixed(*exported)
-            && from.first().is_none_or(|size| *size == Size::ONE)
+            && from.first().is_none_or(|size| *size == Size::ONE || size == batch)
         {
             *first = batch.clone();
         }
@@ -248,16 +309,21 @@ impl<'a> Graph<'a> {
     /// elements that it counts go.
     fn reshaped(&self, from: &[Size], target: &[Size], keep_zero: bool) -> Option<Vec<Size>> {
         let total = product(from)?;
-        if let Some(to) = reshape_target(from, target, keep_zero)
-            && product(&to)? == total
-        {
-            return Some(to);
-        }
+        let fits = |to: &Vec<Size>| product(to).as_ref() == Some(&total);
+        let as_exported = self.reshaped_batch(from, target, keep_zero).filter(fits);
+        as_exported.or_else(|| reshape_target(from, target, keep_zero).filter(fits))
+    }
+
+    /// As [`Graph::reshaped`], where the shape has the exported batch in it, said or left to be found.
+    fn reshaped_batch(&self, from: &[Size], target: &[Size], keep_zero: bool) -> Option<Vec<Size>> {
         let (batch, exported) = self.batch.as_ref()?;
+        if target.iter().any(|size| size.fixed().is_none()) {
+            return None;
+        }
         // As it was when exported.
-        let old: Vec<Size> = from.iter().map(|size| Some(Size::Fixed(self.symbols.exported(size)?))).collect::<Option<_>>()?;
-        let target: Vec<Size> = target.iter().map(|size| Some(Size::Fixed(self.symbols.exported(size)?))).collect::<Option<_>>()?;
-        let mut to = reshape_target(&old, &target, keep_zero)?;
+        let old: Vec<Size> =
+            from.iter().map(|size| Some(Size::Fixed(self.symbols.exported(size)?))).collect::<Option<_>>()?;
+        let mut to = reshape_target(&old, target, keep_zero)?;
         if product(&to)? != product(&old)? {
             return None;
         }
@@ -277,12 +343,14 @@ impl<'a> Graph<'a> {
         }
         let (at, size) = found?;
         to[at] = batch.mul(&Size::Fixed(size / exported))?;
-        (product(&to)? == total).then_some(to)
+        Some(to)
     }
 
     fn concat(&self, node: &Node<'_>) -> Result<Option<Vec<Size>>, OnnxFault> {
         let mut sizes = self.dims(node, 0)?;
-        let Some(dim) = node.int("axis").and_then(|axis| dim_of(axis, sizes.len())).filter(|&dim| dim < sizes.len()) else {
+        let Some(dim) =
+            node.int("axis").and_then(|axis| dim_of(axis, sizes.len())).filter(|&dim| dim < sizes.len())
+        else {
             return Ok(None);
         };
         for at in 1..node.inputs.len() {
@@ -324,16 +392,16 @@ impl<'a> Graph<'a> {
             .collect())
     }
 
-    fn matmul(&self, x: &[Size], y: &[Size]) -> Option<Vec<Size>> {
+    fn matmul(x: &[Size], y: &[Size]) -> Option<Vec<Size>> {
         match (x.len(), y.len()) {
             (0, _) | (_, 0) => None,
             (1, 1) => (x == y).then(Vec::new),
             (1, _) => {
-                let full = self.matmul(&[&[Size::ONE], x].concat(), y)?;
+                let full = Self::matmul(&[&[Size::ONE], x].concat(), y)?;
                 Some([&full[..full.len() - 2], &full[full.len() - 1..]].concat())
             }
             (_, 1) => {
-                let full = self.matmul(x, &[y, &[Size::ONE]].concat())?;
+                let full = Self::matmul(x, &[y, &[Size::ONE]].concat())?;
                 Some(full[..full.len() - 1].to_vec())
             }
             (a, b) => {
@@ -378,7 +446,9 @@ impl<'a> Graph<'a> {
 
     fn recurrent(&self, node: &Node<'_>) -> Result<Vec<Vec<Size>>, OnnxFault> {
         let (x, state) = (self.dims(node, 0)?, self.dims(node, 2)?);
-        let ([steps, batch, _], [directions, _, hidden]) = (&x[..], &state[..]) else { return Err(self.misfit(node)) };
+        let ([steps, batch, _], [directions, _, hidden]) = (&x[..], &state[..]) else {
+            return Err(self.misfit(node));
+        };
         if node.int("layout").unwrap_or(0) != 0 {
             return Err(node.refuse("its layout is 1, allowed 0 (steps first)"));
         }
@@ -386,128 +456,6 @@ impl<'a> Graph<'a> {
         let all = vec![steps.clone(), directions.clone(), batch.clone(), hidden.clone()];
         let n = if node.op == "LSTM" { 2 } else { 1 };
         Ok([&[all][..], &vec![last; n]].concat())
-    }
-
-    /// Of what tensors of the file an only output is made.
-    fn origin(&self, node: &Node<'_>) -> Option<Origin> {
-        let own = |at: usize| self.facts[node.input(at)?].origin.as_ref();
-        match (node.op, own(0)?) {
-            ("Cast" | "CastLike", origin) => {
-                // Between floats only, whose values stay.
-                let is_real = self.kind(node.input(0)) == Kind::Real && self.kind_of(node) == Kind::Real;
-                is_real.then(|| origin.clone())
-            }
-            ("Reshape" | "Squeeze" | "Unsqueeze" | "Flatten", Origin::Runs(_)) => own(0).cloned(),
-            ("Transpose", origin) => {
-                let dims = &self.facts[node.input(0)?].dims;
-                let order = order_of(node, dims.len())?;
-                if order.iter().copied().eq(0..order.len()) {
-                    return Some(origin.clone());
-                }
-                match (origin, &order[..]) {
-                    (Origin::Runs(runs), [1, 0]) => match runs[..] {
-                        [(raw, 0, n)] if n == self.raws[raw].len() && self.raws[raw].shape.len() == 2 => Some(Origin::Transposed(raw)),
-                        _ => None,
-                    },
-                    (Origin::Transposed(raw), [1, 0]) => Some(Origin::Runs(vec![(*raw, 0, self.raws[*raw].len())])),
-                    _ => None,
-                }
-            }
-            ("Concat", _) => {
-                let dims = &self.facts[node.input(0)?].dims;
-                let dim = dim_of(node.int("axis")?, dims.len())?;
-                if dims[..dim].iter().any(|size| *size != Size::ONE) {
-                    return None;
-                }
-                let mut all = Vec::new();
-                for at in 0..node.inputs.len() {
-                    match own(at)? {
-                        Origin::Runs(runs) => all.extend_from_slice(runs),
-                        Origin::Transposed(_) => return None,
-                    }
-                }
-                Some(Origin::Runs(merged(all)))
-            }
-            ("Slice", Origin::Runs(runs)) => {
-                let dims = &self.facts[node.input(0)?].dims;
-                let inputs: Vec<_> = node.inputs.iter().map(|&val| self.known(val)).collect();
-                let cuts = fold::cuts(node, &inputs, dims)?;
-                let [cut] = &cuts[..] else { return None };
-                if cut.step != 1 || dims[..cut.dim].iter().any(|size| *size != Size::ONE) {
-                    return None;
-                }
-                let inner = product(&dims[cut.dim + 1..])?.fixed()? as usize;
-                cut_runs(runs, cut.start.fixed()? as usize * inner, cut.size.fixed()? as usize * inner)
-            }
-            ("Gather", Origin::Runs(runs)) if node.int("axis").unwrap_or(0) == 0 => {
-                let at = self.known(node.input(1))?.single()?.size()?.fixed()?;
-                let dims = &self.facts[node.input(0)?].dims;
-                let at = dim_of(at, dims.first()?.fixed()? as usize)?;
-                let inner = product(&dims[1..])?.fixed()? as usize;
-                cut_runs(runs, at * inner, inner)
-            }
-            _ => None,
-        }
-    }
-
-    fn origins_of_split(&self, node: &Node<'_>, facts: &[Fact]) -> Vec<Option<Origin>> {
-        let none = vec![None; facts.len()];
-        let (Some(val), "Split") = (node.input(0), node.op) else { return none };
-        let Some(Origin::Runs(runs)) = &self.facts[val].origin else { return none };
-        let dims = &self.facts[val].dims;
-        let Some(dim) = dim_of(node.int("axis").unwrap_or(0), dims.len()) else { return none };
-        if dims[..dim].iter().any(|size| *size != Size::ONE) {
-            return none;
-        }
-        let mut start = 0;
-        let cut = |fact: &Fact| {
-            let n = product(&fact.dims)?.fixed()? as usize;
-            start += n;
-            cut_runs(runs, start - n, n)
-        };
-        facts.iter().map(cut).collect()
-    }
-
-    /// A value with numbers in the place of symbols, where no input of the network has a say in it.
-    pub fn evaluate(&self, val: Val, at: &dyn Fn(u32) -> Option<i64>) -> Option<Known> {
-        self.evaluated(val, at, 64, &mut std::collections::HashMap::new())
-    }
-
-    fn evaluated(
-        &self,
-        val: Val,
-        at: &dyn Fn(u32) -> Option<i64>,
-        depth: usize,
-        memo: &mut std::collections::HashMap<Val, Option<Known>>,
-    ) -> Option<Known> {
-        let number = |size: &Size| size.at(at).map(Size::Fixed);
-        let fact = &self.facts[val];
-        if let Some(known) = &fact.known {
-            let data = known.data.iter().map(|elem| match elem {
-                Elem::Int(size) => number(size).map(Elem::Int),
-                other => Some(other.clone()),
-            });
-            return Known::new(known.shape.clone(), data.collect::<Option<_>>()?);
-        }
-        if let Some(found) = memo.get(&val) {
-            return found.clone();
-        }
-        let node = self.made_by(val)?;
-        let mut inputs = Vec::new();
-        for input in &node.inputs {
-            inputs.push(match input {
-                Some(input) => Some(self.evaluated(*input, at, depth.checked_sub(1)?, memo)?),
-                None => None,
-            });
-        }
-        let inputs: Vec<_> = inputs.iter().map(Option::as_ref).collect();
-        let output = node.outputs.iter().position(|output| *output == Some(val))?;
-        let found = fold(node, &inputs).and_then(|all| all.into_iter().nth(output));
-        // What the exporter was asked for may be of a larger batch.
-        let shape: Option<Vec<Size>> = fact.dims.iter().map(number).collect();
-        let found = found.filter(|known| fixed_shape(&shape.unwrap_or_default()).as_ref() == Some(&known.shape));
-        memo.insert(val, found.clone());
-        found
     }
 }
 
@@ -521,7 +469,11 @@ fn kept(x: &[Size], dims: &[usize], keep: bool) -> Vec<Size> {
 }
 
 /// For each dimension how much is put before and after, and its size then.
-pub(super) fn padded(x: &[Size], pads: Option<Vec<i64>>, axes: Option<Vec<i64>>) -> Option<Vec<(i64, i64, Size)>> {
+pub(super) fn padded(
+    x: &[Size],
+    pads: Option<Vec<i64>>,
+    axes: Option<Vec<i64>>,
+) -> Option<Vec<(i64, i64, Size)>> {
     let pads = pads?;
     let axes = axes.unwrap_or_else(|| (0..x.len() as i64).collect());
     if pads.len() != axes.len() * 2 {
@@ -538,125 +490,4 @@ pub(super) fn padded(x: &[Size], pads: Option<Vec<i64>>, axes: Option<Vec<i64>>)
         all[dim] = (before, after, size);
     }
     Some(all)
-}
-
-/// Runs that follow each other made one.
-fn merged(runs: Vec<(usize, usize, usize)>) -> Vec<(usize, usize, usize)> {
-    let mut all: Vec<(usize, usize, usize)> = Vec::new();
-    for (raw, first, length) in runs {
-        match all.last_mut() {
-            Some(last) if last.0 == raw && last.1 + last.2 == first => last.2 += length,
-            _ => all.push((raw, first, length)),
-        }
-    }
-    all
-}
-
-/// The part of runs from an element on.
-pub(super) fn cut_runs(runs: &[(usize, usize, usize)], start: usize, length: usize) -> Option<Origin> {
-    let (mut seen, end) = (0, start.checked_add(length)?);
-    let mut cut = Vec::new();
-    for &(raw, first, n) in runs {
-        let (low, high) = (start.max(seen), end.min(seen + n));
-        if low < high {
-            cut.push((raw, first + low - seen, high - low));
-        }
-        seen += n;
-    }
-    (end <= seen).then_some(Origin::Runs(cut))
-}
-
-/// A window that slides, with padding that may differ on both sides.
-#[derive(Clone, Debug)]
-pub(super) struct Sliding {
-    pub kernel: Vec<i64>,
-    pub stride: Vec<i64>,
-    pub dilation: Vec<i64>,
-    pub before: Vec<i64>,
-    pub after: Vec<i64>,
-    pub ceil: bool,
-    /// For a transposed convolution: how much longer its output is.
-    pub more: Option<Vec<i64>>,
-}
-
-impl Sliding {
-    /// The window of a convolution or a pooling of an input of these sizes.
-    pub fn of(node: &Node<'_>, x: &[Size], weight: Option<&[Size]>) -> Option<Self> {
-        let n = x.len().checked_sub(2).filter(|&n| (1..=8).contains(&n))?;
-        let list = |name: &str, default: i64| match node.ints(name) {
-            Some(list) => (list.len() == n).then_some(list),
-            None => Some(vec![default; n]),
-        };
-        let kernel = match weight {
-            Some(weight) => {
-                let sizes = weight.get(2..)?.iter().map(Size::fixed).collect::<Option<Vec<_>>>()?;
-                let stated = node.ints("kernel_shape").is_none_or(|stated| stated == sizes);
-                (sizes.len() == n && stated).then_some(sizes)?
-            }
-            None => node.ints("kernel_shape").filter(|kernel| kernel.len() == n)?,
-        };
-        let (stride, dilation) = (list("strides", 1)?, list("dilations", 1)?);
-        let is_sane = |list: &[i64]| list.iter().all(|&value| (1..=1 << 24).contains(&value));
-        if !is_sane(&kernel) || !is_sane(&stride) || !is_sane(&dilation) {
-            return None;
-        }
-        let transposed = node.op == "ConvTranspose";
-        let more = transposed.then(|| list("output_padding", 0))?.or_else(|| transposed.then(Vec::new));
-        let mut sliding =
-            Self { kernel, stride, dilation, before: vec![0; n], after: vec![0; n], ceil: node.int("ceil_mode") == Some(1), more };
-        match node.text("auto_pad").unwrap_or("NOTSET") {
-            "NOTSET" | "" => {
-                if let Some(pads) = node.ints("pads") {
-                    if pads.len() != 2 * n || pads.iter().any(|pad| !(0..=1 << 24).contains(pad)) {
-                        return None;
-                    }
-                    sliding.before = pads[..n].to_vec();
-                    sliding.after = pads[n..].to_vec();
-                }
-            }
-            "VALID" => {}
-            auto @ ("SAME_UPPER" | "SAME_LOWER") if !transposed => {
-                for dim in 0..n {
-                    let size = x[dim + 2].fixed()?;
-                    let stride = sliding.stride[dim];
-                    let wanted = (size - 1) / stride + 1;
-                    let all = ((wanted - 1) * stride + sliding.reach(dim) - size).max(0);
-                    let less = all / 2;
-                    (sliding.before[dim], sliding.after[dim]) = if auto == "SAME_UPPER" { (less, all - less) } else { (all - less, less) };
-                }
-            }
-            _ => return None,
-        }
-        Some(sliding)
-    }
-
-    /// How far a window reaches.
-    fn reach(&self, dim: usize) -> i64 {
-        self.dilation[dim].saturating_mul(self.kernel[dim] - 1).saturating_add(1)
-    }
-
-    /// Size of the output.
-    pub fn output(&self, dim: usize, size: i64) -> Option<i64> {
-        let pads = self.before[dim] + self.after[dim];
-        if let Some(more) = &self.more {
-            let full = (size - 1).checked_mul(self.stride[dim])?.checked_add(self.reach(dim))?;
-            return Some(full - pads + more.get(dim).copied().unwrap_or(0)).filter(|&size| size > 0);
-        }
-        let slack = size.checked_add(pads)? - self.reach(dim);
-        if slack < 0 {
-            return None;
-        }
-        let stride = self.stride[dim];
-        let mut n = if self.ceil { (slack + stride - 1) / stride + 1 } else { slack / stride + 1 };
-        // A window has to begin in the input or the padding before it.
-        if self.ceil && (n - 1) * stride >= size + self.before[dim] {
-            n -= 1;
-        }
-        Some(n)
-    }
-
-    /// Whether any size stays as it is.
-    fn keeps(&self, dim: usize) -> bool {
-        self.more.is_none() && self.stride[dim] == 1 && self.before[dim] + self.after[dim] + 1 == self.reach(dim)
-    }
 }

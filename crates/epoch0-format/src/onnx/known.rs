@@ -16,11 +16,11 @@ pub(super) enum Elem {
 }
 
 impl Elem {
-    pub fn int(value: i64) -> Self {
+    pub(super) fn int(value: i64) -> Self {
         Self::Int(Size::Fixed(value))
     }
 
-    pub fn real(&self) -> Option<f64> {
+    pub(super) fn real(&self) -> Option<f64> {
         match self {
             Self::Real(value) => Some(*value),
             Self::Int(size) => size.fixed().map(|value| value as f64),
@@ -28,14 +28,14 @@ impl Elem {
         }
     }
 
-    pub fn size(&self) -> Option<Size> {
+    pub(super) fn size(&self) -> Option<Size> {
         match self {
             Self::Int(size) => Some(size.clone()),
             _ => None,
         }
     }
 
-    pub fn truth(&self) -> Option<bool> {
+    pub(super) fn truth(&self) -> Option<bool> {
         match self {
             Self::Bool(value) => Some(*value),
             Self::Int(size) => size.fixed().map(|value| value != 0),
@@ -60,42 +60,42 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub fn new(shape: Vec<usize>, data: Vec<Elem>) -> Option<Self> {
+    pub(super) fn new(shape: Vec<usize>, data: Vec<Elem>) -> Option<Self> {
         (count(&shape)? == data.len()).then(|| Self { shape, data: Rc::new(data) })
     }
 
-    pub fn scalar(elem: Elem) -> Self {
+    pub(super) fn scalar(elem: Elem) -> Self {
         Self { shape: Vec::new(), data: Rc::new(vec![elem]) }
     }
 
     /// A list of sizes.
-    pub fn list(sizes: impl IntoIterator<Item = Size>) -> Self {
+    pub(super) fn list(sizes: impl IntoIterator<Item = Size>) -> Self {
         let data: Vec<_> = sizes.into_iter().map(Elem::Int).collect();
         Self { shape: vec![data.len()], data: Rc::new(data) }
     }
 
     /// The only element.
-    pub fn single(&self) -> Option<&Elem> {
+    pub(super) fn single(&self) -> Option<&Elem> {
         if self.data.len() == 1 { self.data.first() } else { None }
     }
 
     /// The value of all elements, where they are equal.
-    pub fn uniform(&self) -> Option<f64> {
+    pub(super) fn uniform(&self) -> Option<f64> {
         let first = self.data.first()?.real()?;
         self.data.iter().all(|elem| elem.real() == Some(first)).then_some(first)
     }
 
     /// Integers, where all are fixed.
-    pub fn ints(&self) -> Option<Vec<i64>> {
+    pub(super) fn ints(&self) -> Option<Vec<i64>> {
         self.data.iter().map(|elem| elem.size()?.fixed()).collect()
     }
 
     /// Integers that may be symbolic.
-    pub fn sizes(&self) -> Option<Vec<Size>> {
+    pub(super) fn sizes(&self) -> Option<Vec<Size>> {
         self.data.iter().map(Elem::size).collect()
     }
 
-    pub fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> Kind {
         match self.data.first() {
             Some(Elem::Int(_)) => Kind::Index,
             Some(Elem::Bool(_)) => Kind::Bool,
@@ -103,18 +103,17 @@ impl Known {
         }
     }
 
-    /// Whether every element is a number, none a symbol.
-    pub fn is_fixed(&self) -> bool {
-        self.data.iter().all(|elem| !matches!(elem, Elem::Int(Size::Poly(_))))
-    }
-
     /// The same elements in another shape.
-    pub fn reshaped(&self, shape: Vec<usize>) -> Option<Self> {
+    pub(super) fn reshaped(&self, shape: Vec<usize>) -> Option<Self> {
         (count(&shape)? == self.data.len()).then(|| Self { shape, data: Rc::clone(&self.data) })
     }
 
     /// An array whose element at an index is the one here at what `from` makes of the index.
-    pub fn gathered(&self, shape: Vec<usize>, mut from: impl FnMut(&[usize]) -> Option<usize>) -> Option<Self> {
+    pub(super) fn gathered(
+        &self,
+        shape: Vec<usize>,
+        mut from: impl FnMut(&[usize]) -> Option<usize>,
+    ) -> Option<Self> {
         let n = count(&shape).filter(|&n| n <= MOST_KNOWN)?;
         let mut data = Vec::with_capacity(n);
         let mut index = vec![0; shape.len()];
@@ -126,7 +125,7 @@ impl Known {
     }
 
     /// Elements broadcast to a shape.
-    pub fn broadcast(&self, shape: &[usize]) -> Option<Self> {
+    pub(super) fn broadcast(&self, shape: &[usize]) -> Option<Self> {
         if self.shape == shape {
             return Some(self.clone());
         }
@@ -136,15 +135,19 @@ impl Known {
             return None;
         }
         let strides = strides(&self.shape);
-        let steps: Vec<_> =
-            self.shape.iter().zip(&strides).map(|(&size, &stride)| if size == 1 { 0 } else { stride }).collect();
+        let steps: Vec<_> = self
+            .shape
+            .iter()
+            .zip(&strides)
+            .map(|(&size, &stride)| if size == 1 { 0 } else { stride })
+            .collect();
         self.gathered(shape.to_vec(), |index| {
             Some(index[skip..].iter().zip(&steps).map(|(at, step)| at * step).sum())
         })
     }
 
     /// The array without dimension 0, where it is the same at each of its positions.
-    pub fn repeated_over_first(&self) -> bool {
+    pub(super) fn repeated_over_first(&self) -> bool {
         let Some(&n) = self.shape.first() else { return false };
         let part = self.data.len() / n.max(1);
         n > 0 && part > 0 && self.data.chunks(part).all(|chunk| chunk == &self.data[..part])

@@ -15,7 +15,9 @@
 //! # Ok::<(), epoch0_format::Error>(())
 //! ```
 
+mod activations;
 mod error;
+mod evaluate;
 mod fold;
 mod fuse;
 mod graph;
@@ -23,10 +25,14 @@ mod infer;
 mod known;
 mod lower;
 mod names;
+mod origin;
 mod proto;
+mod scalar;
 mod size;
+mod sliding;
 mod store;
 mod view;
+mod walk;
 mod wire;
 mod write;
 
@@ -36,9 +42,9 @@ use epoch0_net::{Builder, Network, Source};
 use epoch0_num::Dtype;
 
 use crate::error::{Error, shown};
-use graph::Walk;
 use lower::{Lower, Lowered};
 use store::{Files, Raw};
+use walk::Walk;
 
 pub use error::OnnxFault;
 pub use store::{Weight, Weights};
@@ -57,6 +63,8 @@ pub struct Onnx {
     pub network: Network,
     /// Its parameters' values.
     pub weights: Weights,
+    /// Why the network takes no other batch than the one it was exported with, where that is so.
+    pub fixed_batch: Option<OnnxFault>,
 }
 
 /// Opens an ONNX file and makes a network of it.
@@ -83,33 +91,41 @@ pub fn open(path: impl AsRef<Path>) -> Result<Onnx, Error> {
     std::thread::scope(|scope| {
         let reading = reader.spawn_scoped(scope, || read(path, &mut files));
         let reading = reading.map_err(Error::io("start a thread to read", path))?;
-        let (network, raws, stored, n_stored) = match reading.join() {
+        let ((network, raws, stored, n_stored), fixed_batch) = match reading.join() {
             Ok(read) => read?,
             Err(panic) => std::panic::resume_unwind(panic),
         };
         let order = network.params().iter().map(|param| param.name.clone()).collect();
-        Ok((network, raws, stored, n_stored, order))
+        Ok((network, raws, stored, n_stored, order, fixed_batch))
     })
-    .map(|(network, raws, stored, n_stored, order)| Onnx {
+    .map(|(network, raws, stored, n_stored, order, fixed_batch)| Onnx {
         network,
+        fixed_batch,
         weights: Weights { files, raws, stored, n_stored, order },
     })
 }
 
 type Read = (Network, Vec<Raw>, std::collections::HashMap<String, store::Stored>, usize);
 
-fn read(path: &Path, files: &mut Files) -> Result<Read, Error> {
+fn read(path: &Path, files: &mut Files) -> Result<(Read, Option<OnnxFault>), Error> {
     let bad = |fault| Error::onnx(path)(fault);
     // The messages borrow from the file while files beside it are opened.
     let main = files.main_shared();
     let model = proto::model(&main).map_err(|fault| bad(fault.into()))?;
     let graph = model.graph.as_ref().ok_or_else(|| bad(OnnxFault::NoGraph))?;
-    let version = model.opsets.iter().find(|(domain, _)| domain.is_empty() || *domain == "ai.onnx").map_or(1, |(_, version)| *version);
+    let version = model
+        .opsets
+        .iter()
+        .find(|(domain, _)| domain.is_empty() || *domain == "ai.onnx")
+        .map_or(1, |(_, version)| *version);
     if version < 13 {
         return Err(bad(OnnxFault::Opset { found: version }));
     }
     if graph.sparse {
-        let fault = OnnxFault::Initializer { name: "sparse_initializer".to_owned(), why: "is sparse, allowed dense ones".to_owned() };
+        let fault = OnnxFault::Initializer {
+            name: "sparse_initializer".to_owned(),
+            why: "is sparse, allowed dense ones".to_owned(),
+        };
         return Err(bad(fault));
     }
     let mut raws = Vec::new();
@@ -128,7 +144,10 @@ fn read(path: &Path, files: &mut Files) -> Result<Read, Error> {
         Ok::<_, OnnxFault>((network, walk.graph.raws, stored, n_stored))
     };
     // The batch as it was exported, where the graph does not work with another.
-    build(true).or_else(|_| build(false)).map_err(bad)
+    match build(true) {
+        Ok(read) => Ok((read, None)),
+        Err(fault) => build(false).map(|read| (read, Some(fault))).map_err(bad),
+    }
 }
 
 /// The floating-point type that most of the file's elements have.

@@ -19,7 +19,7 @@ pub(super) enum Size {
 }
 
 impl Size {
-    pub const ONE: Self = Self::Fixed(1);
+    pub(super) const ONE: Self = Self::Fixed(1);
 
     fn terms(&self) -> Vec<Term> {
         match self {
@@ -42,35 +42,40 @@ impl Size {
         match &merged[..] {
             [] => Some(Self::Fixed(0)),
             [(symbols, factor)] if symbols.is_empty() => Some(Self::Fixed(*factor)),
-            terms if terms.len() > MOST_TERMS || terms.iter().any(|(symbols, _)| symbols.len() > MOST_TERMS) => None,
+            terms
+                if terms.len() > MOST_TERMS
+                    || terms.iter().any(|(symbols, _)| symbols.len() > MOST_TERMS) =>
+            {
+                None
+            }
             _ => Some(Self::Poly(Rc::new(merged))),
         }
     }
 
-    pub fn symbol(id: u32) -> Self {
+    pub(super) fn symbol(id: u32) -> Self {
         Self::Poly(Rc::new(vec![(vec![id], 1)]))
     }
 
-    pub fn fixed(&self) -> Option<i64> {
+    pub(super) fn fixed(&self) -> Option<i64> {
         match self {
             Self::Fixed(value) => Some(*value),
             Self::Poly(_) => None,
         }
     }
 
-    pub fn add(&self, other: &Self) -> Option<Self> {
+    pub(super) fn add(&self, other: &Self) -> Option<Self> {
         Self::of([self.terms(), other.terms()].concat())
     }
 
-    pub fn neg(&self) -> Option<Self> {
+    pub(super) fn neg(&self) -> Option<Self> {
         self.mul(&Self::Fixed(-1))
     }
 
-    pub fn sub(&self, other: &Self) -> Option<Self> {
+    pub(super) fn sub(&self, other: &Self) -> Option<Self> {
         self.add(&other.neg()?)
     }
 
-    pub fn mul(&self, other: &Self) -> Option<Self> {
+    pub(super) fn mul(&self, other: &Self) -> Option<Self> {
         if let (Self::Fixed(a), Self::Fixed(b)) = (self, other) {
             return a.checked_mul(*b).map(Self::Fixed);
         }
@@ -86,7 +91,7 @@ impl Size {
     }
 
     /// The quotient, where it is exact whatever the symbols are. The divisor has one term, or is the dividend's twin.
-    pub fn div(&self, other: &Self) -> Option<Self> {
+    pub(super) fn div(&self, other: &Self) -> Option<Self> {
         if self == other && *self != Self::Fixed(0) {
             return Some(Self::ONE);
         }
@@ -106,7 +111,7 @@ impl Size {
     }
 
     /// A bound from below, with every symbol at least 1; `None` where there is none.
-    pub fn least(&self) -> Option<i64> {
+    pub(super) fn least(&self) -> Option<i64> {
         match self {
             Self::Fixed(value) => Some(*value),
             Self::Poly(terms) => {
@@ -123,7 +128,7 @@ impl Size {
     }
 
     /// The value with numbers in the place of symbols.
-    pub fn at(&self, value: impl Fn(u32) -> Option<i64>) -> Option<i64> {
+    pub(super) fn at(&self, value: impl Fn(u32) -> Option<i64>) -> Option<i64> {
         let mut sum = 0i64;
         for (symbols, factor) in self.terms() {
             let mut product = factor;
@@ -133,14 +138,6 @@ impl Size {
             sum = sum.checked_add(product)?;
         }
         Some(sum)
-    }
-
-    /// The only term's factor and symbols.
-    pub fn single(&self) -> Option<(i64, Vec<u32>)> {
-        match &self.terms()[..] {
-            [(symbols, factor)] => Some((*factor, symbols.clone())),
-            _ => None,
-        }
     }
 }
 
@@ -177,7 +174,7 @@ pub(super) struct Symbols {
 
 impl Symbols {
     /// The symbol of that meaning.
-    pub fn of(&mut self, key: String, exported: Option<i64>) -> Size {
+    pub(super) fn of(&mut self, key: String, exported: Option<i64>) -> Size {
         let next = self.exported.len() as u32;
         let id = *self.by_key.entry(key).or_insert(next);
         if id == next {
@@ -187,7 +184,7 @@ impl Symbols {
     }
 
     /// What a size was when the network was exported.
-    pub fn exported(&self, size: &Size) -> Option<i64> {
+    pub(super) fn exported(&self, size: &Size) -> Option<i64> {
         size.at(|symbol| self.exported.get(symbol as usize).copied().flatten())
     }
 }

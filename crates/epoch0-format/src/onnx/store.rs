@@ -44,7 +44,7 @@ pub(super) struct Raw {
 }
 
 impl Raw {
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.shape.iter().product()
     }
 }
@@ -80,26 +80,21 @@ fn map(path: &Path) -> Result<Mmap, Error> {
 }
 
 impl Files {
-    pub fn open(path: &Path) -> Result<Self, Error> {
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
         Ok(Self { path: path.to_owned(), maps: vec![(path.to_owned(), Arc::new(map(path)?))] })
     }
 
     /// The model itself.
-    pub fn main(&self) -> &[u8] {
+    pub(super) fn main(&self) -> &[u8] {
         &self.maps[0].1
     }
 
     /// The model itself, to be kept beside this.
-    pub fn main_shared(&self) -> Arc<Mmap> {
+    pub(super) fn main_shared(&self) -> Arc<Mmap> {
         Arc::clone(&self.maps[0].1)
     }
 
-    /// Files besides the model.
-    pub fn beside(&self) -> impl Iterator<Item = (&Path, &[u8])> {
-        self.maps[1..].iter().map(|(path, map)| (path.as_path(), &map[..]))
-    }
-
-    pub fn bytes<'a>(&'a self, raw: &'a Raw) -> &'a [u8] {
+    pub(super) fn bytes<'a>(&'a self, raw: &'a Raw) -> &'a [u8] {
         match &raw.place {
             Place::Mapped { file, range } => &self.maps[*file].1[range.clone()],
             Place::Owned(bytes) => bytes,
@@ -112,7 +107,8 @@ impl Files {
             Error::onnx(&self.path)(fault)
         };
         let relative = Path::new(location);
-        let is_inside = relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        let is_inside =
+            relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
         if location.is_empty() || !is_inside {
             return Err(refuse());
         }
@@ -134,11 +130,14 @@ impl Files {
     }
 
     /// Finds a tensor's bytes and checks that they are all there.
-    pub fn place(&mut self, tensor: &proto::Tensor<'_>, main: &[u8]) -> Result<Raw, Error> {
+    pub(super) fn place(&mut self, tensor: &proto::Tensor<'_>, main: &[u8]) -> Result<Raw, Error> {
         let path = self.path.clone();
         let bad = |why: String| Error::onnx(&path)(OnnxFault::Initializer { name: shown(tensor.name), why });
         let dtype = dtype_of(tensor.elem).ok_or_else(|| {
-            bad(format!("has element type {}, allowed floats to 64 bits, integers and truth values", tensor.elem))
+            bad(format!(
+                "has element type {}, allowed floats to 64 bits, integers and truth values",
+                tensor.elem
+            ))
         })?;
         let mut shape = Vec::new();
         let mut n = 1u64;
@@ -146,7 +145,10 @@ impl Files {
             let size = usize::try_from(dim).ok();
             let product = size.and_then(|size| n.checked_mul(size as u64)).filter(|&n| n <= MOST_ELEMENTS);
             let (Some(size), Some(product)) = (size, product) else {
-                return Err(bad(format!("has shape {}, allowed up to 2^48 elements", shown_shape(&tensor.dims))));
+                return Err(bad(format!(
+                    "has shape {}, allowed up to 2^48 elements",
+                    shown_shape(&tensor.dims)
+                )));
             };
             shape.push(size);
             n = product;
@@ -175,13 +177,18 @@ impl Files {
             }
             proto::Data::Ints(ints) => {
                 if ints.len() as u64 != n {
-                    return Err(bad(format!("of shape {} has {} elements", shown_shape(&tensor.dims), ints.len())));
+                    return Err(bad(format!(
+                        "of shape {} has {} elements",
+                        shown_shape(&tensor.dims),
+                        ints.len()
+                    )));
                 }
                 let width = dtype.bytes();
                 Place::Owned(ints.iter().flat_map(|int| int.to_le_bytes().into_iter().take(width)).collect())
             }
             proto::Data::External(entries) => {
-                let entry = |key: &str| entries.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
+                let entry =
+                    |key: &str| entries.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
                 let number = |key: &str| match entry(key) {
                     None => Ok(None),
                     Some(text) => text.parse::<u64>().map(Some).map_err(|_| {

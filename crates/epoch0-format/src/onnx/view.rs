@@ -23,7 +23,7 @@ pub(super) struct View {
 
 impl View {
     /// A value as it is.
-    pub fn whole(base: ValueId, sizes: &[Size]) -> Self {
+    pub(super) fn whole(base: ValueId, sizes: &[Size]) -> Self {
         let mut atoms = Vec::new();
         let mut dims = Vec::new();
         for size in sizes {
@@ -38,47 +38,47 @@ impl View {
     }
 
     /// The same arrangement of another value, whose dimensions are those of this one's.
-    pub fn onto(&self, base: ValueId) -> Self {
+    pub(super) fn onto(&self, base: ValueId) -> Self {
         Self { base, ..self.clone() }
     }
 
-    pub fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.base_dims == self.dims
     }
 
     /// Whether two values are seen in the same way.
-    pub fn is_like(&self, other: &Self) -> bool {
+    pub(super) fn is_like(&self, other: &Self) -> bool {
         self.base_dims == other.base_dims && self.dims == other.dims && self.atoms == other.atoms
     }
 
     /// Whether some piece repeats the value.
-    pub fn repeats(&self) -> bool {
+    pub(super) fn repeats(&self) -> bool {
         self.dims.iter().flatten().any(|atom| !self.is_own(*atom))
     }
 
-    pub fn is_own(&self, atom: usize) -> bool {
+    pub(super) fn is_own(&self, atom: usize) -> bool {
         self.base_dims.iter().flatten().any(|own| *own == atom)
     }
 
     /// Whether the last dimension is the last one of the value itself.
-    pub fn keeps_last(&self) -> bool {
+    pub(super) fn keeps_last(&self) -> bool {
         match (self.dims.last(), self.base_dims.last()) {
             (Some(seen), Some(own)) => seen == own && !seen.is_empty(),
             _ => false,
         }
     }
 
-    pub fn size(&self, dim: &[usize]) -> Option<Size> {
+    pub(super) fn size(&self, dim: &[usize]) -> Option<Size> {
         super::size::product(dim.iter().map(|&atom| &self.atoms[atom]))
     }
 
     /// In another order.
-    pub fn transposed(&self, order: &[usize]) -> Self {
+    pub(super) fn transposed(&self, order: &[usize]) -> Self {
         Self { dims: order.iter().map(|&dim| self.dims[dim].clone()).collect(), ..self.clone() }
     }
 
     /// In another shape of as many elements; `None` where pieces cannot be cut to it.
-    pub fn reshaped(&self, to: &[Size]) -> Option<Self> {
+    pub(super) fn reshaped(&self, to: &[Size]) -> Option<Self> {
         let mut view = self.clone();
         let mut rest: Vec<usize> = self.dims.iter().flatten().rev().copied().collect();
         let mut dims = Vec::new();
@@ -119,7 +119,7 @@ impl View {
     }
 
     /// With dimensions of size one repeated.
-    pub fn expanded(&self, to: &[Size]) -> Option<Self> {
+    pub(super) fn expanded(&self, to: &[Size]) -> Option<Self> {
         let mut view = self.clone();
         let skip = to.len().checked_sub(self.dims.len())?;
         for _ in 0..skip {
@@ -135,12 +135,12 @@ impl View {
     }
 
     /// Pieces of the value itself, in its order.
-    pub fn own_order(&self) -> Vec<usize> {
+    pub(super) fn own_order(&self) -> Vec<usize> {
         self.base_dims.iter().flatten().copied().collect()
     }
 
     /// Its own pieces in the order in which they are seen.
-    pub fn seen_order(&self) -> Vec<usize> {
+    pub(super) fn seen_order(&self) -> Vec<usize> {
         self.dims.iter().flatten().copied().filter(|atom| self.is_own(*atom)).collect()
     }
 }

@@ -52,18 +52,18 @@ pub(super) struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
-    pub fn bytes(&self) -> Result<&'a [u8], WireFault> {
+    pub(super) fn bytes(&self) -> Result<&'a [u8], WireFault> {
         match self.payload {
             Payload::Bytes(bytes) => Ok(bytes),
             _ => Err(WireFault::Type(self.number)),
         }
     }
 
-    pub fn text(&self) -> Result<&'a str, WireFault> {
+    pub(super) fn text(&self) -> Result<&'a str, WireFault> {
         std::str::from_utf8(self.bytes()?).map_err(|_| WireFault::Utf8(self.number))
     }
 
-    pub fn int(&self) -> Result<i64, WireFault> {
+    pub(super) fn int(&self) -> Result<i64, WireFault> {
         match self.payload {
             Payload::Varint(value) => Ok(value as i64),
             _ => Err(WireFault::Type(self.number)),
@@ -71,7 +71,7 @@ impl<'a> Field<'a> {
     }
 
     /// Appends integers, packed or one.
-    pub fn ints(&self, all: &mut Vec<i64>) -> Result<(), WireFault> {
+    pub(super) fn ints(&self, all: &mut Vec<i64>) -> Result<(), WireFault> {
         match self.payload {
             Payload::Varint(value) => all.push(value as i64),
             Payload::Bytes(mut bytes) => {
@@ -84,7 +84,7 @@ impl<'a> Field<'a> {
         Ok(())
     }
 
-    pub fn float(&self) -> Result<f32, WireFault> {
+    pub(super) fn float(&self) -> Result<f32, WireFault> {
         match self.payload {
             Payload::Fixed32(bytes) => Ok(f32::from_le_bytes(bytes)),
             _ => Err(WireFault::Type(self.number)),
@@ -92,7 +92,7 @@ impl<'a> Field<'a> {
     }
 
     /// Appends floats, packed or one.
-    pub fn floats(&self, all: &mut Vec<f32>) -> Result<(), WireFault> {
+    pub(super) fn floats(&self, all: &mut Vec<f32>) -> Result<(), WireFault> {
         match self.payload {
             Payload::Fixed32(bytes) => all.push(f32::from_le_bytes(bytes)),
             Payload::Bytes(bytes) => {

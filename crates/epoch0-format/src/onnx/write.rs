@@ -32,7 +32,8 @@ pub fn write<E: From<Error>>(
     let Onnx { weights, .. } = open(from)?;
     let to = resolve(to.as_ref())?;
     let plan = Rewrite::of(&weights);
-    let is_beside = weights.raws.iter().any(|raw| matches!(raw.place, Place::Mapped { file, .. } if file > 0));
+    let is_beside =
+        weights.raws.iter().any(|raw| matches!(raw.place, Place::Mapped { file, .. } if file > 0));
     let beside = if is_beside { Some(free_name(&to)) } else { None };
     let mut places = HashMap::new();
     if let Some(path) = &beside {
@@ -56,7 +57,8 @@ pub fn write<E: From<Error>>(
         }
         out.commit()?;
     }
-    let name = beside.as_ref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
+    let name =
+        beside.as_ref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
     let written = model(&weights, &plan, &to, name.as_deref(), &places, &mut fill);
     if written.is_err()
         && let Some(path) = &beside
@@ -176,7 +178,8 @@ fn model<E: From<Error>>(
             out.put(field.whole)?;
             continue;
         }
-        let pieces = graph(weights, plan, field.bytes().map_err(bad)?, &twins, beside, places).map_err(bad)?;
+        let pieces =
+            graph(weights, plan, field.bytes().map_err(bad)?, &twins, beside, places).map_err(bad)?;
         let length = |piece: &Piece<'_>| match piece {
             Piece::Same(bytes) => bytes.len() as u64,
             Piece::New(bytes) => bytes.len() as u64,
@@ -255,15 +258,12 @@ fn graph<'a>(
         }
         put_int(&mut tensor, 2, elem_of(raw));
         put_bytes(&mut tensor, 8, raw.name.as_bytes());
-        match places.get(&index) {
-            Some(place) => {
-                external(&mut tensor, beside.unwrap_or(""), *place);
-                pieces.push(whole(&tensor));
-            }
-            None => {
-                let length = weights.files.bytes(raw).len() as u64;
-                pieces.push(Piece::Tensor { head: tensor, index, length });
-            }
+        if let Some(place) = places.get(&index) {
+            external(&mut tensor, beside.unwrap_or(""), *place);
+            pieces.push(whole(&tensor));
+        } else {
+            let length = weights.files.bytes(raw).len() as u64;
+            pieces.push(Piece::Tensor { head: tensor, index, length });
         }
     }
     Ok(pieces)
@@ -289,7 +289,9 @@ fn head(bytes: &[u8]) -> Result<Vec<u8>, super::WireFault> {
 
 /// Says that a tensor's elements lie in a file beside the model.
 fn external(tensor: &mut Vec<u8>, location: &str, (offset, length): (u64, u64)) {
-    for (key, value) in [("location", location.to_owned()), ("offset", offset.to_string()), ("length", length.to_string())] {
+    for (key, value) in
+        [("location", location.to_owned()), ("offset", offset.to_string()), ("length", length.to_string())]
+    {
         let mut entry = Vec::new();
         put_bytes(&mut entry, 1, key.as_bytes());
         put_bytes(&mut entry, 2, value.as_bytes());
@@ -362,7 +364,9 @@ impl Out {
 
     fn commit(mut self) -> Result<(), Error> {
         if let Some(file) = self.file.take() {
-            let file = file.into_inner().map_err(|error| Error::writing(&self.target, self.written)(error.into_error()))?;
+            let file = file
+                .into_inner()
+                .map_err(|error| Error::writing(&self.target, self.written)(error.into_error()))?;
             file.sync_all().map_err(Error::writing(&self.target, self.written))?;
             fs::rename(&self.aside, &self.target).map_err(Error::io("write", &self.target))?;
             self.aside.clear();

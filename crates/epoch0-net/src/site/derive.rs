@@ -1,6 +1,6 @@
 //! Deriving sites from the graph.
 
-use crate::{Fans, Layout, Network, Node, NodeId, Op, ParamId, Role, Site, Strided, ValueId, View};
+use crate::{Cell, Fans, Layout, Network, Node, NodeId, Op, ParamId, Role, Site, Strided, ValueId, View};
 
 /// All sites, in the order of the graph.
 pub(super) fn derive(net: &Network) -> Vec<Site> {
@@ -60,7 +60,10 @@ fn depths(net: &Network) -> Vec<usize> {
         .iter()
         .map(|node| {
             let before = node.inputs.iter().map(|input| at_value[input.0 as usize]).max().unwrap_or(0);
-            let own = matches!(node.op, Op::Linear { .. } | Op::Conv { .. } | Op::Embedding { .. });
+            let own = matches!(
+                node.op,
+                Op::Linear { .. } | Op::Conv { .. } | Op::Embedding { .. } | Op::Recurrent { .. }
+            );
             let depth = before + usize::from(own);
             for output in &node.outputs {
                 at_value[output.0 as usize] = depth;
@@ -88,6 +91,17 @@ fn parts_of(net: &Network, node: &Node, consumers: &[Vec<NodeId>]) -> Vec<Part> 
         last.and_then(|&axis| net.axis(axis).size).unwrap_or(1)
     };
     let whole = || vec![Part { label: None, offset: 0, out: vec![(size(output), 1)], output }];
+    if let Op::Recurrent { cell, .. } = node.op {
+        let hidden = size(output);
+        let gates = gates_of(cell);
+        let gate = |(index, label): (usize, &&str)| Part {
+            label: (gates.len() > 1).then(|| (*label).to_owned()),
+            offset: index * hidden,
+            out: vec![(hidden, 1)],
+            output,
+        };
+        return gates.iter().enumerate().map(gate).collect();
+    }
     let Op::Linear { .. } = node.op else { return whole() };
     let [consumer] = consumers[output.0 as usize][..] else { return whole() };
     let split = &net.nodes[consumer.0 as usize];
@@ -112,6 +126,15 @@ fn parts_of(net: &Network, node: &Node, consumers: &[Vec<NodeId>]) -> Vec<Part> 
             cut.collect()
         }
         _ => whole(),
+    }
+}
+
+/// Names of a recurrent cell's gates, in the order of its weights' rows.
+fn gates_of(cell: Cell) -> &'static [&'static str] {
+    match cell {
+        Cell::Tanh | Cell::Relu => &["h"],
+        Cell::Lstm => &["i", "f", "g", "o"],
+        Cell::Gru => &["r", "z", "n"],
     }
 }
 
@@ -173,6 +196,18 @@ fn view_of(net: &Network, node: &Node, param: ParamId, part: &Part) -> Option<(V
                 },
                 fans,
             ))
+        }
+        Op::Recurrent { input_weight, state_weight, biases, .. } => {
+            let of_state = param == *state_weight || biases.is_some_and(|[_, bias]| param == bias);
+            let [_, n_in] = net.param(if of_state { *state_weight } else { *input_weight }).shape[..] else {
+                return None;
+            };
+            let fans = Some(Fans { in_: n_in as f64, out: part.out[0].0 as f64 });
+            if shape.len() < 2 {
+                return Some((vector(part), fans));
+            }
+            let out = part.out.iter().map(|&(length, stride)| (length, stride * n_in)).collect();
+            Some((View { offset: part.offset * n_in, ..plain(out, vec![(n_in, 1)]) }, fans))
         }
         // Exactly one row answers: one value is summed, and it reaches every unit of the row.
         Op::Embedding { .. } => {

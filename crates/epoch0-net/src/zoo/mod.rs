@@ -19,7 +19,7 @@ mod mobile;
 mod parts;
 mod plain;
 mod resnet;
-mod spec;
+pub mod spec;
 mod vgg;
 mod vit;
 

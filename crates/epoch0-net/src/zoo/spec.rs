@@ -1,4 +1,6 @@
-//! The grammar that all entries share: `NAME[:SIZE-SIZE-…][,KEY=VALUE]…`.
+//! The grammar of all specifications, of networks and of data: `NAME[:SIZE-SIZE-…][,KEY=VALUE]…`.
+//!
+//! Errors are texts without the specification, which whoever reads one puts before them.
 
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
@@ -13,8 +15,10 @@ pub(super) const DEPTH: RangeInclusive<usize> = 1..=10_000;
 pub(super) const SIDE: RangeInclusive<usize> = 1..=1 << 16;
 
 /// A specification while it is read. What an entry asks for is noted, so that what nobody asked for is refused.
-pub(super) struct Spec<'a> {
-    pub(super) name: &'a str,
+#[derive(Debug)]
+pub struct Spec<'a> {
+    /// What stands before the first colon or comma.
+    pub name: &'a str,
     sizes: Option<&'a str>,
     options: Vec<(&'a str, &'a str)>,
     asked: Vec<&'static str>,
@@ -22,7 +26,8 @@ pub(super) struct Spec<'a> {
 }
 
 impl<'a> Spec<'a> {
-    pub(super) fn parse(text: &'a str) -> Result<Self, String> {
+    /// Takes a specification apart.
+    pub fn parse(text: &'a str) -> Result<Self, String> {
         let (name, rest, may_have_sizes) = match text.find([':', ',']) {
             None => (text, None, false),
             Some(at) => (&text[..at], Some(&text[at + 1..]), text[at..].starts_with(':')),
@@ -58,7 +63,7 @@ impl<'a> Spec<'a> {
     }
 
     /// The sizes after the colon, if there are any.
-    pub(super) fn sizes(
+    pub fn sizes(
         &mut self,
         what: &str,
         count: RangeInclusive<usize>,
@@ -80,7 +85,7 @@ impl<'a> Spec<'a> {
     }
 
     /// The sizes after the colon, which have to be there.
-    pub(super) fn sizes_needed(
+    pub fn sizes_needed(
         &mut self,
         what: &str,
         count: RangeInclusive<usize>,
@@ -96,7 +101,7 @@ impl<'a> Spec<'a> {
     }
 
     /// A whole number.
-    pub(super) fn size(
+    pub fn size(
         &mut self,
         key: &'static str,
         default: usize,
@@ -105,8 +110,13 @@ impl<'a> Spec<'a> {
         self.get(key).map_or(Ok(default), |value| number(key, value, allowed))
     }
 
+    /// Any text.
+    pub fn text(&mut self, key: &'static str) -> Option<&'a str> {
+        self.get(key)
+    }
+
     /// A finite number.
-    pub(super) fn real(&mut self, key: &'static str, default: f64) -> Result<f64, String> {
+    pub fn real(&mut self, key: &'static str, default: f64) -> Result<f64, String> {
         let Some(value) = self.get(key) else { return Ok(default) };
         match value.parse::<f64>() {
             Ok(number) if number.is_finite() => Ok(number),
@@ -115,13 +125,13 @@ impl<'a> Spec<'a> {
     }
 
     /// Yes or no.
-    pub(super) fn flag(&mut self, key: &'static str, default: bool) -> Result<bool, String> {
+    pub fn flag(&mut self, key: &'static str, default: bool) -> Result<bool, String> {
         let default = if default { "true" } else { "false" };
         Ok(self.choice(key, default, &["true", "false"])? == "true")
     }
 
     /// One of a few words.
-    pub(super) fn choice(
+    pub fn choice(
         &mut self,
         key: &'static str,
         default: &'static str,
@@ -136,17 +146,13 @@ impl<'a> Spec<'a> {
     }
 
     /// An activation.
-    pub(super) fn activation(
-        &mut self,
-        key: &'static str,
-        default: Activation,
-    ) -> Result<Activation, String> {
+    pub fn activation(&mut self, key: &'static str, default: Activation) -> Result<Activation, String> {
         let Some(value) = self.get(key) else { return Ok(default) };
         value.parse().map_err(|error: epoch0_num::activation::ActivationError| format!("{key}: {error}"))
     }
 
     /// Refuses what the entry did not ask for.
-    pub(super) fn done(&self) -> Result<(), String> {
+    pub fn done(&self) -> Result<(), String> {
         if let (Some(sizes), false) = (self.sizes, self.sizes_asked) {
             return Err(format!("`{}` are sizes, and {} takes none", short(sizes), self.name));
         }
@@ -188,7 +194,7 @@ fn number(key: &str, text: &str, allowed: &RangeInclusive<usize>) -> Result<usiz
 }
 
 /// Text that a message may carry: long ones are cut.
-pub(super) fn short(text: &str) -> String {
+pub fn short(text: &str) -> String {
     match text.char_indices().nth(60) {
         None => text.to_owned(),
         Some((at, _)) => format!("{}…", &text[..at]),
@@ -196,7 +202,7 @@ pub(super) fn short(text: &str) -> String {
 }
 
 /// The names that look like `name`, best first.
-pub(super) fn near<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
+pub fn near<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
     if name.len() > 60 {
         return Vec::new();
     }

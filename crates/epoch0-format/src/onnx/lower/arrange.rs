@@ -65,7 +65,8 @@ impl Lower<'_, '_> {
         let own = self.sizes.get(&x).cloned().unwrap_or_default();
         let rank = order.len();
         let to_end = || (0..rank).map(|at| [0].into_iter().chain(2..rank).chain([1]).nth(at).unwrap_or(0));
-        let to_front = || (0..rank).map(|at| [0, rank - 1].into_iter().chain(1..rank - 1).nth(at).unwrap_or(0));
+        let to_front =
+            || (0..rank).map(|at| [0, rank - 1].into_iter().chain(1..rank - 1).nth(at).unwrap_or(0));
         let value = if rank > 3 && order.iter().copied().eq(to_end()) {
             self.b.permute(x, true)
         } else if rank > 3 && order.iter().copied().eq(to_front()) {
@@ -83,7 +84,8 @@ impl Lower<'_, '_> {
             return Ok(view.base);
         }
         let size = |dim: &[usize]| {
-            view.size(dim).ok_or_else(|| OnnxFault::Weights("sizes of a value are too large to count".to_owned()))
+            view.size(dim)
+                .ok_or_else(|| OnnxFault::Weights("sizes of a value are too large to count".to_owned()))
         };
         let to: Vec<Size> = view.dims.iter().map(|dim| size(dim)).collect::<Result<_, _>>()?;
         let mut x = view.base;
@@ -136,7 +138,7 @@ impl Lower<'_, '_> {
                 for &atom in dim {
                     let is_own = view.is_own(atom);
                     match segments.last_mut() {
-                        Some(segment) if last == Some(is_own) => segment.1.push(atom),
+                        Some(segment) if last == Some(true) && is_own => segment.1.push(atom),
                         _ => segments.push((is_own, vec![atom])),
                     }
                     last = Some(is_own);
@@ -145,15 +147,19 @@ impl Lower<'_, '_> {
                     segments.push((true, Vec::new()));
                 }
             }
-            let single = segments.iter().map(|(is_own, part)| if *is_own { size(part) } else { Ok(Size::ONE) });
+            let single =
+                segments.iter().map(|(is_own, part)| if *is_own { size(part) } else { Ok(Size::ONE) });
             let single: Vec<Size> = single.collect::<Result<_, _>>()?;
             let wide: Vec<Size> = segments.iter().map(|(_, part)| size(part)).collect::<Result<_, _>>()?;
             x = self.reshape(x, &single)?;
             let (mut like, mut extents) = (Vec::new(), Vec::new());
             for ((is_own, _), size) in segments.iter().zip(&wide) {
-                let extent = if *is_own { Some(Extent::Infer) } else { self.extent(size, x, &mut like, &mut false) };
+                let extent =
+                    if *is_own { Some(Extent::Infer) } else { self.extent(size, x, &mut like, &mut false) };
                 extents.push(extent.ok_or_else(|| {
-                    OnnxFault::Weights(format!("a value is repeated {size:?} times, a size that no other value has"))
+                    OnnxFault::Weights(format!(
+                        "a value is repeated {size:?} times, a size that no other value has"
+                    ))
                 })?);
             }
             x = self.b.expand(x, &like, &extents);

@@ -45,7 +45,8 @@ impl Lower<'_, '_> {
     }
 
     fn label(&self, val: Option<Val>, at: usize) -> String {
-        val.and_then(|val| self.plan.labels.get(&val)).map_or_else(|| at.to_string(), |label| (*label).to_owned())
+        val.and_then(|val| self.plan.labels.get(&val))
+            .map_or_else(|| at.to_string(), |label| (*label).to_owned())
     }
 
     /// Labels that are all different.
@@ -55,11 +56,13 @@ impl Lower<'_, '_> {
     }
 
     pub(super) fn split(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
-        let x = self.input(node, 0)?;
+        let x = Self::input(node, 0)?;
         let dims = self.dims(x).to_vec();
         let dim = dim_of(node.int("axis").unwrap_or(0), dims.len()).filter(|&dim| dim < dims.len());
         let sizes = dim.and_then(|dim| parts_of(node, self.graph.known(node.input(1)), &dims[dim]));
-        let (Some(dim), Some(sizes)) = (dim, sizes) else { return Err(node.refuse("its parts are not known")) };
+        let (Some(dim), Some(sizes)) = (dim, sizes) else {
+            return Err(node.refuse("its parts are not known"));
+        };
         let view = self.view(x)?;
         if sizes.len() == 1 {
             self.set(node, 0, view);
@@ -78,7 +81,8 @@ impl Lower<'_, '_> {
         for (at, size) in sizes.into_iter().enumerate() {
             let mut own = dims.clone();
             own[dim] = Size::Fixed(size);
-            if node.output(at).is_some_and(|val| self.plan.readers.contains_key(&val) || self.is_output(val)) {
+            if node.output(at).is_some_and(|val| self.plan.readers.contains_key(&val) || self.is_output(val))
+            {
                 let part = self.b.slice(value, dim, start as usize, (start + size) as usize, 1);
                 let part = self.made(part, own);
                 self.set(node, at, part);
@@ -93,11 +97,12 @@ impl Lower<'_, '_> {
     }
 
     pub(super) fn slice(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
-        let x = self.input(node, 0)?;
+        let x = Self::input(node, 0)?;
         let dims = self.dims(x).to_vec();
         let inputs: Vec<_> = node.inputs.iter().map(|&val| self.graph.known(val)).collect();
-        let all = cuts(node, &inputs, &dims)
-            .ok_or_else(|| node.refuse("its bounds depend on what the network is given, or its step is below −1"))?;
+        let all = cuts(node, &inputs, &dims).ok_or_else(|| {
+            node.refuse("its bounds depend on what the network is given, or its step is below −1")
+        })?;
         let view = self.view(x)?;
         let all: Vec<_> = all.into_iter().filter(|cut| cut.step != 1 || cut.size != dims[cut.dim]).collect();
         if let [cut] = &all[..]
@@ -119,20 +124,25 @@ impl Lower<'_, '_> {
                 let made = self.b.pointwise(value, Op::Flip { dim: cut.dim });
                 self.made(made, sizes.clone());
                 made
-            } else if let (Some(start), true) = (cut.start.fixed(), cut.end.fixed().is_some() || cut.end == sizes[cut.dim]) {
+            } else if let (Some(start), true) =
+                (cut.start.fixed(), cut.end.fixed().is_some() || cut.end == sizes[cut.dim])
+            {
                 // An end beyond the size is the size.
                 let end = cut.end.fixed().map_or(usize::MAX, |end| end as usize);
                 self.b.slice(value, cut.dim, start as usize, end, cut.step as usize)
             } else if cut.step == 1 {
                 let mut places = self.positions(&cut.size)?;
                 if cut.start != Size::Fixed(0) {
-                    let start = self.known(&Known::scalar(crate::onnx::known::Elem::Int(cut.start.clone())))?;
+                    let start =
+                        self.known(&Known::scalar(crate::onnx::known::Elem::Int(cut.start.clone())))?;
                     places = self.b.arithmetic(Op::Add, &[places, start]);
                     self.made(places, vec![cut.size.clone()]);
                 }
                 self.b.gather(value, places, cut.dim)
             } else {
-                return Err(node.refuse("its bounds are sizes of inputs and its step is not 1, allowed one of both"));
+                return Err(
+                    node.refuse("its bounds are sizes of inputs and its step is not 1, allowed one of both")
+                );
             };
             sizes[cut.dim] = cut.size.clone();
             self.made(value, sizes.clone());
@@ -143,7 +153,12 @@ impl Lower<'_, '_> {
     }
 
     /// The slices of a value that cut its last dimension into parts without a gap: sizes, labels, and which is `node`.
-    fn slices_beside(&self, node: &Node<'_>, x: Val, dims: &[Size]) -> Option<(Vec<i64>, Vec<String>, usize)> {
+    fn slices_beside(
+        &self,
+        node: &Node<'_>,
+        x: Val,
+        dims: &[Size],
+    ) -> Option<(Vec<i64>, Vec<String>, usize)> {
         let last = dims.len() - 1;
         let mut found: Vec<(i64, i64, Option<Val>)> = Vec::new();
         for &reader in self.plan.readers.get(&x)? {
@@ -168,7 +183,7 @@ impl Lower<'_, '_> {
     }
 
     pub(super) fn gather(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
-        let (x, at) = (self.input(node, 0)?, self.input(node, 1)?);
+        let (x, at) = (Self::input(node, 0)?, Self::input(node, 1)?);
         let dims = self.dims(x).to_vec();
         let dim = dim_of(node.int("axis").unwrap_or(0), dims.len()).filter(|&dim| dim < dims.len());
         let Some(dim) = dim else { return Err(node.refuse("its axis is none of its input's")) };
@@ -184,11 +199,12 @@ impl Lower<'_, '_> {
         {
             return self.embedding(node, raw);
         }
-        if self.is_in_order(x, at, false) {
-            return self.in_order(node, x);
-        }
         let view = self.view(x)?;
-        let index = self.graph.known(Some(at)).filter(|known| known.shape.is_empty()).and_then(|known| known.single()?.size()?.fixed());
+        let index = self
+            .graph
+            .known(Some(at))
+            .filter(|known| known.shape.is_empty())
+            .and_then(|known| known.single()?.size()?.fixed());
         let size = dims[dim].fixed();
         if let Some(index) = index {
             if let Some(size) = size
@@ -257,7 +273,8 @@ impl Lower<'_, '_> {
                 let values = self.b.split_in_heads(view.base, head, &names);
                 let mut own = self.sizes[&view.base].clone();
                 *own.last_mut()? = Size::Fixed(heads * size);
-                let views: Vec<View> = values.into_iter().map(|value| self.made(value, own.clone())).collect();
+                let views: Vec<View> =
+                    values.into_iter().map(|value| self.made(value, own.clone())).collect();
                 self.cuts.insert(key, views.clone());
                 views
             };
@@ -282,55 +299,11 @@ impl Lower<'_, '_> {
         self.label(found.and_then(|other| other.output(0)), part)
     }
 
-    /// Whether indices go through all of a value in order, whatever sizes a run has.
-    fn is_in_order(&self, x: Val, at: Val, deep: bool) -> bool {
-        let fact = &self.graph.facts[at];
-        let dims = self.dims(x);
-        let depth = if deep { fact.dims.last().and_then(Size::fixed) } else { Some(1) };
-        if fact.kind != Kind::Index || depth != Some(dims.len() as i64) || (!deep && dims.len() != 1) {
-            return false;
-        }
-        let exported = |symbol: u32| self.graph.symbols.exported.get(symbol as usize).copied().flatten();
-        let holds = |step: i64| {
-            let at_symbol = |symbol: u32| Some(exported(symbol).unwrap_or(2 + step + i64::from(symbol % 3)));
-            let sizes: Option<Vec<i64>> = dims.iter().map(|size| size.at(at_symbol)).collect();
-            let (Some(sizes), Some(known)) = (sizes, self.graph.evaluate(at, &at_symbol)) else { return false };
-            let Some(ints) = known.ints() else { return false };
-            let n: i64 = sizes.iter().product();
-            let rows = ints.chunks_exact(if deep { sizes.len() } else { 1 });
-            rows.len() as i64 == n
-                && rows.enumerate().all(|(place, row)| {
-                    let found = row.iter().zip(&sizes).try_fold(0i64, |all, (index, size)| {
-                        (0..*size).contains(index).then(|| all * size + index)
-                    });
-                    found == Some(place as i64)
-                })
-        };
-        let is_fixed = dims.iter().all(|size| size.fixed().is_some());
-        holds(0) && (is_fixed || (holds(1) && holds(3)))
-    }
-
-    /// All elements in order, in the shape of the output.
-    fn in_order(&mut self, node: &Node<'_>, x: Val) -> Result<(), OnnxFault> {
-        let Some(output) = node.output(0) else { return Ok(()) };
-        let view = self.view(x)?;
-        let to = self.dims(output).to_vec();
-        // With the batch of the file in the indices, the batch is that of the value.
-        let from = product(self.dims(x));
-        let to = if product(&to) == from { to } else { return Err(node.refuse("its indices are of another batch")) };
-        let view = self.reshaped(&view, &to)?;
-        self.views.insert(output, view);
-        Ok(())
-    }
-
     /// Elements at indices of several dimensions.
     pub(super) fn gather_nd(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
-        let (x, at) = (self.input(node, 0)?, self.input(node, 1)?);
+        let (x, at) = (Self::input(node, 0)?, Self::input(node, 1)?);
         if node.int("batch_dims").unwrap_or(0) != 0 {
             return Err(node.refuse("it has batch_dims, allowed none"));
-        }
-        if self.is_in_order(x, at, true) {
-            return self.in_order(node, x);
         }
         let (dims, places) = (self.dims(x).to_vec(), self.dims(at).to_vec());
         let depth = places.last().and_then(Size::fixed).unwrap_or(0) as usize;
@@ -370,13 +343,14 @@ impl Lower<'_, '_> {
 
     /// Several numbers made one.
     pub(super) fn reduce(&mut self, node: &Node<'_>, by: Reduction) -> Result<(), OnnxFault> {
-        let x = self.input(node, 0)?;
+        let x = Self::input(node, 0)?;
         let axes = match node.input(1) {
             Some(axes) => self.graph.known(Some(axes)).and_then(Known::ints),
             None => node.ints("axes"),
         };
         let rank = self.dims(x).len();
-        let over = crate::onnx::fold::reduced_dims(node, axes, rank).ok_or_else(|| node.refuse("its axes are not known"))?;
+        let over = crate::onnx::fold::reduced_dims(node, axes, rank)
+            .ok_or_else(|| node.refuse("its axes are not known"))?;
         let keep = node.int("keepdims").unwrap_or(1) == 1;
         let value = self.value(x)?;
         let is_space = rank > 2 && over.iter().copied().eq(2..rank);

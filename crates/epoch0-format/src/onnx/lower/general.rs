@@ -3,8 +3,8 @@
 use epoch0_net::{Binary, Op, Reduction, Relation, Unary, ValueId};
 
 use super::{Lower, Node, OnnxFault, View};
+use crate::onnx::activations::activation_of;
 use crate::onnx::fold::{order_of, reduction};
-use crate::onnx::fuse::activation_of;
 use crate::onnx::graph::Val;
 use crate::onnx::infer::padded;
 use crate::onnx::known::{Elem, Kind, Known, dim_of};
@@ -29,13 +29,13 @@ impl Lower<'_, '_> {
             "Conv" | "ConvTranspose" => self.conv(node),
             "MaxPool" | "AveragePool" => self.pool(node),
             "GlobalAveragePool" => {
-                let x = self.input(node, 0)?;
+                let x = Self::input(node, 0)?;
                 let value = self.value(x)?;
                 let made = self.b.pool(value, epoch0_net::Pool::GlobalMean);
                 self.answer(node, made)
             }
             "GlobalMaxPool" => {
-                let x = self.input(node, 0)?;
+                let x = Self::input(node, 0)?;
                 let over: Vec<usize> = (2..self.dims(x).len()).collect();
                 let value = self.value(x)?;
                 let made = self.b.reduce(value, Reduction::Max, &over, true);
@@ -47,7 +47,7 @@ impl Lower<'_, '_> {
             "LSTM" | "GRU" | "RNN" => self.recurrent(node),
             "Gather" => self.gather(node),
             "GatherElements" => {
-                let (x, at) = (self.input(node, 0)?, self.input(node, 1)?);
+                let (x, at) = (Self::input(node, 0)?, Self::input(node, 1)?);
                 let dim = self.axis(node, x, 0)?;
                 let (value, at) = (self.value(x)?, self.value(at)?);
                 let made = self.b.gather_elements(value, at, dim);
@@ -58,30 +58,34 @@ impl Lower<'_, '_> {
             "Split" => self.split(node),
             "Concat" => self.concat(node),
             "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => {
-                let view = self.view(self.input(node, 0)?)?;
+                let view = self.view(Self::input(node, 0)?)?;
                 let to = node.output(0).map_or(&[][..], |val| self.dims(val)).to_vec();
                 let view = self.reshaped(&view, &to)?;
                 self.set(node, 0, view);
                 Ok(())
             }
             "Transpose" => {
-                let x = self.input(node, 0)?;
-                let order = order_of(node, self.dims(x).len()).ok_or_else(|| node.refuse("its order is none"))?;
+                let x = Self::input(node, 0)?;
+                let order =
+                    order_of(node, self.dims(x).len()).ok_or_else(|| node.refuse("its order is none"))?;
                 let view = self.view(x)?.transposed(&order);
                 self.set(node, 0, view);
                 Ok(())
             }
             "Expand" => {
-                let view = self.view(self.input(node, 0)?)?;
+                let view = self.view(Self::input(node, 0)?)?;
                 let to = node.output(0).map_or(&[][..], |val| self.dims(val)).to_vec();
-                let view = view.expanded(&to).ok_or_else(|| node.refuse("its shape has fewer dimensions than its input"))?;
+                let view = view
+                    .expanded(&to)
+                    .ok_or_else(|| node.refuse("its shape has fewer dimensions than its input"))?;
                 self.set(node, 0, view);
                 Ok(())
             }
             "ConstantOfShape" => {
                 let value = self.known(&Known::scalar(node.fill()))?;
                 let to = node.output(0).map_or(&[][..], |val| self.dims(val)).to_vec();
-                let view = View::whole(value, &[]).expanded(&to).ok_or_else(|| node.refuse("its shape is none"))?;
+                let view =
+                    View::whole(value, &[]).expanded(&to).ok_or_else(|| node.refuse("its shape is none"))?;
                 self.set(node, 0, view);
                 Ok(())
             }
@@ -99,13 +103,19 @@ impl Lower<'_, '_> {
             "Add" | "Sum" => self.elementwise(node, |lower, values| lower.b.arithmetic(Op::Add, values)),
             "Mul" => self.multiply(node),
             "Div" => match self.number(node.input(1)) {
-                Some(number) if self.kind(node, 0) == Kind::Real && number != 0.0 => self.scaled(node, 0, 1.0 / number),
-                _ => self.elementwise(node, |lower, values| lower.b.binary(Binary::Div, values[0], values[1])),
+                Some(number) if self.kind(node, 0) == Kind::Real && number != 0.0 => {
+                    self.scaled(node, 0, 1.0 / number)
+                }
+                _ => {
+                    self.elementwise(node, |lower, values| lower.b.binary(Binary::Div, values[0], values[1]))
+                }
             },
-            "Sub" => self.elementwise(node, |lower, values| lower.b.binary(Binary::Sub, values[0], values[1])),
+            "Sub" => {
+                self.elementwise(node, |lower, values| lower.b.binary(Binary::Sub, values[0], values[1]))
+            }
             "Pow" => {
                 if self.number(node.input(1)) == Some(2.0) && self.kind(node, 0) == Kind::Real {
-                    let view = self.view(self.input(node, 0)?)?;
+                    let view = self.view(Self::input(node, 0)?)?;
                     let value = self.b.mul(&[view.base, view.base]);
                     let view = self.like(&view, value);
                     self.set(node, 0, view);
@@ -134,9 +144,11 @@ impl Lower<'_, '_> {
                 };
                 self.elementwise(node, move |lower, values| lower.b.relation(relation, values[0], values[1]))
             }
-            "Where" => self.elementwise(node, |lower, values| lower.b.choose(values[0], values[1], values[2])),
+            "Where" => {
+                self.elementwise(node, |lower, values| lower.b.choose(values[0], values[1], values[2]))
+            }
             "IsNaN" => {
-                let x = self.input(node, 0)?;
+                let x = Self::input(node, 0)?;
                 let value = self.value(x)?;
                 let same = self.b.relation(Relation::Equal, value, value);
                 let made = self.b.pointwise(same, Op::Unary(Unary::Not));
@@ -149,13 +161,15 @@ impl Lower<'_, '_> {
                 };
                 let (min, max) = (bound(self, 1, f64::NEG_INFINITY), bound(self, 2, f64::INFINITY));
                 let (Some(min), Some(max)) = (min, max) else {
-                    return Err(node.refuse("its bounds depend on what the network is given, allowed numbers"));
+                    return Err(
+                        node.refuse("its bounds depend on what the network is given, allowed numbers")
+                    );
                 };
                 self.pointwise(node, Op::Clip { min, max })
             }
             "PRelu" => self.prelu(node),
             "Softmax" | "LogSoftmax" => {
-                let x = self.input(node, 0)?;
+                let x = Self::input(node, 0)?;
                 let dim = self.axis(node, x, -1)?;
                 let value = self.value(x)?;
                 let op = if node.op == "Softmax" { Op::Softmax { dim } } else { Op::LogSoftmax { dim } };
@@ -164,7 +178,7 @@ impl Lower<'_, '_> {
             }
             "Cast" | "CastLike" => self.cast(node),
             "CumSum" => {
-                let x = self.input(node, 0)?;
+                let x = Self::input(node, 0)?;
                 let axis = self.graph.known(node.input(1)).and_then(|known| known.single()?.size()?.fixed());
                 let dim = axis.and_then(|axis| dim_of(axis, self.dims(x).len()));
                 let is_plain = node.int("reverse") != Some(1) && node.int("exclusive") != Some(1);
@@ -179,10 +193,12 @@ impl Lower<'_, '_> {
             "Trilu" => self.trilu(node),
             "Tile" => self.tile(node),
             "LpNormalization" if node.int("p").unwrap_or(2) == 2 => {
-                let x = self.input(node, 0)?;
+                let x = Self::input(node, 0)?;
                 let dim = self.axis(node, x, -1)?;
                 if dim + 1 != self.dims(x).len() {
-                    return Err(node.refuse("it goes over another than the last dimension, allowed the last one"));
+                    return Err(
+                        node.refuse("it goes over another than the last dimension, allowed the last one")
+                    );
                 }
                 let value = self.value(x)?;
                 let made = self.b.unary(value, Op::UnitNorm);
@@ -204,12 +220,14 @@ impl Lower<'_, '_> {
     fn axis(&self, node: &Node<'_>, x: Val, default: i64) -> Result<usize, OnnxFault> {
         let rank = self.dims(x).len();
         let axis = node.int("axis").unwrap_or(default);
-        dim_of(axis, rank).filter(|&dim| dim < rank).ok_or_else(|| node.refuse(format!("its axis is {axis}, allowed those of {rank} dimensions")))
+        dim_of(axis, rank)
+            .filter(|&dim| dim < rank)
+            .ok_or_else(|| node.refuse(format!("its axis is {axis}, allowed those of {rank} dimensions")))
     }
 
     /// A function of one number, on the value as it lies.
     fn pointwise(&mut self, node: &Node<'_>, op: Op) -> Result<(), OnnxFault> {
-        let view = self.view(self.input(node, 0)?)?;
+        let view = self.view(Self::input(node, 0)?)?;
         let value = self.b.pointwise(view.base, op);
         let view = self.like(&view, value);
         self.set(node, 0, view);
@@ -218,7 +236,7 @@ impl Lower<'_, '_> {
 
     /// Product with a number.
     fn scaled(&mut self, node: &Node<'_>, at: usize, factor: f64) -> Result<(), OnnxFault> {
-        let view = self.view(self.input(node, at)?)?;
+        let view = self.view(Self::input(node, at)?)?;
         if factor == 1.0 {
             self.set(node, 0, view);
             return Ok(());
@@ -231,7 +249,8 @@ impl Lower<'_, '_> {
 
     fn multiply(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
         for (value, other) in [(0, 1), (1, 0)] {
-            let is_wide = node.input(value).zip(node.output(0)).is_some_and(|(x, out)| self.dims(x) == self.dims(out));
+            let is_wide =
+                node.input(value).zip(node.output(0)).is_some_and(|(x, out)| self.dims(x) == self.dims(out));
             if let Some(number) = self.number(node.input(other))
                 && self.kind(node, value) == Kind::Real
                 && is_wide
@@ -244,7 +263,11 @@ impl Lower<'_, '_> {
     }
 
     /// An operation on each element of inputs that broadcast.
-    fn elementwise(&mut self, node: &Node<'_>, of: impl Fn(&mut Self, &[ValueId]) -> ValueId) -> Result<(), OnnxFault> {
+    fn elementwise(
+        &mut self,
+        node: &Node<'_>,
+        of: impl Fn(&mut Self, &[ValueId]) -> ValueId,
+    ) -> Result<(), OnnxFault> {
         let Some(output) = node.output(0) else { return Ok(()) };
         let to = self.dims(output).to_vec();
         let vals: Vec<Val> = node.inputs.iter().flatten().copied().collect();
@@ -263,15 +286,18 @@ impl Lower<'_, '_> {
             && self.dims(vals[first]) == to
             && views[first].base_dims.len() >= vals.iter().map(|&val| self.dims(val).len()).max().unwrap_or(0)
         {
-            let values: Vec<ValueId> = (0..vals.len())
-                .map(|at| if full.contains(&at) { Ok(views[at].base) } else { self.settle(&views[at].clone()) })
-                .collect::<Result<_, _>>()?;
+            let values: Vec<ValueId> =
+                (0..vals.len())
+                    .map(|at| {
+                        if full.contains(&at) { Ok(views[at].base) } else { self.settle(&views[at].clone()) }
+                    })
+                    .collect::<Result<_, _>>()?;
             let value = of(self, &values);
             let view = self.like(&views[first].clone(), value);
             self.views.insert(output, view);
             return Ok(());
         }
-        let loose = self.loosened(&views, &to);
+        let loose = Self::loosened(&views, &to);
         let values: Vec<ValueId> = loose.iter().map(|view| self.settle(view)).collect::<Result<_, _>>()?;
         // What an operation does to comes first: it is what a branch goes through.
         let value = if matches!(node.op, "Mul" | "Add") && values.len() == 2 {
@@ -286,18 +312,20 @@ impl Lower<'_, '_> {
     }
 
     /// Views without repetitions that broadcasting makes anyway.
-    fn loosened(&self, views: &[View], to: &[Size]) -> Vec<View> {
+    fn loosened(views: &[View], to: &[Size]) -> Vec<View> {
         let rank = to.len();
         let mut loose: Vec<View> = views.to_vec();
         for at in 0..loose.len() {
             for dim in 0..loose[at].dims.len() {
-                let is_repeated = !loose[at].dims[dim].is_empty() && loose[at].dims[dim].iter().all(|&atom| !loose[at].is_own(atom));
+                let is_repeated = !loose[at].dims[dim].is_empty()
+                    && loose[at].dims[dim].iter().all(|&atom| !loose[at].is_own(atom));
                 let from_end = loose[at].dims.len() - dim;
                 let is_elsewhere = (0..loose.len()).any(|other| {
                     let other_dims = &loose[other].dims;
                     other != at
                         && other_dims.len() >= from_end
-                        && loose[other].size(&other_dims[other_dims.len() - from_end]).as_ref() == Some(&to[rank - from_end])
+                        && loose[other].size(&other_dims[other_dims.len() - from_end]).as_ref()
+                            == Some(&to[rank - from_end])
                 });
                 if is_repeated && is_elsewhere {
                     loose[at].dims[dim].clear();
@@ -308,7 +336,7 @@ impl Lower<'_, '_> {
     }
 
     fn concat(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
-        let first = self.input(node, 0)?;
+        let first = Self::input(node, 0)?;
         let dim = self.axis(node, first, 0)?;
         let Some(output) = node.output(0) else { return Ok(()) };
         let to = self.dims(output).to_vec();
@@ -323,9 +351,11 @@ impl Lower<'_, '_> {
         // Repetitions along other dimensions are made by the operation itself.
         for at in 0..views.len() {
             for other in (0..to.len()).filter(|&other| other != dim) {
-                let is_repeated = !views[at].dims[other].is_empty() && views[at].dims[other].iter().all(|&atom| !views[at].is_own(atom));
+                let is_repeated = !views[at].dims[other].is_empty()
+                    && views[at].dims[other].iter().all(|&atom| !views[at].is_own(atom));
                 let is_elsewhere = (0..views.len()).any(|beside| {
-                    beside != at && views[beside].size(&views[beside].dims[other]).as_ref() == Some(&to[other])
+                    beside != at
+                        && views[beside].size(&views[beside].dims[other]).as_ref() == Some(&to[other])
                 });
                 if is_repeated && is_elsewhere {
                     views[at].dims[other].clear();
@@ -338,7 +368,7 @@ impl Lower<'_, '_> {
     }
 
     fn cast(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
-        let x = self.input(node, 0)?;
+        let x = Self::input(node, 0)?;
         let from = self.graph.facts[x].kind;
         let to = node.output(0).map_or(from, |val| self.graph.facts[val].kind);
         let op = match (from, to) {
@@ -356,7 +386,7 @@ impl Lower<'_, '_> {
 
     /// A leaky ReLU whose slopes are learned: `max(x, 0) + slope · min(x, 0)`.
     fn prelu(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
-        let (x, slope) = (self.input(node, 0)?, self.input(node, 1)?);
+        let (x, slope) = (Self::input(node, 0)?, Self::input(node, 1)?);
         let (value, slope) = (self.value(x)?, self.value(slope)?);
         let sizes = self.dims(x).to_vec();
         let below = self.b.unary(value, Op::Clip { min: f64::NEG_INFINITY, max: 0.0 });
@@ -370,12 +400,13 @@ impl Lower<'_, '_> {
     }
 
     fn pad(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
-        let x = self.input(node, 0)?;
+        let x = Self::input(node, 0)?;
         let list = |at: usize, name: &str| match node.input(at) {
             Some(val) => self.graph.known(Some(val)).and_then(Known::ints),
             None => node.ints(name),
         };
-        let pads = padded(self.dims(x), list(1, "pads"), list(3, "axes")).ok_or_else(|| node.refuse("its padding is not known"))?;
+        let pads = padded(self.dims(x), list(1, "pads"), list(3, "axes"))
+            .ok_or_else(|| node.refuse("its padding is not known"))?;
         let is_zero = node.input(2).is_none_or(|val| self.number(Some(val)) == Some(0.0));
         if !matches!(node.text("mode").unwrap_or("constant"), "constant") || !is_zero {
             return Err(node.refuse("it pads with something else than zeros, allowed zeros"));
@@ -384,7 +415,9 @@ impl Lower<'_, '_> {
         let mut sizes = self.dims(x).to_vec();
         for (dim, (before, after, size)) in pads.into_iter().enumerate() {
             if before < 0 || after < 0 {
-                let Some(old) = sizes[dim].fixed() else { return Err(node.refuse("it cuts a dimension whose size is open")) };
+                let Some(old) = sizes[dim].fixed() else {
+                    return Err(node.refuse("it cuts a dimension whose size is open"));
+                };
                 value = self.b.slice(value, dim, (-before).max(0) as usize, (old + after.min(0)) as usize, 1);
                 sizes[dim] = Size::Fixed(old + before.min(0) + after.min(0));
                 self.made(value, sizes.clone());
@@ -402,13 +435,15 @@ impl Lower<'_, '_> {
 
     /// The part of matrices above or below a diagonal.
     fn trilu(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
-        let x = self.input(node, 0)?;
+        let x = Self::input(node, 0)?;
         let k = match node.input(1) {
             None => Some(0),
             Some(val) => self.graph.known(Some(val)).and_then(|known| known.single()?.size()?.fixed()),
         };
         let dims = self.dims(x).to_vec();
-        let (Some(k), true) = (k, dims.len() >= 2) else { return Err(node.refuse("its diagonal is not known")) };
+        let (Some(k), true) = (k, dims.len() >= 2) else {
+            return Err(node.refuse("its diagonal is not known"));
+        };
         let (rows, columns) = (dims[dims.len() - 2].clone(), dims[dims.len() - 1].clone());
         let value = self.value(x)?;
         let (row, column) = (self.positions(&rows)?, self.positions(&columns)?);
@@ -416,7 +451,8 @@ impl Lower<'_, '_> {
         let diagonal = self.known(&Known::scalar(Elem::int(k)))?;
         let row = self.b.arithmetic(Op::Add, &[row, diagonal]);
         self.made(row, vec![rows.clone(), Size::ONE]);
-        let relation = if node.int("upper").unwrap_or(1) == 1 { Relation::GreaterEqual } else { Relation::LessEqual };
+        let relation =
+            if node.int("upper").unwrap_or(1) == 1 { Relation::GreaterEqual } else { Relation::LessEqual };
         let stays = self.b.relation(relation, column, row);
         self.made(stays, vec![rows, columns]);
         let nothing = self.known(&Known::scalar(match self.graph.facts[x].kind {
@@ -430,9 +466,13 @@ impl Lower<'_, '_> {
 
     /// Repetition of whole dimensions.
     fn tile(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
-        let view = self.view(self.input(node, 0)?)?;
+        let view = self.view(Self::input(node, 0)?)?;
         let Some(output) = node.output(0) else { return Ok(()) };
-        let repeats = self.graph.known(node.input(1)).and_then(Known::sizes).ok_or_else(|| node.refuse("its repeats are not known"))?;
+        let repeats = self
+            .graph
+            .known(node.input(1))
+            .and_then(Known::sizes)
+            .ok_or_else(|| node.refuse("its repeats are not known"))?;
         // Each dimension behind one of its repetitions.
         let mut seen = View { dims: Vec::new(), ..view.clone() };
         for (dim, n) in view.dims.iter().zip(&repeats) {

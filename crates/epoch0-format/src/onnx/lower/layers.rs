@@ -1,15 +1,10 @@
-//! Layers with parameters, and attention.
+//! Linear maps, tables, norms.
 
-use epoch0_net::{
-    Attention, Constant, ConstantData, Layout, NamedConv, NamedLinear, NamedNorm, NormKind, Op, Pool, Role, ValueId,
-    Window,
-};
+use epoch0_net::{Layout, NamedLinear, NamedNorm, NormKind, Op, Role};
 
 use super::{Lower, Node, OnnxFault, View};
-use crate::onnx::fuse::FusedAttention;
 use crate::onnx::graph::{Origin, Val};
-use crate::onnx::infer::Sliding;
-use crate::onnx::known::Kind;
+use crate::onnx::known::{Kind, Known};
 use crate::onnx::names::is_param_name;
 use crate::onnx::size::Size;
 use crate::onnx::store::Order;
@@ -58,7 +53,9 @@ impl Lower<'_, '_> {
         let bias = bias.and_then(|bias| self.vector(Some(bias), &Self::leaf(&module, "bias")));
         let role = if is_readout { Role::Readout } else { Role::Weight };
         let linear = NamedLinear { weight: &name, bias: bias.as_deref(), out: matrix.n_out, layout, role };
-        let view = if x.keeps_last() && !x.repeats() { x.clone() } else {
+        let view = if x.keeps_last() && !x.repeats() {
+            x.clone()
+        } else {
             let value = self.settle(x)?;
             View::whole(value, &self.sizes[&value].clone())
         };
@@ -121,12 +118,16 @@ impl Lower<'_, '_> {
             let stored = &self.stored[name];
             let Order::Runs(runs) = &stored.order else { return None };
             let [(raw, 0, _)] = runs[..] else { return None };
-            if raw == matrix.raw || stored.shape != [matrix.n_out, matrix.n_in] || stored.dtype != tensor.dtype {
+            if raw == matrix.raw
+                || stored.shape != [matrix.n_out, matrix.n_in]
+                || stored.dtype != tensor.dtype
+            {
                 return None;
             }
             let (table, other) = ((self.bytes)(&self.graph.raws[raw]), (self.bytes)(tensor));
             let (width, n_in, n_out) = (tensor.dtype.bytes(), matrix.n_in, matrix.n_out);
-            let element = |bytes: &[u8], at: usize| bytes.get(at * width..(at + 1) * width).map(<[u8]>::to_vec);
+            let element =
+                |bytes: &[u8], at: usize| bytes.get(at * width..(at + 1) * width).map(<[u8]>::to_vec);
             let is_constant = table.chunks_exact(width).all(|chunk| chunk == &table[..width]);
             let same = (0..n_out * n_in).all(|at| {
                 let (row, column) = (at / n_in, at % n_in);
@@ -137,8 +138,13 @@ impl Lower<'_, '_> {
     }
 
     /// A product; with a bias of the file where one is added.
-    pub(super) fn matmul(&mut self, node: &Node<'_>, bias: Option<Val>, output: Option<Val>) -> Result<(), OnnxFault> {
-        let (x, weight) = (self.input(node, 0)?, self.input(node, 1)?);
+    pub(super) fn matmul(
+        &mut self,
+        node: &Node<'_>,
+        bias: Option<Val>,
+        output: Option<Val>,
+    ) -> Result<(), OnnxFault> {
+        let (x, weight) = (Self::input(node, 0)?, Self::input(node, 1)?);
         let target = output.or(node.output(0));
         if let Some(matrix) = self.matrix(weight, false)
             && self.graph.facts[x].origin.is_none()
@@ -196,7 +202,7 @@ impl Lower<'_, '_> {
 
     /// `α x W + β b`.
     pub(super) fn gemm(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
-        let (x, weight, bias) = (self.input(node, 0)?, self.input(node, 1)?, node.input(2));
+        let (x, weight, bias) = (Self::input(node, 0)?, Self::input(node, 1)?, node.input(2));
         let (alpha, beta) = (node.float("alpha").unwrap_or(1.0), node.float("beta").unwrap_or(1.0));
         let turned = |name: &str| node.int(name) == Some(1);
         let mut view = self.view(x)?;
@@ -209,21 +215,22 @@ impl Lower<'_, '_> {
             let dims = self.dims(bias);
             dims.len() == 1 && dims.last() == node.output(0).and_then(|val| self.dims(val).last())
         };
-        let is_inner = alpha == 1.0 && beta == 1.0 && bias.is_none_or(|bias| fits(bias) && self.graph.facts[bias].origin.is_some());
+        let is_inner = alpha == 1.0
+            && beta == 1.0
+            && bias.is_none_or(|bias| fits(bias) && self.graph.facts[bias].origin.is_some());
         let is_linear = matrix.is_some();
-        let mut product = match matrix {
-            Some(matrix) => self.linear(node, &view, (weight, &matrix), bias.filter(|_| is_inner), node.output(0))?,
-            None => {
-                let left = self.settle(&view)?;
-                let mut right = self.view(weight)?;
-                if turned("transB") {
-                    right = right.transposed(&[1, 0]);
-                }
-                let right = self.settle(&right)?;
-                let value = self.b.matmul(left, right);
-                let sizes = node.output(0).map_or(&[][..], |val| self.dims(val)).to_vec();
-                self.made(value, sizes)
+        let mut product = if let Some(matrix) = matrix {
+            self.linear(node, &view, (weight, &matrix), bias.filter(|_| is_inner), node.output(0))?
+        } else {
+            let left = self.settle(&view)?;
+            let mut right = self.view(weight)?;
+            if turned("transB") {
+                right = right.transposed(&[1, 0]);
             }
+            let right = self.settle(&right)?;
+            let value = self.b.matmul(left, right);
+            let sizes = node.output(0).map_or(&[][..], |val| self.dims(val)).to_vec();
+            self.made(value, sizes)
         };
         if alpha != 1.0 {
             let value = self.b.unary(product.base, Op::Scale(alpha));
@@ -248,7 +255,7 @@ impl Lower<'_, '_> {
 
     /// Rows of a table.
     pub(super) fn embedding(&mut self, node: &Node<'_>, raw: usize) -> Result<(), OnnxFault> {
-        let (table, ids) = (self.input(node, 0)?, self.input(node, 1)?);
+        let (table, ids) = (Self::input(node, 0)?, Self::input(node, 1)?);
         let tensor = &self.graph.raws[raw];
         let shape = tensor.shape.clone();
         let order = Order::Runs(vec![(raw, 0, tensor.len())]);
@@ -264,7 +271,15 @@ impl Lower<'_, '_> {
         {
             // A table that is the readout too was stored under the readout's name.
             let alias = tensor.name.clone();
-            self.stored.insert(scoped.clone(), crate::onnx::store::Stored { dtype: tensor.dtype, shape: shape.clone(), order: order.clone(), copies: Vec::new() });
+            self.stored.insert(
+                scoped.clone(),
+                crate::onnx::store::Stored {
+                    dtype: tensor.dtype,
+                    shape: shape.clone(),
+                    order: order.clone(),
+                    copies: Vec::new(),
+                },
+            );
             self.names.insert(order, scoped.clone());
             self.b.tie(&alias, &scoped);
             scoped
@@ -293,12 +308,14 @@ impl Lower<'_, '_> {
 
     /// What a table is for, by what is looked up in it.
     fn table_role(&self, name: &str, ids: Val) -> Role {
-        let known = self.graph.known(Some(ids)).and_then(|known| known.ints());
+        let known = self.graph.known(Some(ids)).and_then(Known::ints);
         let from_input = known.is_none() && self.depends_on_input(ids, 40);
         match known {
             _ if name.contains("relative") => Role::RelativeBias,
             _ if name.contains("position") || name.contains("wpe") => Role::Position,
-            Some(ints) if ints.len() > 1 && ints.windows(2).all(|pair| pair[1] == pair[0] + 1) => Role::Position,
+            Some(ints) if ints.len() > 1 && ints.windows(2).all(|pair| pair[1] == pair[0] + 1) => {
+                Role::Position
+            }
             None if !from_input => Role::Position,
             _ => Role::Embedding,
         }
@@ -313,136 +330,6 @@ impl Lower<'_, '_> {
             return false;
         }
         node.inputs.iter().flatten().any(|&input| self.depends_on_input(input, depth - 1))
-    }
-
-    /// A convolution, plain or transposed.
-    pub(super) fn conv(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
-        let (x, weight, bias) = (self.input(node, 0)?, self.input(node, 1)?, node.input(2));
-        let fact = &self.graph.facts[weight];
-        let raw = match &fact.origin {
-            Some(Origin::Runs(runs)) => match runs[..] {
-                [(raw, 0, n)] if n == self.graph.raws[raw].len() => Some(raw),
-                _ => None,
-            },
-            _ => None,
-        };
-        let Some(raw) = raw else { return Err(node.refuse("its weight is computed, allowed a weight of the file")) };
-        let shape: Option<Vec<usize>> = fact.dims.iter().map(|size| usize::try_from(size.fixed()?).ok()).collect();
-        let sliding = Sliding::of(node, self.dims(x), Some(&fact.dims));
-        let (Some(shape), Some(sliding)) = (shape, sliding) else {
-            return Err(node.refuse("its window is malformed, or its padding depends on the size of an input"));
-        };
-        let transposed = node.op == "ConvTranspose";
-        let groups = usize::try_from(node.int("group").unwrap_or(1)).ok().filter(|&groups| groups > 0);
-        let Some(groups) = groups else { return Err(node.refuse("it has no group, allowed 1 and more")) };
-        let module = self.module(node, Some(weight), bias);
-        let out = if transposed { shape[1].checked_mul(groups) } else { Some(shape[0]) };
-        let Some(out) = out else { return Err(node.refuse("it has too many channels")) };
-        let order = Order::Runs(vec![(raw, 0, self.graph.raws[raw].len())]);
-        let name = self.parameter(raw, order, shape, &Self::leaf(&module, "weight"));
-        let bias = bias.filter(|_| !self.is_filler(bias, 0.0));
-        let bias = match bias {
-            None => None,
-            Some(val) => Some(
-                self.vector(Some(val), &Self::leaf(&module, "bias"))
-                    .ok_or_else(|| node.refuse("its bias is computed, allowed a bias of the file"))?,
-            ),
-        };
-        let mut value = self.value(x)?;
-        let more = sliding.more.clone().unwrap_or_default();
-        let is_even = sliding.before == sliding.after && more.iter().all(|&more| more == 0);
-        let unsigned = |list: &[i64]| list.iter().map(|&value| value as usize).collect::<Vec<_>>();
-        let padding = if is_even { unsigned(&sliding.before) } else { vec![0; sliding.kernel.len()] };
-        if !is_even && !transposed {
-            value = self.padded_zeros(value, &sliding.before, &sliding.after);
-        }
-        let window =
-            Window { kernel: unsigned(&sliding.kernel), stride: unsigned(&sliding.stride), padding, dilation: unsigned(&sliding.dilation) };
-        let conv = NamedConv { weight: &name, bias: bias.as_deref(), out, window, groups, transposed };
-        let mut made = self.b.conv_named(value, &conv);
-        self.store_type(&name);
-        if let Some(bias) = &bias {
-            self.store_type(bias);
-        }
-        if !is_even && transposed {
-            // The whole output, cut to what is asked for.
-            let dims = node.output(0).map_or(&[][..], |val| self.dims(val)).to_vec();
-            for dim in 0..sliding.kernel.len() {
-                let (Some(size), before) = (dims[dim + 2].fixed(), sliding.before[dim]) else {
-                    return Err(node.refuse("its padding differs on both sides and its size is open, allowed one of both"));
-                };
-                let whole = self.b.size(made, dim as isize + 2).unwrap_or(0) as i64;
-                if before + size > whole {
-                    return Err(node.refuse("its output_padding is larger than its padding, allowed up to that"));
-                }
-                made = self.b.slice(made, dim + 2, before as usize, (before + size) as usize, 1);
-            }
-        }
-        self.answer(node, made)
-    }
-
-    /// Zeros before and after the dimensions of space.
-    fn padded_zeros(&mut self, mut value: ValueId, before: &[i64], after: &[i64]) -> ValueId {
-        for dim in 0..before.len() {
-            if before[dim] > 0 || after[dim] > 0 {
-                let mut sizes = self.sizes[&value].clone();
-                value = self.b.pad(value, dim + 2, before[dim] as usize, after[dim] as usize);
-                if let Some(size) = sizes[dim + 2].add(&Size::Fixed(before[dim] + after[dim])) {
-                    sizes[dim + 2] = size;
-                }
-                self.made(value, sizes);
-            }
-        }
-        value
-    }
-
-    /// A pooling by windows.
-    pub(super) fn pool(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
-        let x = self.input(node, 0)?;
-        let sliding = Sliding::of(node, self.dims(x), None)
-            .ok_or_else(|| node.refuse("its window is malformed, or its padding depends on the size of an input"))?;
-        let floor = Sliding { ceil: false, ..sliding.clone() };
-        let sizes: Vec<Option<i64>> = self.dims(x)[2..].iter().map(Size::fixed).collect();
-        // Where windows fit exactly, rounding up is rounding down.
-        let is_exact = sizes.iter().enumerate().all(|(dim, size)| {
-            size.is_some_and(|size| sliding.output(dim, size) == floor.output(dim, size))
-        });
-        let unsigned = |list: &[i64]| list.iter().map(|&value| value as usize).collect::<Vec<_>>();
-        let is_even = sliding.before == sliding.after;
-        let mut window = Window {
-            kernel: unsigned(&sliding.kernel),
-            stride: unsigned(&sliding.stride),
-            padding: unsigned(&sliding.before),
-            dilation: unsigned(&sliding.dilation),
-        };
-        let mut value = self.value(x)?;
-        if node.op == "MaxPool" {
-            if !is_even {
-                return Err(node.refuse("its padding differs on both sides, allowed the same on both"));
-            }
-            let pool = if sliding.ceil && !is_exact { Pool::MaxCeil(window) } else { Pool::Max(window) };
-            let made = self.b.pool(value, pool);
-            return self.answer(node, made);
-        }
-        if sliding.ceil && !is_exact {
-            return Err(node.refuse("its last window ends beyond its input (ceil_mode), allowed windows that fit"));
-        }
-        if !is_even {
-            value = self.padded_zeros(value, &sliding.before, &sliding.after);
-            window.padding = vec![0; window.kernel.len()];
-        }
-        let mut made = self.b.pool(value, Pool::Mean(window));
-        let pads = sliding.before.iter().chain(&sliding.after).any(|&pad| pad > 0);
-        if pads && node.int("count_include_pad").unwrap_or(0) == 0 {
-            // The mean over what is not padding: each place is made up for the zeros that were counted.
-            let sizes: Option<Vec<i64>> = sizes.into_iter().collect();
-            let sizes = sizes.ok_or_else(|| node.refuse("padding is not counted and its size is open, allowed one of both"))?;
-            let factor = coverage(&sliding, &sizes).ok_or_else(|| node.refuse("its windows do not fit"))?;
-            self.answer(node, made)?;
-            let factor = self.b.constant(factor);
-            made = self.b.mul(&[made, factor]);
-        }
-        self.answer(node, made)
     }
 
     /// A norm over the last dimension.
@@ -486,7 +373,7 @@ impl Lower<'_, '_> {
 
     /// A layer norm of the newer operator sets.
     pub(super) fn layer_norm(&mut self, node: &Node<'_>, rms: bool) -> Result<(), OnnxFault> {
-        let (x, scale) = (self.input(node, 0)?, node.input(1));
+        let (x, scale) = (Self::input(node, 0)?, node.input(1));
         let shift = if rms { None } else { node.input(2) };
         let rank = self.dims(x).len() as i64;
         let axis = node.int("axis").unwrap_or(-1);
@@ -499,15 +386,19 @@ impl Lower<'_, '_> {
 
     /// Norms of channels: by running statistics, by each channel's own, by groups'.
     pub(super) fn channel_norm(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
-        let (x, scale, shift) = (self.input(node, 0)?, node.input(1), node.input(2));
+        let (x, scale, shift) = (Self::input(node, 0)?, node.input(1), node.input(2));
         let eps = node.float("epsilon").unwrap_or(1e-5);
         let channels = self.dims(x).get(1).and_then(Size::fixed);
-        let Some(channels) = channels else { return Err(node.refuse("the number of channels is open, allowed a number")) };
+        let Some(channels) = channels else {
+            return Err(node.refuse("the number of channels is open, allowed a number"));
+        };
         let module = self.module(node, scale, shift);
         let leaf = |leaf: &str| Self::leaf(&module, leaf);
         if node.op == "BatchNormalization" {
             if node.int("training_mode") == Some(1) {
-                return Err(node.refuse("it is in training mode, allowed evaluation\nhint: call model.eval() before the export"));
+                return Err(node.refuse(
+                    "it is in training mode, allowed evaluation\nhint: call model.eval() before the export",
+                ));
             }
             let names = [
                 self.vector(scale, &leaf("weight")),
@@ -540,7 +431,12 @@ impl Lower<'_, '_> {
             && view.dims.get(1).is_some_and(|group| !group.is_empty() && view.base_dims[1].starts_with(group))
         {
             // Groups of channels, looked at as channels.
-            let value = self.b.norm_named(view.base, NormKind::Group { groups: channels as usize }, eps, NamedNorm::default());
+            let value = self.b.norm_named(
+                view.base,
+                NormKind::Group { groups: channels as usize },
+                eps,
+                NamedNorm::default(),
+            );
             let view = self.like(&view, value);
             self.set(node, 0, view);
             return Ok(());
@@ -569,108 +465,4 @@ impl Lower<'_, '_> {
         }
         self.answer(node, made)
     }
-
-    /// Attention whose heads stand in dimension 1.
-    pub(super) fn attention(&mut self, node: &Node<'_>, fused: &FusedAttention) -> Result<(), OnnxFault> {
-        let (q, k, v) = (self.view(fused.q)?, self.view(fused.k)?, self.view(fused.v)?);
-        let rank = q.dims.len();
-        let keys = |k: &View| {
-            let mut order: Vec<usize> = (0..rank).collect();
-            order.swap(rank - 1, rank - 2);
-            k.transposed(&order)
-        };
-        let k = keys(&k);
-        let heads = if rank == 4 { self.dims(fused.q)[1].fixed().unwrap_or(1) } else { 1 };
-        // Heads of keys and values that serve several queries are repeated, the repetition innermost.
-        let own_heads = |view: &View| {
-            if rank < 4 {
-                return None;
-            }
-            let own: Vec<usize> = view.dims[1].iter().copied().take_while(|&atom| view.is_own(atom)).collect();
-            let is_clean = view.dims[1][own.len()..].iter().all(|&atom| !view.is_own(atom));
-            let others = view.dims.iter().enumerate().all(|(at, dim)| at == 1 || dim.iter().all(|&atom| view.is_own(atom)));
-            (is_clean && others && own.len() < view.dims[1].len()).then_some(own)
-        };
-        let shared = match (own_heads(&k), own_heads(&v)) {
-            (Some(a), Some(b)) if k.size(&a) == v.size(&b) => Some((a, b)),
-            _ => None,
-        };
-        let kv_heads = shared.as_ref().and_then(|(own, _)| k.size(own)?.fixed()).unwrap_or(heads);
-        let packed = |view: &View, own: Option<&Vec<usize>>| {
-            if rank == 3 {
-                return view.clone();
-            }
-            let heads = own.unwrap_or(&view.dims[1]);
-            let dims = vec![view.dims[0].clone(), view.dims[2].clone(), [&heads[..], &view.dims[3]].concat()];
-            View { dims, ..view.clone() }
-        };
-        let q_value = self.settle(&packed(&q, None))?;
-        let k_value = self.settle(&packed(&k, shared.as_ref().map(|(own, _)| own)))?;
-        let v_value = self.settle(&packed(&v, shared.as_ref().map(|(_, own)| own)))?;
-        let mut bias: Option<ValueId> = None;
-        for &val in &fused.biases {
-            let value = self.value(val)?;
-            bias = Some(match bias {
-                None => value,
-                Some(other) => self.b.add(&[other, value]),
-            });
-        }
-        // A bias of a size for each pair of positions, whatever it is broadcast over.
-        if let Some(value) = bias
-            && rank == 3
-            && self.b.rank(value) == 3
-            && let Some(sizes) = self.sizes.get(&value).cloned()
-        {
-            let wide = vec![sizes[0].clone(), Size::ONE, sizes[1].clone(), sizes[2].clone()];
-            bias = Some(self.reshape(value, &wide)?);
-        }
-        let attention = Attention {
-            heads: heads as usize,
-            kv_heads: kv_heads as usize,
-            scale: fused.scale,
-            causal: fused.causal,
-            window: None,
-            rope: None,
-            softcap: fused.softcap,
-        };
-        let value = self.b.attention(q_value, k_value, v_value, bias, attention);
-        let Some(output) = node.output(0) else { return Ok(()) };
-        let dims = self.dims(output).to_vec();
-        if rank == 3 {
-            return self.answer(node, value);
-        }
-        let width = dims[1].mul(&dims[3]).ok_or_else(|| node.refuse("it is too large"))?;
-        let view = self.made(value, vec![dims[0].clone(), dims[2].clone(), width]);
-        let seen = [dims[0].clone(), dims[2].clone(), dims[1].clone(), dims[3].clone()];
-        let view = self.reshaped(&view, &seen)?.transposed(&[0, 2, 1, 3]);
-        self.views.insert(output, view);
-        Ok(())
-    }
-}
-
-/// For each place of a pooling's output how many times more its window holds than what of it is not padding.
-fn coverage(sliding: &Sliding, sizes: &[i64]) -> Option<Constant> {
-    let n = sizes.len();
-    let mut shape = vec![1, 1];
-    let mut along = Vec::new();
-    for dim in 0..n {
-        let out = sliding.output(dim, sizes[dim])?;
-        if out > 1 << 16 {
-            return None;
-        }
-        shape.push(out as usize);
-        let counted = |at: i64| {
-            let start = at * sliding.stride[dim] - sliding.before[dim];
-            (0..sliding.kernel[dim]).map(|tap| start + tap * sliding.dilation[dim]).filter(|place| (0..sizes[dim]).contains(place)).count()
-        };
-        along.push((0..out).map(|at| sliding.kernel[dim] as f64 / (counted(at) as f64).max(1.0)).collect::<Vec<_>>());
-    }
-    let mut data = vec![1.0];
-    for factors in &along {
-        if data.len() * factors.len() > 1 << 24 {
-            return None;
-        }
-        data = data.iter().flat_map(|outer| factors.iter().map(move |factor| outer * factor)).collect();
-    }
-    Some(Constant { shape, data: ConstantData::Real(data.into()) })
 }

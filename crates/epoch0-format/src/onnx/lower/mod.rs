@@ -1,12 +1,14 @@
 //! Building a network from a flat graph.
 
 mod arrange;
+mod attention;
 mod cut;
 mod general;
 mod layers;
 mod params;
 mod recurrent;
 mod values;
+mod windows;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -54,13 +56,25 @@ pub(super) struct Lower<'g, 'a> {
 }
 
 impl<'g, 'a> Lower<'g, 'a> {
-    pub fn run(graph: &'g Graph<'a>, bytes: &'g dyn Fn(&Raw) -> Vec<u8>, b: Builder) -> Result<Lowered, OnnxFault> {
+    pub(super) fn run(
+        graph: &'g Graph<'a>,
+        bytes: &'g dyn Fn(&Raw) -> Vec<u8>,
+        b: Builder,
+    ) -> Result<Lowered, OnnxFault> {
         let plan = Plan::of(graph);
         let blocks = graph
             .nodes
             .iter()
             .filter(|node| {
-                matches!(node.op, "Conv" | "Gemm" | "MatMul" | "BatchNormalization" | "LayerNormalization" | "ConvTranspose")
+                matches!(
+                    node.op,
+                    "Conv"
+                        | "Gemm"
+                        | "MatMul"
+                        | "BatchNormalization"
+                        | "LayerNormalization"
+                        | "ConvTranspose"
+                )
             })
             .filter_map(|node| block_of(&node.scope).map(str::to_owned))
             .collect();
@@ -143,7 +157,7 @@ impl<'g, 'a> Lower<'g, 'a> {
         &self.graph.facts[val].dims
     }
 
-    fn input(&self, node: &Node<'_>, at: usize) -> Result<Val, OnnxFault> {
+    fn input(node: &Node<'_>, at: usize) -> Result<Val, OnnxFault> {
         node.input(at).ok_or_else(|| node.refuse(format!("input {at} is missing")))
     }
 
@@ -154,6 +168,7 @@ impl<'g, 'a> Lower<'g, 'a> {
     }
 
     /// Sets the only output to a new value, whose sizes are those that were found before.
+    #[expect(clippy::unnecessary_wraps, reason = "it is what most operators end with")]
     fn answer(&mut self, node: &Node<'_>, value: ValueId) -> Result<(), OnnxFault> {
         if let Some(val) = node.output(0) {
             let view = self.made(value, self.dims(val).to_vec());

@@ -1,7 +1,7 @@
 //! Parameters: their names, where they lie, what they are for.
 
-use epoch0_num::Dtype;
 use epoch0_net::Role;
+use epoch0_num::Dtype;
 
 use super::{Lower, Node};
 use crate::onnx::graph::{Origin, Val};
@@ -11,7 +11,13 @@ use crate::onnx::store::{Order, Stored};
 
 impl Lower<'_, '_> {
     /// The name of the parameter that lies there: the tensor's own where PyTorch gave it, otherwise `fallback`.
-    pub(super) fn parameter(&mut self, raw: usize, order: Order, shape: Vec<usize>, fallback: &str) -> String {
+    pub(super) fn parameter(
+        &mut self,
+        raw: usize,
+        order: Order,
+        shape: Vec<usize>,
+        fallback: &str,
+    ) -> String {
         if let Some(name) = self.names.get(&order) {
             return name.clone();
         }
@@ -28,7 +34,10 @@ impl Lower<'_, '_> {
             name = format!("{base}_{n}");
             n += 1;
         }
-        self.stored.insert(name.clone(), Stored { dtype: tensor.dtype, shape, order: order.clone(), copies: Vec::new() });
+        self.stored.insert(
+            name.clone(),
+            Stored { dtype: tensor.dtype, shape, order: order.clone(), copies: Vec::new() },
+        );
         self.names.insert(order, name.clone());
         name
     }
@@ -77,20 +86,28 @@ impl Lower<'_, '_> {
             name.strip_suffix(leaf).map(|module| module.strip_suffix('.').unwrap_or(module).to_owned())
         };
         named(weight, "weight").or_else(|| named(bias, "bias")).unwrap_or_else(|| {
-            if node.scope.is_empty() { format!("{}_{}", node.op.to_lowercase(), self.stored.len()) } else { node.scope.clone() }
+            if node.scope.is_empty() {
+                format!("{}_{}", node.op.to_lowercase(), self.stored.len())
+            } else {
+                node.scope.clone()
+            }
         })
     }
 
     /// Name of a module's parameter.
     pub(super) fn leaf(module: &str, leaf: &str) -> String {
         // Packed projections are `in_proj_weight` and `in_proj_bias`.
-        if module.is_empty() || module.ends_with('_') { format!("{module}{leaf}") } else { format!("{module}.{leaf}") }
+        if module.is_empty() || module.ends_with('_') {
+            format!("{module}{leaf}")
+        } else {
+            format!("{module}.{leaf}")
+        }
     }
 
     /// What a parameter that is a value by itself is for, by what reads it.
     pub(super) fn role_of(&self, val: Val) -> Role {
         let dims = self.dims(val);
-        let n: i64 = dims.iter().filter_map(|size| size.fixed()).product();
+        let n: i64 = dims.iter().filter_map(crate::onnx::size::Size::fixed).product();
         let mut at = val;
         for _ in 0..6 {
             let Some(&reader) = self.plan.readers.get(&at).and_then(|readers| readers.last()) else { break };
@@ -125,7 +142,15 @@ impl Lower<'_, '_> {
             let node = &self.graph.nodes[*reader];
             if !matches!(
                 node.op,
-                "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" | "Softmax" | "LogSoftmax" | "Sigmoid" | "Cast"
+                "Reshape"
+                    | "Flatten"
+                    | "Squeeze"
+                    | "Unsqueeze"
+                    | "Transpose"
+                    | "Softmax"
+                    | "LogSoftmax"
+                    | "Sigmoid"
+                    | "Cast"
             ) {
                 return false;
             }

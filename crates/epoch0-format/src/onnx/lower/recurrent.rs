@@ -4,18 +4,18 @@ use epoch0_net::{Cell, Constant, ConstantData, Extent, NamedRecurrent, ValueId};
 
 use super::{Lower, Node, OnnxFault, View};
 use crate::onnx::graph::{Origin, Val};
-use crate::onnx::infer::cut_runs;
 use crate::onnx::names::is_param_name;
+use crate::onnx::origin::cut_runs;
 use crate::onnx::proto::Attr;
 use crate::onnx::size::Size;
 use crate::onnx::store::{Order, Stored};
 
 impl Lower<'_, '_> {
     pub(super) fn recurrent(&mut self, node: &Node<'_>) -> Result<(), OnnxFault> {
-        let x = self.input(node, 0)?;
-        let (weight, state) = (self.input(node, 1)?, self.input(node, 2)?);
+        let x = Self::input(node, 0)?;
+        let (weight, state) = (Self::input(node, 1)?, Self::input(node, 2)?);
         let bias = node.input(3);
-        let (cell, order) = self.cell(node)?;
+        let (cell, order) = Self::cell(node)?;
         let [directions, hidden] = [0, 2].map(|dim| self.dims(state)[dim].fixed().unwrap_or(0) as usize);
         let inputs = self.dims(x)[2].fixed().unwrap_or(0) as usize;
         let direction = node.text("direction").unwrap_or("forward");
@@ -23,7 +23,11 @@ impl Lower<'_, '_> {
             "forward" => &[false],
             "reverse" => &[true],
             "bidirectional" => &[false, true],
-            _ => return Err(node.refuse("its direction is unknown, allowed forward, reverse and bidirectional")),
+            _ => {
+                return Err(
+                    node.refuse("its direction is unknown, allowed forward, reverse and bidirectional")
+                );
+            }
         };
         let rows = order.len() * hidden;
         let fits = directions == reversed.len()
@@ -36,10 +40,15 @@ impl Lower<'_, '_> {
             return Err(node.refuse("its weights are not of the sizes that its input and state have"));
         }
         if node.float("clip").is_some() || node.int("input_forget") == Some(1) || node.input(7).is_some() {
-            return Err(node.refuse("it clips, couples gates or has peepholes, allowed torch's form without them"));
+            return Err(
+                node.refuse("it clips, couples gates or has peepholes, allowed torch's form without them")
+            );
         }
         if let Some(lengths) = node.input(4)
-            && self.graph.known(Some(lengths)).is_none_or(|known| known.uniform() != self.dims(x)[0].fixed().map(|n| n as f64))
+            && self
+                .graph
+                .known(Some(lengths))
+                .is_none_or(|known| known.uniform() != self.dims(x)[0].fixed().map(|n| n as f64))
         {
             return Err(node.refuse("sequences have lengths of their own, allowed the same length for all"));
         }
@@ -107,16 +116,20 @@ impl Lower<'_, '_> {
             }
             let joined = if parts.len() == 1 { parts[0] } else { self.b.concat(&parts, 1) };
             let view = self.made(joined, vec![batch.clone(), size(directions * hidden)]);
-            let view = self.reshaped(&view, &[batch.clone(), size(directions), size(hidden)])?.transposed(&[1, 0, 2]);
+            let view = self
+                .reshaped(&view, &[batch.clone(), size(directions), size(hidden)])?
+                .transposed(&[1, 0, 2]);
             self.set(node, output + 1, view);
         }
         Ok(())
     }
 
     /// What a step computes, and for each of torch's gates which of ONNX's it is.
-    fn cell(&self, node: &Node<'_>) -> Result<(Cell, Vec<usize>), OnnxFault> {
+    fn cell(node: &Node<'_>) -> Result<(Cell, Vec<usize>), OnnxFault> {
         let stated: Vec<&str> = match node.attr("activations") {
-            Some(Attr::Texts(texts)) => texts.iter().map(|text| std::str::from_utf8(text).unwrap_or("?")).collect(),
+            Some(Attr::Texts(texts)) => {
+                texts.iter().map(|text| std::str::from_utf8(text).unwrap_or("?")).collect()
+            }
             _ => Vec::new(),
         };
         // For each direction the functions of gates, of what is new, and of what is shown.
@@ -176,7 +189,10 @@ impl Lower<'_, '_> {
             name = format!("{fallback}_{n}");
             n += 1;
         }
-        self.stored.insert(name.clone(), Stored { dtype: tensor.dtype, shape, order: order.clone(), copies: Vec::new() });
+        self.stored.insert(
+            name.clone(),
+            Stored { dtype: tensor.dtype, shape, order: order.clone(), copies: Vec::new() },
+        );
         self.names.insert(order, name.clone());
         Some(name)
     }
@@ -207,12 +223,17 @@ impl Lower<'_, '_> {
         }
         let Some(val) = val else { return Err(node.refuse("its state is missing")) };
         let dims = self.dims(val).to_vec();
-        if dims.len() != 3 || dims[1] != batch || dims[2] != Size::Fixed(hidden as i64) || dims[0].fixed().is_none() {
+        if dims.len() != 3
+            || dims[1] != batch
+            || dims[2] != Size::Fixed(hidden as i64)
+            || dims[0].fixed().is_none()
+        {
             return Err(node.refuse("its first state is not of the sizes that its input and weights have"));
         }
         let view = self.view(val)?;
         let value = self.settle(&view)?;
-        let cut = if dims[0] == Size::ONE { value } else { self.b.slice(value, 0, direction, direction + 1, 1) };
+        let cut =
+            if dims[0] == Size::ONE { value } else { self.b.slice(value, 0, direction, direction + 1, 1) };
         let cut = self.made(cut, vec![Size::ONE, dims[1].clone(), dims[2].clone()]);
         let view: View = self.reshaped(&cut, &sizes)?;
         self.settle(&view)
@@ -225,9 +246,8 @@ impl Lower<'_, '_> {
         }
         let node = self.graph.made_by(val).filter(|_| depth > 0)?;
         match node.op {
-            "Expand" | "Reshape" | "Squeeze" | "Unsqueeze" | "Transpose" | "Slice" | "Cast" | "Gather" | "Tile" | "Split" => {
-                self.uniform(node.input(0)?, depth - 1)
-            }
+            "Expand" | "Reshape" | "Squeeze" | "Unsqueeze" | "Transpose" | "Slice" | "Cast" | "Gather"
+            | "Tile" | "Split" => self.uniform(node.input(0)?, depth - 1),
             "ConstantOfShape" => node.fill().real(),
             _ => None,
         }
@@ -235,5 +255,6 @@ impl Lower<'_, '_> {
 }
 
 fn fits_shape(dims: &[Size], wanted: &[usize]) -> bool {
-    dims.len() == wanted.len() && dims.iter().zip(wanted).all(|(size, wanted)| *size == Size::Fixed(*wanted as i64))
+    dims.len() == wanted.len()
+        && dims.iter().zip(wanted).all(|(size, wanted)| *size == Size::Fixed(*wanted as i64))
 }

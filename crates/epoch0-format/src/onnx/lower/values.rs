@@ -36,7 +36,10 @@ impl Lower<'_, '_> {
         } else if let Some(origin) = fact.origin.clone() {
             self.stored_value(val, &origin)?
         } else {
-            return Err(OnnxFault::Weights(format!("a value of sizes {:?} is read before it is made", fact.dims)));
+            return Err(OnnxFault::Weights(format!(
+                "a value of sizes {:?} is read before it is made",
+                fact.dims
+            )));
         };
         self.views.insert(val, view.clone());
         Ok(view)
@@ -46,12 +49,12 @@ impl Lower<'_, '_> {
     pub(super) fn known(&mut self, known: &Known) -> Result<ValueId, OnnxFault> {
         let sizes = known.shape.iter().map(|&size| Size::Fixed(size as i64)).collect();
         let data = match known.kind() {
-            Kind::Real => {
-                ConstantData::Real(known.data.iter().map(|elem| elem.real().unwrap_or(f64::NAN)).collect::<Arc<[_]>>())
-            }
-            Kind::Bool => {
-                ConstantData::Bool(known.data.iter().map(|elem| elem.truth().unwrap_or(false)).collect::<Arc<[_]>>())
-            }
+            Kind::Real => ConstantData::Real(
+                known.data.iter().map(|elem| elem.real().unwrap_or(f64::NAN)).collect::<Arc<[_]>>(),
+            ),
+            Kind::Bool => ConstantData::Bool(
+                known.data.iter().map(|elem| elem.truth().unwrap_or(false)).collect::<Arc<[_]>>(),
+            ),
             Kind::Index => match known.ints() {
                 Some(ints) => ConstantData::Index(ints.into()),
                 None => return self.size_value(known),
@@ -91,7 +94,9 @@ impl Lower<'_, '_> {
             (Some(n), _) => self.b.positions(&[], Extent::Fixed(n.max(0) as usize)),
             (None, Some(&(value, dim))) => self.b.positions(&[value], Extent::Like { input: 0, dim }),
             (None, None) => {
-                return Err(OnnxFault::Weights(format!("positions up to {n:?}, a size that no value of the network has")));
+                return Err(OnnxFault::Weights(format!(
+                    "positions up to {n:?}, a size that no value of the network has"
+                )));
             }
         };
         self.made(value, vec![n.clone()]);
@@ -113,13 +118,19 @@ impl Lower<'_, '_> {
     }
 
     fn runs_value(&mut self, origin: &Origin, sizes: &[Size], kind: Kind) -> Result<View, OnnxFault> {
-        let Origin::Runs(runs) = origin else { return Err(OnnxFault::Weights("a matrix is turned twice".to_owned())) };
+        let Origin::Runs(runs) = origin else {
+            return Err(OnnxFault::Weights("a matrix is turned twice".to_owned()));
+        };
         // Parts of a parameter are cut out of it, so that it is drawn and written as a whole.
         if let [(raw, start, n)] = runs[..]
             && kind == Kind::Real
             && is_param_name(&self.graph.raws[raw].name)
         {
-            let role = if self.graph.raws[raw].shape.len() > 1 { epoch0_net::Role::Weight } else { epoch0_net::Role::Bias };
+            let role = if self.graph.raws[raw].shape.len() > 1 {
+                epoch0_net::Role::Weight
+            } else {
+                epoch0_net::Role::Bias
+            };
             let all = self.graph.raws[raw].len();
             let value = self.parameter_value(raw, role);
             let shape = self.sizes[&value].clone();
@@ -148,14 +159,16 @@ impl Lower<'_, '_> {
                 convert_f64(raw.dtype, bytes, &mut real[at..]);
             } else {
                 ints.extend(bytes.chunks_exact(width).map(|chunk| {
-                    let negative = chunk.last().is_some_and(|byte| byte & 0x80 != 0) && raw.dtype != epoch0_num::Dtype::U8;
+                    let negative = chunk.last().is_some_and(|byte| byte & 0x80 != 0)
+                        && raw.dtype != epoch0_num::Dtype::U8;
                     let mut all = if negative { [0xff; 8] } else { [0; 8] };
                     all[..width].copy_from_slice(chunk);
                     i64::from_le_bytes(all)
                 }));
             }
         }
-        let shape: Option<Vec<usize>> = sizes.iter().map(|size| usize::try_from(size.fixed()?).ok()).collect();
+        let shape: Option<Vec<usize>> =
+            sizes.iter().map(|size| usize::try_from(size.fixed()?).ok()).collect();
         let data = match kind {
             Kind::Real => ConstantData::Real(real.into()),
             Kind::Index => ConstantData::Index(ints.into()),

@@ -1,0 +1,55 @@
+//! `epoch0 examine`.
+
+use std::io::IsTerminal;
+
+use epoch0::format::write_file_atomically;
+use epoch0::method::Values;
+use epoch0::{Examining, examine, matched_probe};
+use epoch0_report::Terminal;
+
+use super::{Failure, Outcome};
+use crate::args::Examine;
+use crate::terminal;
+
+pub(super) fn run(args: &Examine, json: bool) -> Result<Outcome, Failure> {
+    terminal::catch_interrupts();
+    let bar = terminal::share_bar("reading");
+    let started = args.start.open()?;
+    let net = &started.described.net;
+    let examples = args.examples.map(|n| n as usize);
+    let probe =
+        matched_probe(net, &started.weights, examples, args.start.seed, started.precision, &started.device)?;
+    let with: Vec<(String, Values)> = args.only.iter().map(|id| (id.clone(), Values::new())).collect();
+    let progress = |share: f64, what: &str| {
+        bar.set_message(what.to_owned());
+        bar.set_position((share * 1000.0) as u64);
+    };
+    let options = Examining {
+        with: &with,
+        start: &started.from,
+        seed: args.start.seed,
+        cancel: Some(&terminal::CANCELLED),
+        progress: Some(&progress),
+    };
+    let examination = examine(net, &started.weights, &probe, &options);
+    bar.finish_and_clear();
+    let examination = examination?;
+    if let Some(path) = &args.report {
+        write_file_atomically(path, epoch0_report::html(&examination).as_bytes())?;
+    }
+    let text = if json {
+        epoch0_report::json(&examination) + "\n"
+    } else {
+        let width = match terminal::width() {
+            usize::MAX => 100,
+            width => width,
+        };
+        let look = Terminal { width, color: std::io::stdout().is_terminal(), unicode: true };
+        let mut text = look.text(&examination);
+        if let Some(path) = &args.report {
+            text += &format!("\nreport: {}\n", path.display());
+        }
+        text
+    };
+    Ok(Outcome { text, holds: examination.is_healthy() })
+}

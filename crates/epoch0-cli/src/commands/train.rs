@@ -1,0 +1,306 @@
+//! `epoch0 train`: follows what a start does.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use epoch0::data::Dataset;
+use epoch0::engine::{Device, Weights};
+use epoch0::format::{Checkpoint, Replace, write_file_atomically};
+use epoch0::method::Value;
+use epoch0::num::Dtype;
+use epoch0::train::checkpoint::{Saved, read_counts, save};
+use epoch0::train::record::{About, Log};
+use epoch0::train::tensorboard::Events;
+use epoch0::train::{Error, Evaluation, Observer, Status, Step, Trainer};
+use epoch0::{Curves, Described, Recipe, Setting, draw_weights, own_precision, read_weights};
+use epoch0_report::{Document, html};
+use indicatif::ProgressBar;
+
+use super::{Failure, Outcome};
+use crate::args::{StartArgs, Train};
+use crate::number::short;
+use crate::terminal::{self, CANCELLED};
+
+pub(super) fn run(args: &Train, json: bool) -> Result<Outcome, Failure> {
+    let device = Device::named(&args.device).map_err(epoch0::Error::from)?;
+    terminal::catch_interrupts();
+    match &args.resume {
+        Some(folder) => {
+            let mut saved = Saved::open(folder).map_err(epoch0::Error::from)?;
+            if let Some(length) = args.training.length {
+                saved = saved.lasting(length);
+            }
+            let described = described_in(folder, &saved.about)?;
+            let data = Dataset::open(&saved.about.data).map_err(epoch0::Error::from)?;
+            let trainer = saved.go_on(&described.net, &data, &device).map_err(epoch0::Error::from)?;
+            let out = args.out.clone().unwrap_or_else(|| folder.clone());
+            let replaces = args.force || args.out.is_none();
+            Run { args, described: &described, about: saved.about, out: Some(out), replaces }
+                .to_the_end(trainer, json)
+        }
+        None => {
+            let given = args.net.as_deref().unwrap_or_default();
+            let settings = args.training.settings(args.seed).map_err(Failure::Training)?;
+            let mut described = Described::open(given)?;
+            let spec = args.training.data.as_deref().unwrap_or_default();
+            let data = Dataset::open(spec).map_err(epoch0::Error::from)?;
+            let (weights, start) = begin(&args.start, &described, args.seed, &device)?;
+            let mut about = About {
+                network: given.to_owned(),
+                data: spec.to_owned(),
+                start_seed: start.is_drawn().then_some(args.seed),
+                start: start.name().into_owned(),
+            };
+            if described.config.is_some() {
+                // What is written is what is computed with, and goes on from the folder itself.
+                let is_double = described.net.params().iter().any(|param| param.dtype == Dtype::F64);
+                described.set_dtype(if is_double { Dtype::F64 } else { Dtype::F32 });
+                about.network = described.net.name().to_owned();
+            }
+            let mut trainer =
+                Trainer::new(&described.net, weights, &data, settings).map_err(epoch0::Error::from)?;
+            if let Start::Read(path) = &start {
+                read_counts(&mut trainer, &Checkpoint::open(path)?).map_err(epoch0::Error::from)?;
+            }
+            let out = args.out.clone();
+            Run { args, described: &described, about, out, replaces: args.force }.to_the_end(trainer, json)
+        }
+    }
+}
+
+/// Where weights came from.
+enum Start {
+    Drawn(String),
+    Read(PathBuf),
+}
+
+impl Start {
+    fn is_drawn(&self) -> bool {
+        matches!(self, Self::Drawn(_))
+    }
+
+    fn name(&self) -> std::borrow::Cow<'_, str> {
+        match self {
+            Self::Drawn(name) => name.into(),
+            Self::Read(path) => path.to_string_lossy(),
+        }
+    }
+}
+
+/// A recipe from a file.
+pub(super) fn recipe_file(path: &Path) -> Result<Recipe, Failure> {
+    let text =
+        std::fs::read_to_string(path).map_err(|source| Failure::File { path: path.to_owned(), source })?;
+    Ok(Recipe::from_yaml(&path.display().to_string(), &text)?)
+}
+
+/// Whether it is a folder with weights; weights that cannot be read are an error.
+fn has_weights(folder: &Path) -> Result<bool, Failure> {
+    if !folder.is_dir() {
+        return Ok(false);
+    }
+    match Checkpoint::open(folder) {
+        Ok(_) => Ok(true),
+        Err(epoch0::format::Error::NoCheckpoint { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The weights: drawn as asked, else those of the checkpoint that was named, else the network's usual start.
+fn begin(
+    args: &StartArgs,
+    described: &Described,
+    seed: u64,
+    device: &Device,
+) -> Result<(Weights, Start), Failure> {
+    let folder = Path::new(&described.given);
+    let (recipe, name) = match (&args.with, &args.recipe) {
+        (Some(with), _) => {
+            let mut recipe = described.recipe_with(with);
+            if let Some(rule) = recipe.rules.last_mut() {
+                let set = args.set.iter();
+                rule.set =
+                    set.map(|(name, value)| (name.clone(), Setting::One(Value::parse(value)))).collect();
+            }
+            (recipe, with.clone())
+        }
+        (None, Some(path)) => (recipe_file(path)?, path.display().to_string()),
+        (None, None) if has_weights(folder)? => {
+            return Ok((
+                read_weights(&described.net, folder, own_precision(&described.net), device)?,
+                Start::Read(folder.to_owned()),
+            ));
+        }
+        (None, None) => {
+            let recipe = described.usual_recipe();
+            let name = recipe.base.as_ref().map_or_else(String::new, |base| base.with.clone());
+            (recipe, name)
+        }
+    };
+    Ok((
+        draw_weights(&described.net, &recipe, seed, own_precision(&described.net), device)?,
+        Start::Drawn(name),
+    ))
+}
+
+/// The network of a training in a folder: by the config that it holds, or by its name in the zoo.
+fn described_in(folder: &Path, about: &About) -> Result<Described, Failure> {
+    let has_config = folder.join("config.json").is_file();
+    let given = if has_config { folder.to_string_lossy().into_owned() } else { about.network.clone() };
+    Ok(Described::open(&given)?)
+}
+
+/// A training with all that sees it.
+struct Run<'a> {
+    args: &'a Train,
+    described: &'a Described,
+    about: About,
+    out: Option<PathBuf>,
+    /// Whether what stands at `out` may be replaced.
+    replaces: bool,
+}
+
+impl Run<'_> {
+    fn to_the_end(self, mut trainer: Trainer<'_>, json: bool) -> Result<Outcome, Failure> {
+        let of_train = |error: Error| Failure::from(epoch0::Error::from(error));
+        let args = self.args;
+        let mut log = match &args.log {
+            Some(path) if args.resume.is_some() => {
+                Some(Log::go_on(path, &self.about, &trainer, args.log_every).map_err(of_train)?)
+            }
+            Some(path) => Some(Log::create(path, &self.about, &trainer, args.log_every).map_err(of_train)?),
+            None => None,
+        };
+        let folder = args.tensorboard.as_deref();
+        let mut events = folder
+            .map(|folder| Events::create(folder, trainer.step_number()))
+            .transpose()
+            .map_err(of_train)?;
+        let mut saver = self.out.as_ref().map(|out| Saver {
+            about: &self.about,
+            described: self.described,
+            out,
+            replace: if self.replaces { Replace::Checkpoint } else { Replace::Never },
+            every: args.save_every.map(|span| {
+                let pace = trainer.settings().pace(trainer.data().train.len());
+                span.steps(pace).max(1)
+            }),
+            written: None,
+        });
+        let mut curves = Curves::default();
+        let mut watch = Bar::new(&trainer);
+        let mut observers: Vec<&mut dyn Observer> = vec![&mut curves];
+        observers.extend(log.as_mut().map(|log| log as &mut dyn Observer));
+        observers.extend(events.as_mut().map(|events| events as &mut dyn Observer));
+        observers.extend(saver.as_mut().map(|saver| saver as &mut dyn Observer));
+        observers.push(&mut watch);
+        let status = trainer.run(&mut observers);
+        watch.bar.finish_and_clear();
+        let status = status.map_err(of_train)?;
+        if let Some(log) = &mut log {
+            log.end(&status, &trainer).map_err(of_train)?;
+        }
+        let is_diverged = matches!(status, Status::Diverged { .. });
+        if let Some(saver) = saver.as_mut().filter(|_| !is_diverged) {
+            saver.save(&trainer).map_err(of_train)?;
+        }
+        let training = curves.training(&trainer, &self.about, &status);
+        if let Some(path) = &args.report {
+            write_file_atomically(path, html(&training).as_bytes())?;
+        }
+        if let Status::Stopped { step } = status {
+            return Err(Failure::Interrupted { step, out: self.out });
+        }
+        let mut text = show(&training, json);
+        if let (Some(out), false, false) = (&self.out, json, is_diverged) {
+            text += &format!("\nwrote {}/\n", out.display());
+        }
+        Ok(Outcome { text, holds: !is_diverged })
+    }
+}
+
+/// A document for standard output.
+pub(super) fn show<D: Document>(document: &D, json: bool) -> String {
+    if json {
+        return epoch0_report::json(document) + "\n";
+    }
+    // Colours are taken away where standard output is no terminal.
+    let width = terminal::width().min(120);
+    epoch0_report::Terminal { width, color: true, unicode: true }.text(document)
+}
+
+/// Writes the training into its folder.
+struct Saver<'a> {
+    about: &'a About,
+    described: &'a Described,
+    out: &'a Path,
+    replace: Replace,
+    every: Option<u64>,
+    /// Steps taken when it was last written.
+    written: Option<u64>,
+}
+
+impl Saver<'_> {
+    fn save(&mut self, trainer: &Trainer<'_>) -> Result<(), Error> {
+        if self.written == Some(trainer.step_number()) {
+            return Ok(());
+        }
+        let config = self.described.config.as_ref().map(|config| {
+            let text = serde_json::to_string_pretty(config).expect("a config is plain data") + "\n";
+            ("config.json", text.into_bytes())
+        });
+        let files: Vec<(&str, Vec<u8>)> = config.into_iter().collect();
+        save(trainer, self.about, self.out, self.replace, &files)?;
+        // From now on what stands there is its own.
+        self.replace = Replace::Checkpoint;
+        self.written = Some(trainer.step_number());
+        Ok(())
+    }
+}
+
+impl Observer for Saver<'_> {
+    fn step(&mut self, trainer: &Trainer<'_>, step: &Step) -> Result<ControlFlow<()>, Error> {
+        let is_due = self.every.is_some_and(|every| step.step.is_multiple_of(every));
+        if is_due && step.gradient_norm.is_finite() {
+            self.save(trainer)?;
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// The bar, and Ctrl-C.
+struct Bar {
+    bar: ProgressBar,
+    tested: String,
+}
+
+impl Bar {
+    fn new(trainer: &Trainer<'_>) -> Self {
+        let bar = terminal::step_bar(trainer.n_steps(), "training");
+        bar.set_position(trainer.step_number());
+        Self { bar, tested: String::new() }
+    }
+
+    fn flow() -> ControlFlow<()> {
+        if CANCELLED.load(Ordering::SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+impl Observer for Bar {
+    fn step(&mut self, _: &Trainer<'_>, step: &Step) -> Result<ControlFlow<()>, Error> {
+        self.bar.set_position(step.step);
+        if !self.bar.is_hidden() {
+            self.bar.set_message(format!("loss {}{}", short(step.loss), self.tested));
+        }
+        Ok(Self::flow())
+    }
+
+    fn tested(&mut self, _: &Trainer<'_>, found: &Evaluation) -> Result<ControlFlow<()>, Error> {
+        self.tested = match found.accuracy {
+            Some(accuracy) => format!(" · test {:.2} %", 100.0 * accuracy),
+            None => format!(" · test {}", short(found.loss)),
+        };
+        Ok(Self::flow())
+    }
+}

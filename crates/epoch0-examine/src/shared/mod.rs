@@ -1,0 +1,3 @@
+//! What several examiners need.
+
+pub(crate) mod numbers;

@@ -1,0 +1,6 @@
+//! What is shown, from the outside.
+
+mod any;
+mod keys;
+mod made_up;
+mod page;

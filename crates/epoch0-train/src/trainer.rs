@@ -1,0 +1,555 @@
+//! The loop.
+
+use std::ops::ControlFlow;
+
+use epoch0_data::{Batch, BatchSize, Batches, Dataset, Examples, Order as DataOrder};
+use epoch0_engine::{BatchStatistics, Device, Mode, Order, Precision, Tensor, Var, Weights, run, vjp};
+use epoch0_net::{Network, NormKind, Op, Param, ParamId, Role};
+use serde::{Deserialize, Serialize};
+
+use crate::error::within;
+use crate::optimizer::{Clip, Decayed, Optimizer, PerParam, Sgd, State};
+use crate::schedule::{Curve, Schedule};
+use crate::{Error, Feed, Pace, Span, Task};
+
+/// How a network is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// How long.
+    pub length: Span,
+    /// How gradients change weights.
+    pub optimizer: Optimizer,
+    /// The learning rate, at least 0; the schedule gives factors of it.
+    pub learning_rate: f64,
+    /// The learning rate over training.
+    pub schedule: Schedule,
+    /// Which parameters weight decay is for.
+    pub decayed: Decayed,
+    /// What gradients are kept from.
+    pub clip: Clip,
+    /// Examples in a batch, at least 1.
+    pub batch: usize,
+    /// Batches whose gradients make one step, at least 1: their mean, each example counting the same.
+    pub accumulate: usize,
+    /// Seed of the order of examples.
+    pub seed: u64,
+    /// How often the network is tested; at the start and the end it always is.
+    pub test_every: Span,
+}
+
+impl Default for Settings {
+    /// Gradient descent with a learning rate of 0.05, momentum 0.9 and batches of 128, for 3 epochs, tested after each.
+    fn default() -> Self {
+        Self {
+            length: Span::Epochs(3.0),
+            optimizer: Optimizer::Sgd(Sgd { momentum: 0.9, ..Sgd::default() }),
+            learning_rate: 0.05,
+            schedule: Schedule::default(),
+            decayed: Decayed::All,
+            clip: Clip::None,
+            batch: 128,
+            accumulate: 1,
+            seed: 0,
+            test_every: Span::Epochs(1.0),
+        }
+    }
+}
+
+impl Settings {
+    /// Whether all are in their ranges.
+    ///
+    /// # Errors
+    /// Names the first that is not.
+    pub fn check(&self) -> Result<(), Error> {
+        self.optimizer.check()?;
+        self.clip.check()?;
+        within("learning rate", self.learning_rate, 0.0.., "a finite number, at least 0")?;
+        within("accumulate", self.accumulate as f64, 1.0.., "1 or more")?;
+        BatchSize::new(self.batch)?;
+        Ok(())
+    }
+
+    /// How fast steps go through that many examples.
+    pub fn pace(&self, n_examples: usize) -> Pace {
+        let (batch, accumulate) = (self.batch.max(1), self.accumulate.max(1) as u64);
+        Pace { per_epoch: n_examples.div_ceil(batch) as u64, per_step: accumulate, batch: batch as u64 }
+    }
+}
+
+/// What a step was.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// Its number, from 1.
+    pub step: u64,
+    /// Passes over the training examples so far.
+    pub epoch: f64,
+    /// Mean loss of its examples, before the weights were changed.
+    pub loss: f64,
+    /// The learning rate.
+    pub learning_rate: f64,
+    /// Euclidean norm of all gradients, before they were clipped; NaN where the loss was not finite.
+    pub gradient_norm: f64,
+}
+
+/// What a test gave.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evaluation {
+    /// Steps taken before it.
+    pub step: u64,
+    /// Passes over the training examples before it.
+    pub epoch: f64,
+    /// Mean loss over the test examples.
+    pub loss: f64,
+    /// Share of right answers, where answers are right or wrong.
+    pub accuracy: Option<f64>,
+}
+
+/// How a training ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Status {
+    /// It ran to its end.
+    Finished,
+    /// An observer stopped it; it can go on.
+    Stopped {
+        /// Steps taken.
+        step: u64,
+    },
+    /// A loss or a gradient was not finite. The weights are those before that step.
+    Diverged {
+        /// The step that could not be taken, from 1.
+        step: u64,
+        /// What was not finite.
+        what: &'static str,
+    },
+}
+
+/// Sees a training on its way. `ControlFlow::Break` stops it after what was just done.
+pub trait Observer {
+    /// After each step.
+    ///
+    /// # Errors
+    /// The observer's own, which end the training.
+    fn step(&mut self, _trainer: &Trainer<'_>, _step: &Step) -> Result<ControlFlow<()>, Error> {
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// After each test; the first is before the first step.
+    ///
+    /// # Errors
+    /// The observer's own, which end the training.
+    fn tested(&mut self, _trainer: &Trainer<'_>, _found: &Evaluation) -> Result<ControlFlow<()>, Error> {
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// Sees nothing.
+impl Observer for () {}
+
+/// All of them see everything, in order; one is enough to stop the training.
+impl Observer for Vec<&mut dyn Observer> {
+    fn step(&mut self, trainer: &Trainer<'_>, step: &Step) -> Result<ControlFlow<()>, Error> {
+        each(self, |observer| observer.step(trainer, step))
+    }
+
+    fn tested(&mut self, trainer: &Trainer<'_>, found: &Evaluation) -> Result<ControlFlow<()>, Error> {
+        each(self, |observer| observer.tested(trainer, found))
+    }
+}
+
+fn each(
+    observers: &mut [&mut dyn Observer],
+    mut see: impl FnMut(&mut dyn Observer) -> Result<ControlFlow<()>, Error>,
+) -> Result<ControlFlow<()>, Error> {
+    let mut flow = ControlFlow::Continue(());
+    for observer in observers {
+        if see(*observer)?.is_break() {
+            flow = ControlFlow::Break(());
+        }
+    }
+    Ok(flow)
+}
+
+/// An observer that looks at a training every so many steps: for what is measured on the way.
+pub struct Every<F> {
+    steps: u64,
+    look: F,
+}
+
+/// Looks at the training after every `steps` steps.
+pub fn every<F: FnMut(&Trainer<'_>, &Step) -> Result<(), Error>>(steps: u64, look: F) -> Every<F> {
+    Every { steps: steps.max(1), look }
+}
+
+impl<F: FnMut(&Trainer<'_>, &Step) -> Result<(), Error>> Observer for Every<F> {
+    fn step(&mut self, trainer: &Trainer<'_>, step: &Step) -> Result<ControlFlow<()>, Error> {
+        if step.step.is_multiple_of(self.steps) {
+            (self.look)(trainer, step)?;
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// How much of a running statistic a batch replaces, as in torch.
+const MOMENTUM: f64 = 0.1;
+/// Batches of tests hold at least this many numbers of inputs, or all examples.
+const TEST_NUMBERS: usize = 1 << 18;
+
+/// A network in training.
+///
+/// Everything it does is a function of the weights it starts from, the data and the settings; threads change nothing.
+#[derive(Debug)]
+pub struct Trainer<'a> {
+    network: &'a Network,
+    data: &'a Dataset,
+    settings: Settings,
+    feed: Feed,
+    weights: Weights,
+    /// Batches that each batch normalization has seen, at the index of its count.
+    counts: Vec<i64>,
+    state: State,
+    per_param: Vec<PerParam>,
+    pace: Pace,
+    steps: u64,
+    curve: Curve,
+    step: u64,
+    /// The epoch that is read, and its number.
+    epoch: Option<(u64, epoch0_data::prepare::Epoch<'a>)>,
+}
+
+impl<'a> Trainer<'a> {
+    /// Before the first step.
+    ///
+    /// # Errors
+    /// When a setting is out of its range, or network and data do not belong together.
+    pub fn new(
+        network: &'a Network,
+        weights: Weights,
+        data: &'a Dataset,
+        settings: Settings,
+    ) -> Result<Self, Error> {
+        settings.check()?;
+        let feed = Feed::new(network, data)?;
+        check_last_batch(network, data.train.len(), settings.batch)?;
+        let pace = settings.pace(data.train.len());
+        let steps = settings.length.steps(pace);
+        let n_params = network.params().len();
+        Ok(Self {
+            network,
+            data,
+            settings,
+            feed,
+            weights,
+            counts: vec![0; n_params],
+            state: State::new(settings.optimizer, settings.clip, n_params),
+            per_param: settings.decayed.of(network),
+            pace,
+            steps,
+            curve: settings.schedule.over(steps, pace),
+            step: 0,
+            epoch: None,
+        })
+    }
+
+    /// Trains each parameter in its own way: factors of the learning rate, as muP needs, of the weight decay, or not at
+    /// all. `choose` is given what it would be without. Buffers stay what they are.
+    #[must_use]
+    pub fn per_param(mut self, choose: impl Fn(ParamId, &Param, PerParam) -> PerParam) -> Self {
+        for (index, param) in self.network.params().iter().enumerate() {
+            let own = choose(ParamId(index as u32), param, self.per_param[index]);
+            self.per_param[index] = PerParam { is_trained: own.is_trained && !param.role.is_buffer(), ..own };
+        }
+        self
+    }
+
+    /// The network.
+    pub fn network(&self) -> &'a Network {
+        self.network
+    }
+
+    /// The data.
+    pub fn data(&self) -> &'a Dataset {
+        self.data
+    }
+
+    /// How it is trained.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// How examples go into the network.
+    pub fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// The weights as they are.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// The weights as they are, for keeps.
+    pub fn into_weights(self) -> Weights {
+        self.weights
+    }
+
+    /// What the optimizer remembers.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Batches that the batch normalization with this count has seen.
+    pub fn batch_count(&self, id: ParamId) -> i64 {
+        self.counts[id.0 as usize]
+    }
+
+    /// Sets how many batches a batch normalization has seen, as a checkpoint says.
+    pub fn set_batch_count(&mut self, id: ParamId, count: i64) {
+        self.counts[id.0 as usize] = count;
+    }
+
+    /// Steps taken.
+    pub fn step_number(&self) -> u64 {
+        self.step
+    }
+
+    /// Steps in all.
+    pub fn n_steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Passes over the training examples so far.
+    pub fn epoch_number(&self) -> f64 {
+        (self.step * self.pace.per_step) as f64 / self.pace.per_epoch as f64
+    }
+
+    /// Goes on from a step with what the optimizer remembered there.
+    pub(crate) fn go_on(&mut self, step: u64, state: State) {
+        (self.step, self.state, self.epoch) = (step, state, None);
+    }
+
+    fn home(&self) -> (Precision, Device) {
+        self.weights.iter().next().map_or_else(
+            || (Precision::Single, Device::cpu()),
+            |(_, tensor)| (tensor.precision(), tensor.device()),
+        )
+    }
+
+    /// The batch at that place in all epochs, one after another: a function of seed and place.
+    fn batch(&mut self, at: u64) -> Option<Batch> {
+        let (epoch, nth) = (at / self.pace.per_epoch, at % self.pace.per_epoch);
+        let open = self
+            .epoch
+            .take()
+            .filter(|(number, rest)| *number == epoch && rest.len() as u64 == self.pace.per_epoch - nth);
+        let mut rest = match open {
+            Some((_, rest)) => rest,
+            None => {
+                let size = BatchSize::new(self.settings.batch).ok()?;
+                let order = DataOrder::Shuffled { seed: self.settings.seed };
+                let mut rest = Batches::new(&self.data.train, size, order).epoch(epoch);
+                if nth > 0 {
+                    rest.nth(nth as usize - 1);
+                }
+                rest
+            }
+        };
+        let batch = rest.next();
+        self.epoch = Some((epoch, rest));
+        batch
+    }
+
+    /// Takes a step; the error is what was not finite.
+    ///
+    /// # Errors
+    /// When the network cannot be run on the data.
+    pub fn step(&mut self) -> Result<(Step, Option<&'static str>), Error> {
+        let first = self.step * self.pace.per_step;
+        let batches: Vec<Batch> =
+            (first..first + self.pace.per_step).filter_map(|at| self.batch(at)).collect();
+        let learning_rate = self.settings.learning_rate * self.curve.factor(self.step);
+        let (precision, device) = self.home();
+        let n_examples: usize = batches.iter().map(Batch::len).sum();
+        let params = self.weights.parameters(|id| self.per_param[id.0 as usize].is_trained);
+        let (ids, vars): (Vec<ParamId>, Vec<&Var>) = params.tracked().unzip();
+        let mut gradients: Vec<Option<Var>> = vec![None; ids.len()];
+        let mut loss = 0.0;
+        let mut trouble = None;
+        let mut statistics = Vec::new();
+        for batch in &batches {
+            let inputs = self.feed.inputs(&batch.inputs, precision, &device);
+            let done = run(self.network, &params, &inputs, Mode::Train, &mut |_| Ok(()))?;
+            let found = self.feed.loss(self.feed.answer(&done.outputs)?, &batch.targets)?;
+            let share = batch.len() as f64 / n_examples as f64;
+            loss += share * found.mean.value().item();
+            if !loss.is_finite() {
+                trouble = Some("the training loss");
+                break;
+            }
+            let objective = if batches.len() > 1 { found.mean.scale(share) } else { found.mean };
+            let one = Var::constant(objective.value().full_like(1.0, &objective.shape()));
+            for (sum, term) in gradients.iter_mut().zip(vjp(&[(&objective, one)], &vars, Order::Last)) {
+                *sum = match (sum.take(), term) {
+                    (Some(sum), Some(term)) => Some(sum.add(&term).detach()),
+                    (sum, term) => sum.or(term.map(|term| term.detach())),
+                };
+            }
+            statistics.push(done.statistics);
+        }
+        drop(vars);
+        drop(params);
+        let mut gradient_norm = f64::NAN;
+        if trouble.is_none() {
+            let gradients: Vec<(ParamId, Tensor)> = ids
+                .into_iter()
+                .zip(gradients)
+                .filter_map(|(id, gradient)| Some((id, self.masked(id, gradient?.value().clone()))))
+                .collect();
+            gradient_norm = self.state.step(&mut self.weights, gradients, &self.per_param, learning_rate);
+            if gradient_norm.is_finite() {
+                statistics.iter().flatten().for_each(|met| self.follow(met));
+                self.step += 1;
+            } else {
+                trouble = Some("the norm of the gradients");
+            }
+        }
+        let step = Step {
+            step: self.step + u64::from(trouble.is_some()),
+            epoch: self.epoch_number(),
+            loss,
+            learning_rate,
+            gradient_norm,
+        };
+        Ok((step, trouble))
+    }
+
+    /// A gradient without the row of an embedding's padding word, which is not learned.
+    fn masked(&self, id: ParamId, gradient: Tensor) -> Tensor {
+        let param = self.network.param(id);
+        let (Some(row), [rows, width]) = (param.padding_row, &param.shape[..]) else { return gradient };
+        let is_read_otherwise = self
+            .network
+            .nodes()
+            .iter()
+            .any(|node| !matches!(node.op, Op::Embedding { .. }) && node.op.params().contains(&id));
+        if is_read_otherwise {
+            return gradient;
+        }
+        let mut mask = vec![1.0; *rows];
+        mask[row] = 0.0;
+        let mask = Tensor::from_f64(mask, &[*rows, 1], gradient.precision(), &gradient.device());
+        debug_assert_eq!(gradient.shape(), [*rows, *width]);
+        Var::constant(gradient).mul(&Var::constant(mask)).value().clone()
+    }
+
+    /// Moves a batch normalization's running statistics towards a batch's, the variance unbiased.
+    fn follow(&mut self, met: &BatchStatistics) {
+        let Op::Norm { running: Some([mean, variance, count]), .. } =
+            &self.network.nodes()[met.node.0 as usize].op
+        else {
+            return;
+        };
+        let unbiased = met.count as f64 / (met.count as f64 - 1.0);
+        for (id, found, factor) in [(*mean, &met.mean, 1.0), (*variance, &met.variance, unbiased)] {
+            if let Some(before) = self.weights.get(id) {
+                let kept = Var::constant(before.clone()).scale(1.0 - MOMENTUM);
+                let new = kept.add(&Var::constant(found.clone()).scale(MOMENTUM * factor));
+                self.weights.set(id, new.value().clone());
+            }
+        }
+        self.counts[count.0 as usize] += 1;
+    }
+
+    /// Tests the network on the test examples; on none where the data have none.
+    ///
+    /// # Errors
+    /// When the network cannot be run on them.
+    pub fn test(&self) -> Result<Option<Evaluation>, Error> {
+        let Some(examples) = &self.data.test else { return Ok(None) };
+        Ok(Some(self.evaluate(examples)?))
+    }
+
+    /// Tests the network on examples, in the order in which they are stored.
+    ///
+    /// # Errors
+    /// When the network cannot be run on them.
+    pub fn evaluate(&self, examples: &Examples) -> Result<Evaluation, Error> {
+        let (precision, device) = self.home();
+        let params = self.weights.constants();
+        let per_example: usize = examples.input_shape().iter().product();
+        let size = match self.feed.task() {
+            // Logits of many words for each token take more room than the tokens.
+            Task::NextToken => self.settings.batch,
+            _ => (TEST_NUMBERS / per_example.max(1)).max(self.settings.batch),
+        };
+        let size = BatchSize::new(size)?;
+        let (mut loss, mut right, mut n) = (0.0, 0.0, 0usize);
+        for batch in Batches::new(examples, size, DataOrder::Stored).epoch(0) {
+            let inputs = self.feed.inputs(&batch.inputs, precision, &device);
+            let done = run(self.network, &params, &inputs, Mode::Eval, &mut |_| Ok(()))?;
+            let answer = self.feed.answer(&done.outputs)?;
+            let found = self.feed.loss(answer, &batch.targets)?;
+            let share = found.n_answers as f64;
+            loss += share * found.mean.value().item();
+            right += share * self.feed.accuracy(answer.value(), &batch.targets)?.unwrap_or(f64::NAN);
+            n += found.n_answers;
+        }
+        Ok(Evaluation {
+            step: self.step,
+            epoch: self.epoch_number(),
+            loss: loss / n as f64,
+            accuracy: self.feed.task().has_accuracy().then_some(right / n as f64),
+        })
+    }
+
+    /// Trains to the end, or until an observer stops it or a number is not finite.
+    ///
+    /// # Errors
+    /// When the network cannot be run on the data, or an observer fails.
+    pub fn run(&mut self, observer: &mut dyn Observer) -> Result<Status, Error> {
+        let every = self.settings.test_every.steps(self.pace).max(1);
+        if self.step == 0
+            && let Some(found) = self.test()?
+            && observer.tested(self, &found)?.is_break()
+        {
+            return Ok(Status::Stopped { step: 0 });
+        }
+        while self.step < self.steps {
+            let (step, trouble) = self.step()?;
+            let mut flow = observer.step(self, &step)?;
+            if let Some(what) = trouble {
+                return Ok(Status::Diverged { step: step.step, what });
+            }
+            let is_last = self.step == self.steps;
+            if (is_last || self.step.is_multiple_of(every))
+                && let Some(found) = self.test()?
+                && observer.tested(self, &found)?.is_break()
+            {
+                flow = ControlFlow::Break(());
+            }
+            if flow.is_break() && !is_last {
+                return Ok(Status::Stopped { step: self.step });
+            }
+        }
+        Ok(Status::Finished)
+    }
+}
+
+/// Batch normalization over vectors needs two of them: refused before the training rather than in its midst.
+fn check_last_batch(network: &Network, n_examples: usize, batch: usize) -> Result<(), Error> {
+    let is_over_vectors = network.nodes().iter().any(|node| {
+        matches!(node.op, Op::Norm { kind: NormKind::Batch, .. })
+            && node.inputs.first().is_some_and(|&input| network.value(input).dims.len() == 2)
+    });
+    if is_over_vectors && (n_examples % batch == 1 || batch == 1) {
+        return Err(Error::Setting {
+            name: "batch",
+            found: format!("{batch}, which leaves a batch of one of {n_examples} examples"),
+            allowed: "what leaves none or more: batch normalization needs two".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Whether a parameter counts batches.
+pub(crate) fn is_count(param: &Param) -> bool {
+    param.role == Role::BatchCount
+}

@@ -1,0 +1,53 @@
+//! Networks and data that do or do not belong together.
+
+use epoch0_data::{Array, Dataset, Examples, Inputs, Targets, Vocabulary};
+use epoch0_train::{Feed, Task};
+
+use crate::common::{gaussians, images, network};
+
+fn no(spec: &str, data: &Dataset) -> String {
+    Feed::new(&network(spec), data).unwrap_err().to_string()
+}
+
+#[test]
+fn images_are_flattened_for_vectors() {
+    let data = images(12);
+    assert_eq!(Feed::new(&network("mlp:144-8-2"), &data).unwrap().task(), Task::Classes);
+    assert!(Feed::new(&network("lenet,size=12,classes=2"), &data).is_ok());
+}
+
+#[test]
+fn what_does_not_fit_is_named_with_what_does() {
+    let data = images(12);
+    assert_eq!(
+        no("mlp:100-8-2", &data),
+        "mlp:100-8-2 cannot be trained on images: the network takes numbers of shape [any, 100], the data have numbers \
+         of shape [any, 1, 12, 12] (144 for each)\nhint: mlp:144-512-2 takes them, or resnet20,in=1,size=12,classes=2"
+    );
+    assert!(no("resnet20,classes=2", &data).contains("takes numbers of shape [any, 3, 32, 32]"));
+    assert!(
+        no("mlp:144-8-10", &data).contains("answers numbers of shape [any, 10], the data have 2 classes")
+    );
+    assert!(no("gpt:layers=1,heads=2,embed=16,vocab=5,positions=8", &data).contains("takes tokens of shape"));
+    assert!(no("mlp:9-3", &gaussians()).contains("hint: mlp:8-512-3 takes them"));
+}
+
+#[test]
+fn tokens_go_to_networks_of_tokens() {
+    let array = |values: Vec<i64>| Array::new([2, 3], values).unwrap();
+    let inputs = Inputs::Tokens(array(vec![0, 1, 2, 3, 0, 1]));
+    let examples = Examples::new("text", inputs, Targets::Next(array(vec![1, 2, 3, 0, 1, 2]))).unwrap();
+    let mut data = Dataset::new("text", examples, None);
+    data.vocabulary = Some(Vocabulary::Characters("abcd".chars().collect()));
+    let gpt = |vocab: usize| format!("gpt:layers=1,heads=2,embed=16,vocab={vocab},positions=8");
+    assert_eq!(Feed::new(&network(&gpt(5)), &data).unwrap().task(), Task::NextToken);
+    assert!(no(&gpt(3), &data).contains("4 different tokens"));
+    assert!(no("mlp:3-4", &data).contains("hint: gpt:layers=4,heads=4,embed=128,vocab=4,positions=3"));
+}
+
+#[test]
+fn data_without_targets_are_refused() {
+    let inputs = Inputs::Values(Array::new([2, 3], vec![0.0; 6]).unwrap());
+    let data = Dataset::new("bare", Examples::new("bare", inputs, Targets::None).unwrap(), None);
+    assert!(no("mlp:3-4", &data).contains("have no targets"));
+}

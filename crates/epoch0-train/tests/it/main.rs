@@ -1,0 +1,9 @@
+//! Tests of training.
+
+mod checkpoint;
+mod common;
+mod feed;
+mod record;
+mod schedule;
+mod trainer;
+mod trials;

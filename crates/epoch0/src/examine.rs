@@ -1,0 +1,118 @@
+//! Examining a start.
+
+use std::cell::Cell;
+use std::sync::atomic::AtomicBool;
+
+use epoch0_engine::{Device, Mode, Precision, Value, Weights, run};
+use epoch0_examine::{Probe, Subject, Watch};
+use epoch0_method::Values;
+use epoch0_method::reading::{Examination, NetworkSummary};
+use epoch0_net::{Network, Source};
+
+use crate::Error;
+
+/// Examiners that look at every start, in the order in which readings are shown.
+pub const USUAL: &[&str] = &["propagation", "igb", "parameters"];
+
+/// Values that an examination may keep, over all examples.
+const VALUES: usize = 150_000_000;
+
+/// How a start is examined.
+#[derive(Clone, Copy, Default)]
+pub struct Examining<'a> {
+    /// Examiners with values of their parameters; [`USUAL`] when empty.
+    pub with: &'a [(String, Values)],
+    /// Where the weights came from, for people.
+    pub start: &'a str,
+    /// Seed of what is drawn.
+    pub seed: u64,
+    /// Once true, the work ends with an error.
+    pub cancel: Option<&'a AtomicBool>,
+    /// Called with the share of the work that is done and what is done next.
+    pub progress: Option<&'a dyn Fn(f64, &str)>,
+}
+
+/// Examines a start with a probe: all readings, and the state that they come to.
+///
+/// # Errors
+/// When an examiner is unknown, or the network cannot be run on the probe.
+pub fn examine(
+    network: &Network,
+    weights: &Weights,
+    probe: &Probe,
+    options: &Examining<'_>,
+) -> Result<Examination, Error> {
+    let usual: Vec<(String, Values)> = USUAL.iter().map(|id| ((*id).to_owned(), Values::new())).collect();
+    let asked = if options.with.is_empty() { &usual[..] } else { options.with };
+    let examiners = asked
+        .iter()
+        .map(|(id, values)| {
+            let entry = epoch0_examine::find(id)?;
+            Ok((entry.info, (entry.build)(values)?))
+        })
+        .collect::<Result<Vec<_>, epoch0_method::Error>>()?;
+    let subject = Subject { network, weights, probe, seed: options.seed };
+    let mut readings = Vec::with_capacity(examiners.len());
+    for (at, (info, examiner)) in examiners.iter().enumerate() {
+        let said = Cell::new(-1.0);
+        let progress = |share: f64| {
+            if let Some(progress) = options.progress
+                && share - said.get() >= 0.01
+            {
+                said.set(share);
+                progress((at as f64 + share) / examiners.len() as f64, info.id);
+            }
+        };
+        let watch = Watch { cancel: options.cancel, progress: Some(&progress) };
+        readings.push(examiner.examine(&subject, watch)?);
+    }
+    let summary = summary(network, options.start);
+    Ok(Examination::new(summary, probe.summary.clone(), options.seed, readings, crate::follow::versions()))
+}
+
+/// A network, in short, for reports.
+pub fn summary(network: &Network, start: &str) -> NetworkSummary {
+    NetworkSummary {
+        name: network.name().to_owned(),
+        source: match network.source() {
+            Source::HuggingFace { architecture, .. } => architecture.clone(),
+            Source::Zoo { .. } => "zoo".to_owned(),
+            Source::Onnx { .. } => "ONNX".to_owned(),
+            _ => "built by hand".to_owned(),
+        },
+        start: start.to_owned(),
+        n_params: network.n_params(),
+        n_sites: network.sites().len(),
+        depth: network.sites().iter().map(|site| site.depth).max().unwrap_or(0),
+        dtype: network.params().first().map_or_else(String::new, |param| param.dtype.to_string()),
+    }
+}
+
+/// A random probe that matches what the network takes, with as many examples as fit: from 8 to 256, or what the network
+/// is bound to.
+///
+/// # Errors
+/// When the network cannot be run.
+pub fn matched_probe(
+    network: &Network,
+    weights: &Weights,
+    examples: Option<usize>,
+    seed: u64,
+    precision: Precision,
+    device: &Device,
+) -> Result<Probe, Error> {
+    let examples = match examples {
+        Some(examples) => examples,
+        None => {
+            let small = Probe::matched(network, 2, seed, precision, device)?;
+            let mut values = 0;
+            run(network, &weights.constants(), &small.inputs, Mode::Eval, &mut |done| {
+                values +=
+                    done.outputs.iter().filter_map(Value::real).map(|var| var.value().len()).sum::<usize>();
+                Ok(())
+            })?;
+            (VALUES / (values / small.len().max(1)).max(1)).clamp(8, 256)
+        }
+    };
+    Ok(Probe::matched(network, examples, seed, precision, device)?)
+}

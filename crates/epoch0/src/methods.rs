@@ -1,0 +1,41 @@
+//! Methods of all families.
+
+use epoch0_method::{Claim, Entry, Error, Info, near};
+
+/// A method, whatever its family.
+#[derive(Clone, Copy, Debug)]
+pub struct Method {
+    /// What it says about itself.
+    pub info: &'static Info,
+    /// What its papers claim.
+    pub claims: &'static [Claim],
+}
+
+impl Method {
+    fn of<T: ?Sized>(entry: &&'static Entry<T>) -> Self {
+        Self { info: entry.info, claims: entry.claims }
+    }
+}
+
+/// Every method of every family, by id.
+pub fn methods() -> Vec<Method> {
+    let init = epoch0_init::METHODS.iter().map(Method::of);
+    let examine = epoch0_examine::METHODS.iter().map(Method::of);
+    let mut methods: Vec<_> = init.chain(examine).collect();
+    methods.sort_by_key(|method| method.info.id);
+    methods
+}
+
+/// The method of that id or alias, in any family.
+///
+/// # Errors
+/// [`Error::UnknownMethod`], with ids that are close.
+pub fn method(name: &str) -> Result<Method, Error> {
+    let found = epoch0_init::find(name).map(|entry| Method::of(&entry));
+    found.or_else(|_| epoch0_examine::find(name).map(|entry| Method::of(&entry))).map_err(|_| {
+        let methods = methods();
+        let known =
+            methods.iter().flat_map(|method| method.info.aliases.iter().copied().chain([method.info.id]));
+        Error::UnknownMethod { name: name.to_owned(), near: near(name, known) }
+    })
+}
