@@ -317,6 +317,9 @@ fn bidiagonal(
     pull: impl Fn(&[f64]) -> Vec<f64>,
 ) -> Result<Vec<f64>, Error> {
     let steps = steps.min(columns).min(rows);
+    if steps == 0 {
+        return Ok(Vec::new());
+    }
     let (mut diagonal, mut above): (Vec<f64>, Vec<f64>) = (Vec::new(), Vec::new());
     let (mut lefts, mut rights): (Vec<Vec<f64>>, Vec<Vec<f64>>) = (Vec::new(), Vec::new());
     let mut right = gaussian(stream, columns);
@@ -332,7 +335,7 @@ fn bidiagonal(
         let alpha = normalize(&mut left);
         diagonal.push(alpha);
         let largest = diagonal.iter().chain(&above).fold(0.0, |max: f64, x| max.max(*x));
-        if alpha <= ROUNDING * largest || step + 1 == steps {
+        if alpha <= ROUNDING * largest {
             break;
         }
         let mut next = pull(&left);
@@ -346,15 +349,16 @@ fn bidiagonal(
         above.push(beta);
         right = next;
     }
-    let n = diagonal.len();
-    let mut matrix = vec![0.0; n * n];
+    // The last column leads out of the basis on the right: the one on the left may be all of its space.
+    let (n, width) = (diagonal.len(), above.len().max(diagonal.len() - 1) + 1);
+    let mut matrix = vec![0.0; n * width];
     for at in 0..n {
-        matrix[at * n + at] = diagonal[at];
-        if at + 1 < n {
-            matrix[at * n + at + 1] = above[at];
+        matrix[at * width + at] = diagonal[at];
+        if let Some(&beta) = above.get(at) {
+            matrix[at * width + at + 1] = beta;
         }
     }
-    singular_values(&matrix, n)
+    singular_values(&matrix, width)
 }
 
 /// What some steps of Lanczos' iteration made of a symmetric map: a tridiagonal matrix, in an orthonormal basis.

@@ -98,17 +98,21 @@ fn check(network: &Network, inputs: &[Value], others: &[Value]) {
         close(&found.per_example(*id).to_f64(), &all, 1e-9, name);
         let size = network.param(*id).len();
         let (mut sum, mut signs) = (vec![0.0; size], vec![0.0; size]);
+        // Where a gradient is zero but for rounding (keys' biases, behind a softmax), its sign is anyone's.
+        let mut is_clear = vec![true; size];
         let scale = common::largest(&all);
         for row in &wanted {
             for (at, x) in row[place].iter().enumerate() {
                 sum[at] += x;
-                signs[at] += if x.abs() > 1e-13 * scale { x.signum() } else { 0.0 };
+                signs[at] += if *x == 0.0 { 0.0 } else { x.signum() };
+                is_clear[at] &= *x == 0.0 || x.abs() > 1e-12 * scale.max(1e-3);
             }
         }
         close(&found.sum(*id).to_f64(), &sum, 1e-9, &format!("sum of {name}"));
-        let off = found.sign_sum(*id).to_f64().iter().zip(&signs).filter(|(a, b)| a != b).count();
-        // Where a gradient is zero but for rounding, its sign is anyone's.
-        assert!(off * 50 <= size, "{off} signs of {name} differ");
+        let found_signs = found.sign_sum(*id).to_f64();
+        for at in (0..size).filter(|&at| is_clear[at]) {
+            assert_eq!(found_signs[at], signs[at], "sum of signs of {name}, element {at}");
+        }
         squares
             .iter_mut()
             .zip(&wanted)
@@ -231,7 +235,7 @@ fn convolutions_of_every_kind() {
     let y = b.conv(x, "depthwise", 8, window(3, 1, 2, 2), 4, true);
     let y = b.activation(y, epoch0_num::Activation::Tanh);
     let y = b.norm(y, "group", NormKind::Group { groups: 2 }, 1e-5, true);
-    let y = b.conv(y, "grouped", 6, window(2, 2, 1, 1), 2, false);
+    let y = b.conv(y, "grouped", 8, window(2, 2, 1, 1), 4, false);
     let y = b.norm(y, "channels", NormKind::LayerChannelsFirst, 1e-5, true);
     let y = b.conv_named(
         y,
@@ -240,7 +244,7 @@ fn convolutions_of_every_kind() {
             bias: Some("up.bias"),
             out: 4,
             window: Window { dilation: vec![1, 2], ..window(3, 2, 1, 1) },
-            groups: 2,
+            groups: 4,
             transposed: true,
         },
     );

@@ -106,7 +106,9 @@ impl Unroll<'_> {
         }
         let states: Vec<Var> = states.into_iter().flatten().collect();
         let all = Var::concat(&states.iter().collect::<Vec<_>>(), 0);
-        [Some(all), Some(state), memory].into_iter().flatten().collect()
+        // Copies, so that what comes back to the last states from outside is not mixed with what comes by `all`.
+        let last = [Some(state), memory].into_iter().flatten().map(|last| last.scale(1.0));
+        std::iter::once(all).chain(last).collect()
     }
 }
 
