@@ -73,7 +73,7 @@ pub fn examine(
 /// A network, in short, for reports.
 pub fn summary(network: &Network, start: &str) -> NetworkSummary {
     NetworkSummary {
-        name: network.name().to_owned(),
+        name: short(network.name()),
         source: match network.source() {
             Source::HuggingFace { architecture, .. } => architecture.clone(),
             Source::Zoo { .. } => "zoo".to_owned(),
@@ -85,6 +85,15 @@ pub fn summary(network: &Network, start: &str) -> NetworkSummary {
         n_sites: network.sites().len(),
         depth: network.sites().iter().map(|site| site.depth).max().unwrap_or(0),
         dtype: network.params().first().map_or_else(String::new, |param| param.dtype.to_string()),
+    }
+}
+
+/// A specification of a hundred layers is no title.
+fn short(name: &str) -> String {
+    let letters: Vec<char> = name.chars().collect();
+    match letters.len() {
+        ..=64 => name.to_owned(),
+        n => letters[..40].iter().chain(&['…']).chain(&letters[n - 16..]).collect(),
     }
 }
 
