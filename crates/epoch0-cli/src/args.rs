@@ -64,6 +64,9 @@ pub(crate) enum Command {
     Cite(Cite),
     /// Draw a checkpoint again from its receipt and compare, or say which preset it looks like.
     VerifyWeights(VerifyWeights),
+    /// List what `--data` understands, or fetch a public data set.
+    #[command(subcommand)]
+    Data(Data),
     /// Examine a start before training: signals, gradients, weights, with a verdict.
     Examine(Examine),
     /// Run a network on arrays, and write its outputs and gradients.
@@ -159,6 +162,21 @@ pub(crate) struct Start {
     pub(crate) double: bool,
 }
 
+/// What `data` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Data {
+    /// List data sets and generators.
+    List,
+    /// Fetch a public data set into the cache, checked by its sum.
+    Fetch {
+        /// The set.
+        name: String,
+        /// Folder of the cache [default: the user's].
+        #[arg(long, value_name = "FOLDER")]
+        cache: Option<PathBuf>,
+    },
+}
+
 /// Arguments of `examine`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Examine {
@@ -167,6 +185,10 @@ pub(crate) struct Examine {
     /// Examiners, in the order of their readings [default: all that are quick].
     #[arg(long, value_name = "ID,…", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
+    /// Data to examine with: a name (`epoch0 data list`), a file or folder, or a generator; without any, random inputs
+    /// that match the network are drawn.
+    #[arg(long, value_name = "DATA")]
+    pub(crate) data: Option<String>,
     /// Number of examples [default: as many as fit, 8 to 256].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     pub(crate) examples: Option<u32>,

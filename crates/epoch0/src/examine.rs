@@ -3,11 +3,14 @@
 use std::cell::Cell;
 use std::sync::atomic::AtomicBool;
 
+use epoch0_data::prepare::order;
+use epoch0_data::{Dataset, Targets};
 use epoch0_engine::{Device, Mode, Precision, Value, Weights, run};
 use epoch0_examine::{Probe, Subject, Watch};
 use epoch0_method::Values;
-use epoch0_method::reading::{Examination, NetworkSummary};
+use epoch0_method::reading::{Examination, NetworkSummary, ProbeSource, ProbeSummary};
 use epoch0_net::{Network, Source};
+use epoch0_train::Feed;
 
 use crate::Error;
 
@@ -112,16 +115,58 @@ pub fn matched_probe(
 ) -> Result<Probe, Error> {
     let examples = match examples {
         Some(examples) => examples,
-        None => {
-            let small = Probe::matched(network, 2, seed, precision, device)?;
-            let mut values = 0;
-            run(network, &weights.constants(), &small.inputs, Mode::Eval, &mut |done| {
-                values +=
-                    done.outputs.iter().filter_map(Value::real).map(|var| var.value().len()).sum::<usize>();
-                Ok(())
-            })?;
-            (VALUES / (values / small.len().max(1)).max(1)).clamp(8, 256)
-        }
+        None => as_many_as_fit(network, weights, seed, precision, device)?,
     };
     Ok(Probe::matched(network, examples, seed, precision, device)?)
+}
+
+fn as_many_as_fit(
+    network: &Network,
+    weights: &Weights,
+    seed: u64,
+    precision: Precision,
+    device: &Device,
+) -> Result<usize, Error> {
+    let small = Probe::matched(network, 2, seed, precision, device)?;
+    let mut values = 0;
+    run(network, &weights.constants(), &small.inputs, Mode::Eval, &mut |done| {
+        values += done.outputs.iter().filter_map(Value::real).map(|var| var.value().len()).sum::<usize>();
+        Ok(())
+    })?;
+    Ok((VALUES / (values / small.len().max(1)).max(1)).clamp(8, 256))
+}
+
+/// A probe of data: examples of the training part, in an order that the seed decides, as the network takes them.
+///
+/// # Errors
+/// When the data do not fit the network, or it cannot be run.
+pub fn data_probe(
+    network: &Network,
+    weights: &Weights,
+    data: &Dataset,
+    examples: Option<usize>,
+    seed: u64,
+    precision: Precision,
+    device: &Device,
+) -> Result<Probe, Error> {
+    let feed = Feed::new(network, data)?;
+    let examples = match examples {
+        Some(examples) => examples,
+        None => as_many_as_fit(network, weights, seed, precision, device)?,
+    };
+    let mut which = order(data.train.len(), seed, 0);
+    which.truncate(examples);
+    let inputs = data.train.inputs().pick(&which);
+    let labels = match data.train.targets().pick(&which) {
+        Targets::Classes(classes) => Some(classes.labels.iter().map(|&label| i64::from(label)).collect()),
+        _ => None,
+    };
+    let summary = ProbeSummary {
+        source: ProbeSource::Data,
+        name: data.name.clone(),
+        n_examples: which.len(),
+        shape: data.train.input_shape().to_vec(),
+        has_labels: labels.is_some(),
+    };
+    Ok(Probe { inputs: feed.inputs(&inputs, precision, device), labels, summary })
 }

@@ -2,9 +2,10 @@
 
 use std::io::IsTerminal;
 
+use epoch0::data::Dataset;
 use epoch0::format::write_file_atomically;
 use epoch0::method::Values;
-use epoch0::{Examining, examine, matched_probe};
+use epoch0::{Examining, data_probe, examine, matched_probe};
 use epoch0_report::Terminal;
 
 use super::{Failure, Outcome};
@@ -17,8 +18,14 @@ pub(super) fn run(args: &Examine, json: bool) -> Result<Outcome, Failure> {
     let started = args.start.open()?;
     let net = &started.described.net;
     let examples = args.examples.map(|n| n as usize);
-    let probe =
-        matched_probe(net, &started.weights, examples, args.start.seed, started.precision, &started.device)?;
+    let (seed, precision) = (args.start.seed, started.precision);
+    let probe = match &args.data {
+        Some(spec) => {
+            let data = Dataset::open(spec)?;
+            data_probe(net, &started.weights, &data, examples, seed, precision, &started.device)?
+        }
+        None => matched_probe(net, &started.weights, examples, seed, precision, &started.device)?,
+    };
     let with: Vec<(String, Values)> = args.only.iter().map(|id| (id.clone(), Values::new())).collect();
     let progress = |share: f64, what: &str| {
         bar.set_message(what.to_owned());

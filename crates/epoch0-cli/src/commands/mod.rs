@@ -2,6 +2,7 @@
 
 mod cite;
 mod compare;
+mod data;
 mod eoc;
 mod eval;
 mod examine;
@@ -93,6 +94,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Failure> {
         Command::Explain(args) => explain::run(&args, json),
         Command::Cite(args) => cite::run(&args.what, json),
         Command::VerifyWeights(args) => verify_weights::run(&args.path, json),
+        Command::Data(args) => data::run(&args, json),
         Command::Examine(args) => examine::run(&args, json),
         Command::Eval(args) => eval::run(&args, json),
         Command::Verify(args) => verify::run(&args, json),
