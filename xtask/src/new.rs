@@ -12,7 +12,7 @@ pub(crate) fn run(root: &Path, family: &str, id: &str, paper: &str) -> Result<St
     if !is_id {
         return Err(format!("id is `{id}`, allowed [a-z][a-z0-9_]*"));
     }
-    if epoch0::find(id).is_ok() {
+    if epoch0::method(id).is_ok() {
         return Err(format!("`{id}` is there already"));
     }
     if Bibliography::get().find(paper).is_none() {

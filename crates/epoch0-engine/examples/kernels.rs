@@ -17,10 +17,12 @@ enum Work {
     Products(usize),
 }
 
+type Map = dyn Fn(&[Var]) -> Var;
+
 struct Case {
     name: String,
     inputs: Vec<Var>,
-    run: Box<dyn Fn(&[Var]) -> Var>,
+    run: Box<Map>,
     work: Work,
 }
 

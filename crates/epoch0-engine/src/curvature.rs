@@ -178,10 +178,10 @@ impl Jacobian {
     pub fn per_example(&self) -> Result<Tensor, Error> {
         let (shape, from) = (self.output.shape(), self.input.shape());
         let (Some(&n), Some(&of_input)) = (shape.first(), from.first()) else {
-            return Err(self.unlike(&shape, &from));
+            return Err(Self::unlike(&shape, &from));
         };
         if n != of_input || n == 0 {
-            return Err(self.unlike(&shape, &from));
+            return Err(Self::unlike(&shape, &from));
         }
         let (outputs, inputs) = (self.output.value().len() / n, self.input.value().len() / n);
         let like = self.output.value();
@@ -203,7 +203,7 @@ impl Jacobian {
         })
     }
 
-    fn unlike(&self, output: &[usize], input: &[usize]) -> Error {
+    fn unlike(output: &[usize], input: &[usize]) -> Error {
         Error::Input {
             name: "input".to_owned(),
             found: format!("shape {input:?} for an output of shape {output:?}"),
@@ -494,7 +494,7 @@ pub struct Ends {
 ///
 /// When numbers are not finite.
 pub fn ends(map: &dyn Symmetric, tolerance: f64, most: usize, stream: &Stream) -> Result<Ends, Error> {
-    let mut lanczos = Lanczos::run(map, gaussian(stream, map.size()), most.min(8).max(1))?;
+    let mut lanczos = Lanczos::run(map, gaussian(stream, map.size()), most.clamp(1, 8))?;
     loop {
         let steps = lanczos.diagonal.len();
         let ritz = lanczos.ritz()?;

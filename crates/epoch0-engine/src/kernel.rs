@@ -235,7 +235,7 @@ impl Regression {
     /// When sizes do not fit, numbers are not finite, or `K + λ I` is not positive definite.
     pub fn fit(kernel: &Gram, residuals: &[f64], ridge: f64) -> Result<Self, Error> {
         let n = kernel.rows;
-        let outputs = if n == 0 { 0 } else { residuals.len() / n };
+        let outputs = residuals.len().checked_div(n).unwrap_or(0);
         if outputs == 0 || outputs * n != residuals.len() {
             return Err(Error::Input {
                 name: "residuals".to_owned(),

@@ -74,11 +74,13 @@ impl Tensor {
     }
 
     /// As [`Tensor::full`], with precision and device of this one.
+    #[must_use]
     pub fn full_like(&self, value: f64, shape: &[usize]) -> Self {
         Self::full(value, shape, self.precision(), &self.device())
     }
 
     /// Zeros of the same shape.
+    #[must_use]
     pub fn zeros_like(&self) -> Self {
         self.full_like(0.0, &self.shape())
     }
@@ -142,6 +144,7 @@ impl Tensor {
     }
 
     /// The same elements with another precision.
+    #[must_use]
     pub fn cast(&self, precision: Precision) -> Self {
         if precision == self.precision() {
             return self.clone();
@@ -363,6 +366,7 @@ impl Indices {
     }
 
     /// The same elements in another shape.
+    #[must_use]
     pub fn reshape(&self, shape: &[usize]) -> Self {
         Self(B::int_reshape(self.0.clone(), Shape::from(shape.to_vec())))
     }

@@ -1,5 +1,7 @@
 //! Every public operation: its values, and its derivatives against differences and each other.
 
+#![allow(clippy::cloned_ref_to_slice_refs, reason = "lists of inputs are written alike")]
+
 mod harness;
 
 use epoch0_engine::{Device, Indices, Mask, Order, Tensor, Var, grad, hvp, jvp, vjp};
@@ -247,7 +249,7 @@ proptest! {
         let x = random(10, &shape);
         let n = shape[dim] as f64;
         let draw = |count: usize| -> Vec<i64> {
-            noise(seed, count).into_iter().map(|u| ((u + 1.0) / 2.0 * n) as i64).collect()
+            noise(seed, count).into_iter().map(|u| (f64::midpoint(u, 1.0) * n) as i64).collect()
         };
         let at = draw(m);
         let rows = indices(&at, &[m]);

@@ -41,7 +41,7 @@ fn cotangents(shape: &[usize], at: usize) -> Tensor {
     tensor(&format!("cotangent {at} {shape:?}"), shape)
 }
 
-fn gradients<'t>(taps: &'t Taps<'_>) -> Gradients {
+fn gradients(taps: &Taps<'_>) -> Gradients {
     let output = taps.output().unwrap();
     taps.backward_each((0..OUTPUTS).map(|at| vec![(output, cotangents(&output.shape(), at))])).unwrap()
 }
@@ -128,7 +128,7 @@ fn check(network: &Network, inputs: &[Value], others: &[Value]) {
     close(cross.values(), &inner(&wanted, &other_rows), 1e-9, "Gram matrix with others");
 
     // A choice of parameters, and the gradient of a single number.
-    let some = |id: ParamId| id.0 % 2 == 0;
+    let some = |id: ParamId| id.0.is_multiple_of(2);
     let chosen: Vec<Vec<Vec<f64>>> = wanted
         .iter()
         .map(|row| ids.iter().zip(row).filter(|(id, _)| some(**id)).map(|(_, part)| part.clone()).collect())

@@ -47,7 +47,7 @@ pub enum Line {
         /// Steps in all.
         n_steps: u64,
         /// How.
-        settings: Settings,
+        settings: Box<Settings>,
     },
     /// A step.
     Step {
@@ -197,7 +197,7 @@ impl Log {
         log.write(&Line::Run {
             about: about.clone(),
             n_steps: trainer.n_steps(),
-            settings: *trainer.settings(),
+            settings: Box::new(*trainer.settings()),
         })?;
         Ok(log)
     }

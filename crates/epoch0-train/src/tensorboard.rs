@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn bytes_are_those_of_tensorboard() {
         let event = event(1.5, 300, What::Scalar { tag: "a/b", value: 0.25 });
-        let hex: String = record(&event).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = record(&event).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         assert_eq!(hex, WANTED);
     }
 

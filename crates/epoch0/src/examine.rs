@@ -20,6 +20,9 @@ pub const USUAL: &[&str] = &["propagation", "igb", "parameters"];
 /// Values that an examination may keep, over all examples.
 const VALUES: usize = 150_000_000;
 
+/// Told the share of the work that is done and what is done next.
+pub type Said<'a> = dyn Fn(f64, &str) + 'a;
+
 /// How a start is examined.
 #[derive(Clone, Copy, Default)]
 pub struct Examining<'a> {
@@ -32,7 +35,7 @@ pub struct Examining<'a> {
     /// Once true, the work ends with an error.
     pub cancel: Option<&'a AtomicBool>,
     /// Called with the share of the work that is done and what is done next.
-    pub progress: Option<&'a dyn Fn(f64, &str)>,
+    pub progress: Option<&'a Said<'a>>,
 }
 
 /// Examines a start with a probe: all readings, and the state that they come to.

@@ -29,7 +29,7 @@ mod weights;
 pub use compare::{Contender, Contest, Criterion, PairedTest, compare};
 pub use describe::Described;
 pub use error::Error;
-pub use examine::{Examining, USUAL, data_probe, examine, matched_probe, summary};
+pub use examine::{Examining, Said, USUAL, data_probe, examine, matched_probe, summary};
 pub use follow::Curves;
 pub use initialize::{Options, Progress, initialize, plan};
 pub use methods::{Method, method, methods};

@@ -12,15 +12,15 @@ pub struct Method {
 }
 
 impl Method {
-    fn of<T: ?Sized>(entry: &&'static Entry<T>) -> Self {
+    fn of<T: ?Sized>(entry: &'static Entry<T>) -> Self {
         Self { info: entry.info, claims: entry.claims }
     }
 }
 
 /// Every method of every family, by id.
 pub fn methods() -> Vec<Method> {
-    let init = epoch0_init::METHODS.iter().map(Method::of);
-    let examine = epoch0_examine::METHODS.iter().map(Method::of);
+    let init = epoch0_init::METHODS.iter().map(|&entry| Method::of(entry));
+    let examine = epoch0_examine::METHODS.iter().map(|&entry| Method::of(entry));
     let mut methods: Vec<_> = init.chain(examine).collect();
     methods.sort_by_key(|method| method.info.id);
     methods
@@ -31,8 +31,8 @@ pub fn methods() -> Vec<Method> {
 /// # Errors
 /// [`Error::UnknownMethod`], with ids that are close.
 pub fn method(name: &str) -> Result<Method, Error> {
-    let found = epoch0_init::find(name).map(|entry| Method::of(&entry));
-    found.or_else(|_| epoch0_examine::find(name).map(|entry| Method::of(&entry))).map_err(|_| {
+    let found = epoch0_init::find(name).map(Method::of);
+    found.or_else(|_| epoch0_examine::find(name).map(Method::of)).map_err(|_| {
         let methods = methods();
         let known =
             methods.iter().flat_map(|method| method.info.aliases.iter().copied().chain([method.info.id]));

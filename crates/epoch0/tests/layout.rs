@@ -171,7 +171,13 @@ fn branches(reversed: bool) -> Network {
 
 #[test]
 fn the_order_of_parameters_does_not_change_bits() {
-    let of = |net: Network| Described { net, given: "branches".to_owned(), config: None };
+    let of = |net: Network| Described {
+        net,
+        given: "branches".to_owned(),
+        config: None,
+        checkpoint: None,
+        onnx: None,
+    };
     let (forth, back) = (of(branches(false)), of(branches(true)));
     assert_ne!(forth.net.params()[0].name, back.net.params()[0].name);
     for text in [

@@ -84,10 +84,10 @@ fn check(path: &Path) -> Result<(f64, f64, usize), String> {
     let weights = Weights::read(network, Precision::Single, &device, |_, param| {
         let weight = model.weights.get(&param.name).expect("values of every parameter");
         let mut values = vec![0.0; weight.len()];
-        weight.read_f32(0, &mut values).map_err(|e| text(&e))?;
-        Ok::<_, String>(Elements::Single(values))
+        weight.read_f32(0, &mut values)?;
+        Ok::<_, epoch0::Error>(Elements::Single(values))
     });
-    let weights = weights?;
+    let weights = weights.map_err(|e| text(&e))?;
     let params = weights.leaves(network);
     let mut inputs = Vec::new();
     let mut leaves: Vec<(String, Var)> = Vec::new();

@@ -30,7 +30,8 @@ pub(super) fn run(args: &Eval, json: bool) -> Result<Outcome, Failure> {
         return Outcome::json(&written);
     }
     let outputs = written.arrays.iter().filter(|(name, _)| !name.starts_with("grad/"));
-    let mut text: String = outputs.map(|(name, shape)| format!("{name} {shape:?}\n")).collect();
+    let mut text = String::new();
+    outputs.for_each(|(name, shape)| text += &format!("{name} {shape:?}\n"));
     let n_gradients = written.arrays.keys().filter(|name| name.starts_with("grad/")).count();
     if args.grad {
         text += &format!("{n_gradients} gradients\n");

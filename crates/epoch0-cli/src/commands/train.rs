@@ -37,7 +37,7 @@ pub(super) fn run(args: &Train, json: bool) -> Result<Outcome, Failure> {
             let out = args.out.clone().unwrap_or_else(|| folder.clone());
             let replaces = args.force || args.out.is_none();
             Run { args, described: &described, about: saved.about, out: Some(out), replaces }
-                .to_the_end(trainer, json)
+                .finish(trainer, json)
         }
         None => {
             let given = args.net.as_deref().unwrap_or_default();
@@ -56,7 +56,7 @@ pub(super) fn run(args: &Train, json: bool) -> Result<Outcome, Failure> {
                 // What is written is what is computed with, and goes on from the folder itself.
                 let is_double = described.net.params().iter().any(|param| param.dtype == Dtype::F64);
                 described.set_dtype(if is_double { Dtype::F64 } else { Dtype::F32 });
-                about.network = described.net.name().to_owned();
+                described.net.name().clone_into(&mut about.network);
             }
             let mut trainer =
                 Trainer::new(&described.net, weights, &data, settings).map_err(epoch0::Error::from)?;
@@ -64,7 +64,7 @@ pub(super) fn run(args: &Train, json: bool) -> Result<Outcome, Failure> {
                 read_counts(&mut trainer, &Checkpoint::open(path)?).map_err(epoch0::Error::from)?;
             }
             let out = args.out.clone();
-            Run { args, described: &described, about, out, replaces: args.force }.to_the_end(trainer, json)
+            Run { args, described: &described, about, out, replaces: args.force }.finish(trainer, json)
         }
     }
 }
@@ -162,7 +162,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn to_the_end(self, mut trainer: Trainer<'_>, json: bool) -> Result<Outcome, Failure> {
+    fn finish(self, mut trainer: Trainer<'_>, json: bool) -> Result<Outcome, Failure> {
         let of_train = |error: Error| Failure::from(epoch0::Error::from(error));
         let args = self.args;
         let mut log = match &args.log {

@@ -237,7 +237,7 @@ fn sinusoids_are_waves() {
     let (places, heights) = (values(&data), targets(&data));
     for task in 0..200 {
         let wave = family.wave(task as u64);
-        assert!((0.1..5.0).contains(&wave.amplitude) && (0.0..3.1416).contains(&wave.phase));
+        assert!((0.1..5.0).contains(&wave.amplitude) && (0.0..=std::f64::consts::PI).contains(&wave.phase));
         for nth in 25 * task..25 * (task + 1) {
             assert!((-5.0..5.0).contains(&places[nth]));
             let height = wave.amplitude * (f64::from(places[nth]) - wave.phase).sin();

@@ -158,6 +158,7 @@ impl Geometry {
     }
 
     /// Images that are worked on together, and stretches of each: few whole ones, or parts of one.
+    #[expect(clippy::type_complexity, reason = "an image, where it begins in it, how long it is")]
     fn stretches(&self) -> (usize, Vec<Vec<(usize, usize, usize)>>) {
         let outputs = volume(self.out);
         let length = (WINDOWS / self.taps()).max(256);
@@ -178,7 +179,7 @@ impl Geometry {
 }
 
 /// `a b` of row-major matrices, `b` transposed if asked.
-fn product<T: Real>(a: Tensor, b: Vec<T>, shape: [usize; 2], is_transposed: bool) -> Option<FlexTensor> {
+fn product<T: Real>(a: &Tensor, b: Vec<T>, shape: [usize; 2], is_transposed: bool) -> Option<FlexTensor> {
     let b = tensor(b, &shape);
     flat(&a.matmul(&if is_transposed { b.permute(&[1, 0]) } else { b }))
 }
@@ -203,7 +204,7 @@ impl Job for Outputs<'_> {
                 let count: usize = part.iter().map(|s| s.2).sum();
                 for (group, weight) in weights.iter().enumerate() {
                     let windows = g.windows(x, group, part);
-                    let found = product(weight.clone(), windows, [taps, count], false)?;
+                    let found = product(weight, windows, [taps, count], false)?;
                     for (channel, found) in found.as_slice::<T>()?.chunks_exact(count).enumerate() {
                         let mut from = 0;
                         for &(image, start, length) in part {
@@ -248,7 +249,7 @@ impl Job for Weights<'_> {
                     }
                     let windows = g.windows(x, group, part);
                     let cotangents = tensor(cotangents, &[g.outputs, count]);
-                    let found = product(cotangents, windows, [taps, count], true)?;
+                    let found = product(&cotangents, windows, [taps, count], true)?;
                     let found = found.as_slice::<T>()?;
                     vectors(add, (sums, found));
                 }

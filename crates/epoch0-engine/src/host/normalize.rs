@@ -115,6 +115,7 @@ fn shift<T: Real>((x, mean, by, shift, out): (&[T], T, T, T, &mut [T])) {
 
 /// As [`shift`], with a scale and a shift for each element.
 #[inline(always)]
+#[expect(clippy::type_complexity, reason = "one row of everything that moves together")]
 fn shift_each<T: Real>((x, mean, by, scale, shift, out): (&[T], T, T, &[T], &[T], &mut [T])) {
     for ((y, &x), (&scale, &shift)) in out.iter_mut().zip(x).zip(scale.iter().zip(shift)) {
         *y = (x - mean) * by * scale + shift;
@@ -208,6 +209,7 @@ fn back<T: Real>((x, cotangent, [k, mean, m, l], out): (&[T], &[T], [T; 4], &mut
 
 /// Cotangents of rows that are groups; adds to those of scale and shift.
 #[inline(always)]
+#[expect(clippy::type_complexity, reason = "one row of everything that moves together")]
 fn back_rows<T: Real>(
     (plan, [x, scale, cotangent], out, [by_scale, by_shift]): (&Plan, [&[T]; 3], &mut [T], [&mut [T]; 2]),
 ) {

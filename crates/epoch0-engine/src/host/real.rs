@@ -91,7 +91,7 @@ const NEAR: f32 = 0.93;
 #[inline(always)]
 fn erf_near(t: f32) -> f32 {
     const C: [f32; 7] = [
-        1.128_379_2,
+        std::f32::consts::FRAC_2_SQRT_PI,
         -0.376_126_32,
         0.112_836_63,
         -0.026_857_706,

@@ -13,8 +13,8 @@ impl Step<'_> {
         let one = |value: Value| Ok(vec![value]);
         let real = |var: Var| Ok(vec![Value::Real(var)]);
         match &self.node.op {
-            Op::Add => one(self.fold(inputs, Var::add, |a, b| a.wrapping_add(b))?),
-            Op::Mul => one(self.fold(inputs, Var::mul, |a, b| a.wrapping_mul(b))?),
+            Op::Add => one(self.fold(inputs, Var::add, i64::wrapping_add)?),
+            Op::Mul => one(self.fold(inputs, Var::mul, i64::wrapping_mul)?),
             Op::Scale(factor) => real(self.real(inputs, 0)?.scale(*factor)),
             Op::Softcap(cap) => real(self.real(inputs, 0)?.scale(1.0 / cap).tanh().scale(*cap)),
             Op::Exp => real(self.real(inputs, 0)?.exp()),
@@ -211,7 +211,7 @@ impl Step<'_> {
                     let mut array = (**array).clone();
                     self.dim(array.shape(), *dim)?;
                     array.accumulate_axis_inplace(ndarray::Axis(*dim), |&before, now| {
-                        *now = now.wrapping_add(before)
+                        *now = now.wrapping_add(before);
                     });
                     one(array.into())
                 }
@@ -290,7 +290,7 @@ impl Step<'_> {
         let sizes: Vec<Option<usize>> =
             to.iter().map(|&extent| self.size(inputs, extent)).collect::<Result<_, _>>()?;
         let known: usize = sizes.iter().flatten().product();
-        let rest = if known == 0 { 0 } else { total / known };
+        let rest = total.checked_div(known).unwrap_or(0);
         let shape: Vec<usize> = sizes.iter().map(|size| size.unwrap_or(rest)).collect();
         if sizes.iter().filter(|size| size.is_none()).count() > 1 || shape.iter().product::<usize>() != total
         {
@@ -484,7 +484,7 @@ impl Step<'_> {
     }
 
     fn relation(&self, inputs: &[Value], relation: Relation) -> Result<Value, Error> {
-        fn holds<T: PartialOrd>(a: T, b: T, relation: Relation) -> bool {
+        fn holds<T: PartialOrd + Copy>(a: T, b: T, relation: Relation) -> bool {
             match relation {
                 Relation::Equal => a == b,
                 Relation::Less => a < b,

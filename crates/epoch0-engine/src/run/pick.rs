@@ -69,7 +69,7 @@ impl Step<'_> {
     }
 
     /// Negative indices count from the end.
-    pub(super) fn from_end(&self, indices: &ArrayD<i64>, size: usize) -> Result<ArrayD<i64>, Error> {
+    pub(super) fn counted_from_end(&self, indices: &ArrayD<i64>, size: usize) -> Result<ArrayD<i64>, Error> {
         let indices = indices.mapv(|at| if at < 0 { at + size as i64 } else { at });
         self.check_range(indices.iter().copied(), size)?;
         Ok(indices)
@@ -87,7 +87,7 @@ impl Step<'_> {
                 self.operand(format!("indices of shape {:?}", at.shape()), format!("within {shape:?}"))
             );
         }
-        let at = self.from_end(at, shape[dim])?;
+        let at = self.counted_from_end(at, shape[dim])?;
         fn pick<T: Copy>(x: &ArrayD<T>, at: &ArrayD<i64>, dim: usize) -> ArrayD<T> {
             ArrayD::from_shape_fn(at.raw_dim(), |mut place| {
                 place[dim] = at[&place] as usize;
@@ -109,7 +109,7 @@ impl Step<'_> {
         let (x, at) = (self.any(inputs, 0)?, self.indices(inputs, 1)?);
         let shape = x.shape();
         self.dim(&shape, dim)?;
-        let at = self.from_end(at, shape[dim])?;
+        let at = self.counted_from_end(at, shape[dim])?;
         let mut to = shape[..dim].to_vec();
         to.extend(at.shape());
         to.extend(&shape[dim + 1..]);

@@ -59,7 +59,7 @@ impl Gradients {
     }
 
     /// Gradients of several numbers of the same examples, side by side.
-    pub(super) fn beside(parts: Vec<Self>) -> Option<Self> {
+    pub(super) fn beside(parts: &[Self]) -> Option<Self> {
         let first = parts.first()?;
         let pieces = first.pieces.iter().map(|(id, own)| {
             let joined = (0..own.len()).map(|at| {
@@ -189,7 +189,7 @@ pub(super) fn ranges(pieces: &[Piece], first: usize, others: usize) -> Vec<Range
         .iter()
         .filter_map(Piece::outer)
         .filter(|outer| outer.maps() > 1)
-        .map(|outer| outer.n_rows())
+        .map(super::piece::Outer::n_rows)
         .collect();
     maps.dedup();
     let step = (BLOCK / (scalars * others).max(1)).max(1);

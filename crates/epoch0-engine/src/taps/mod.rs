@@ -264,7 +264,7 @@ impl<'n> Taps<'n> {
         scalars: impl IntoIterator<Item = Vec<Scalar<'a>>>,
     ) -> Result<Gradients, Error> {
         let found = scalars.into_iter().map(|scalar| Ok(self.backward(&scalar)?.compact()));
-        Gradients::beside(found.collect::<Result<Vec<_>, Error>>()?).ok_or_else(|| Error::Input {
+        Gradients::beside(&found.collect::<Result<Vec<_>, Error>>()?).ok_or_else(|| Error::Input {
             name: "scalars".to_owned(),
             found: "none".to_owned(),
             allowed: "at least one".to_owned(),

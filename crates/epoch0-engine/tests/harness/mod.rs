@@ -1,5 +1,7 @@
 //! What every operation has to satisfy, checked in 64 bits.
 
+#![allow(dead_code, reason = "each test takes what it needs")]
+
 use epoch0_engine::{Device, Order, Precision, Tensor, Var, grad, hvp, jvp, vjp};
 
 /// Numbers in `(-1, 1)`, the same ones for the same seed: SplitMix64.

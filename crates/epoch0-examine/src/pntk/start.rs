@@ -29,7 +29,7 @@ pub(super) fn draw(net: &Network, stream: &Stream) -> Result<Weights, Error> {
     let weights =
         Weights::read::<epoch0_engine::Error>(net, Precision::Double, &Device::cpu(), |id, param| {
             let fan_in = net.sites_of(id).find_map(|site| site.fans).map_or(1.0, |fans| fans.in_);
-            let law = param.native.clone().unwrap_or(match param.role {
+            let law = param.native.unwrap_or(match param.role {
                 Role::Readout => Law::normal(0.0, (1.0 / fan_in).sqrt()),
                 role if role.is_matrix() => Law::normal(0.0, (2.0 / fan_in).sqrt()),
                 Role::NormScale | Role::LayerScale | Role::Scalar | Role::RunningVar => {

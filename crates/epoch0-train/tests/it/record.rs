@@ -45,7 +45,7 @@ fn a_record_is_read_back() {
     ];
     assert_eq!(kinds, wanted);
     let Line::Run { about: found, settings: kept, n_steps } = &lines[0] else { panic!() };
-    assert_eq!((found, kept, *n_steps), (&about(), &settings("5it"), 5));
+    assert_eq!((found, &**kept, *n_steps), (&about(), &settings("5it"), 5));
     assert!(Log::create(&path, &about(), &trainer, 1).unwrap_err().to_string().contains("is there already"));
 }
 

@@ -63,7 +63,7 @@ fn a_step_is_what_it_is_by_hand() {
     assert_eq!(trouble, None);
     // Errors are 0, 1.75 and -2.
     assert!((step.loss - (1.75f64.powi(2) + 4.0) / 3.0).abs() < 1e-12);
-    let (dw, db) = (2.0 / 3.0 * (1.75 * 2.0 + 2.0), 2.0 / 3.0 * (1.75 - 2.0));
+    let (dw, db): (f64, f64) = (2.0 / 3.0 * (1.75 * 2.0 + 2.0), 2.0 / 3.0 * (1.75 - 2.0));
     assert!((step.gradient_norm - (dw * dw + db * db).sqrt()).abs() < 1e-12);
     let found: Vec<f64> = trainer.weights().iter().flat_map(|(_, value)| value.to_f64()).collect();
     assert!((found[0] - (0.25 - 0.1 * dw)).abs() < 1e-12);
