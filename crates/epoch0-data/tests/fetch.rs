@@ -181,7 +181,7 @@ fn another_file_is_refused_by_its_checksum() {
 #[test]
 fn a_file_that_goes_on_is_stopped() {
     // One announces too much, the other announces nothing and never ends.
-    let server = Server::start(|_, stream| send(stream, &[0; 100_000]));
+    let server = Server::start(|_, stream| send(stream, &vec![0; 100_000]));
     let room = tempfile::tempdir().unwrap();
     let failed = fault(one(&server.address, b"small", room.path(), PATIENT));
     assert!(matches!(failed, FetchFault::TooLarge { most: 5 }), "{failed}");

@@ -308,7 +308,8 @@ mod tests {
 
     #[test]
     fn headers_are_read_as_python_reads_them() {
-        let header = |text| Header::parse(text).map(|header| (header.descr, header.is_fortran, header.shape));
+        let header =
+            |text: &str| Header::parse(text).map(|header| (header.descr, header.is_fortran, header.shape));
         let of = |shape: &[usize]| Some(("<f4".to_owned(), false, shape.to_vec()));
         for (shape, sizes) in [("()", &[][..]), ("(3,)", &[3]), ("(3, 4)", &[3, 4]), ("( 3L,4L, )", &[3, 4])]
         {
@@ -337,7 +338,7 @@ mod tests {
         // Of [[0, 1, 2], [3, 4, 5]].
         assert_eq!(row_major(&[2, 3], &[0, 3, 1, 4, 2, 5]), [0, 1, 2, 3, 4, 5]);
         assert_eq!(row_major(&[], &[7]), [7]);
-        assert_eq!(row_major::<u8>(&[0, 3], &[]), []);
+        assert!(row_major::<u8>(&[0, 3], &[]).is_empty());
         // [[[0, 1], [2, 3]], [[4, 5], [6, 7]]]
         assert_eq!(row_major(&[2, 2, 2], &[0, 4, 2, 6, 1, 5, 3, 7]), [0, 1, 2, 3, 4, 5, 6, 7]);
     }

@@ -146,11 +146,7 @@ impl<'a> Spec<'a> {
     }
 
     /// An activation.
-    pub fn activation(
-        &mut self,
-        key: &'static str,
-        default: Activation,
-    ) -> Result<Activation, String> {
+    pub fn activation(&mut self, key: &'static str, default: Activation) -> Result<Activation, String> {
         let Some(value) = self.get(key) else { return Ok(default) };
         value.parse().map_err(|error: epoch0_num::activation::ActivationError| format!("{key}: {error}"))
     }
