@@ -91,7 +91,7 @@ fn cifar_is_read_in_both_of_its_forms() {
     assert_eq!((classes.labels[0], classes.n_classes(), classes.names[99].as_str()), (99, 100, "worm"));
 }
 
-fn save(path: &Path, image: image::DynamicImage) {
+fn save(path: &Path, image: &image::DynamicImage) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     image.save(path).unwrap();
 }
@@ -104,10 +104,10 @@ fn images_are_read_by_class() {
             image::Rgb([red, x as u8, y as u8])
         }))
     };
-    save(&room.path().join("train/cat/b.png"), image(2));
-    save(&room.path().join("train/cat/a.png"), image(1));
-    save(&room.path().join("train/ant/c.PNG"), image(3));
-    save(&room.path().join("val/cat/d.png"), image(4));
+    save(&room.path().join("train/cat/b.png"), &image(2));
+    save(&room.path().join("train/cat/a.png"), &image(1));
+    save(&room.path().join("train/ant/c.PNG"), &image(3));
+    save(&room.path().join("val/cat/d.png"), &image(4));
     fs::write(room.path().join("train/cat/notes.txt"), "not an image").unwrap();
     let data = images::read_folder(room.path(), images::Options::default()).unwrap();
     assert_eq!(data.train.inputs().shape(), [3, 3, 2, 3]);
@@ -122,7 +122,7 @@ fn images_are_read_by_class() {
     assert_eq!(data.test.unwrap().classes().unwrap().labels, [1]);
 
     // One of another size: refused, or scaled.
-    save(&room.path().join("train/ant/z.jpg"), image::DynamicImage::new_luma8(5, 5));
+    save(&room.path().join("train/ant/z.jpg"), &image::DynamicImage::new_luma8(5, 5));
     let path = room.path().to_str().unwrap();
     let error = Dataset::open(path).unwrap_err().to_string();
     assert!(error.contains("z.jpg: its size is 5 × 5, allowed 3 × 2"), "{error}");

@@ -176,7 +176,7 @@ fn shapes_have_the_areas_of_their_forms() {
         let top = image.iter().copied().fold(0.0f32, f32::max);
         assert!((0.5..=1.0).contains(&top) && image.iter().all(|&pixel| pixel >= 0.0), "{nth}: {top}");
         // Nothing touches the border: the figure is whole.
-        let is_border = |at: usize| at / 64 % 63 == 0 || at % 64 % 63 == 0;
+        let is_border = |at: usize| [at / 64, at % 64].iter().any(|place| [0, 63].contains(place));
         assert!((0..64 * 64).all(|at| !is_border(at) || image[at] < 1e-6), "{nth}");
         areas[nth % 5] += mean(image.iter().map(|&pixel| f64::from(pixel / top)));
     }
@@ -239,7 +239,7 @@ fn sinusoids_are_waves() {
     let (places, heights) = (values(&data), targets(&data));
     for task in 0..200 {
         let wave = family.wave(task as u64);
-        assert!((0.1..5.0).contains(&wave.amplitude) && (0.0..3.1416).contains(&wave.phase));
+        assert!((0.1..5.0).contains(&wave.amplitude) && (0.0..std::f64::consts::PI).contains(&wave.phase));
         for nth in 25 * task..25 * (task + 1) {
             assert!((-5.0..5.0).contains(&places[nth]));
             let height = wave.amplitude * (f64::from(places[nth]) - wave.phase).sin();
