@@ -92,6 +92,10 @@ pub fn t_two_sided(t: f64, df: f64) -> f64 {
     if t.is_infinite() {
         return 0.0;
     }
+    // Near 0 the argument is too close to 1 to say how far it is from there; its complement says it.
+    if t * t < df {
+        return 1.0 - incomplete_beta(t * t / (df + t * t), 0.5, df / 2.0);
+    }
     incomplete_beta(df / (df + t * t), df / 2.0, 0.5)
 }
 

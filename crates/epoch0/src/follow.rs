@@ -2,13 +2,19 @@
 //!
 //! ```
 //! use epoch0::data::Dataset;
-//! use epoch0::engine::Device;
+//! use epoch0::engine::{Device, Precision};
 //! use epoch0::train::{Settings, Status, Trainer};
-//! use epoch0::{Described, draw};
+//! use epoch0::{Described, draw_weights};
 //!
 //! let described = Described::open("mlp:8-16-3")?;
 //! let data = Dataset::open("gaussians:classes=3,dim=8,n=200,separation=4")?;
-//! let weights = draw(&described.net, &described.recipe_with("he_normal"), 0, &Device::cpu())?;
+//! let weights = draw_weights(
+//!     &described.net,
+//!     &described.recipe_with("he_normal"),
+//!     0,
+//!     Precision::Single,
+//!     &Device::cpu(),
+//! )?;
 //! let settings = Settings { length: "2ep".parse()?, batch: 16, ..Settings::default() };
 //! let mut trainer = Trainer::new(&described.net, weights, &data, settings)?;
 //! assert_eq!(trainer.run(&mut ())?, Status::Finished);

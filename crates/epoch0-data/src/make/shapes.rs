@@ -35,12 +35,12 @@ impl Default for ShapesConfig {
     }
 }
 
-/// A form of radius 1 around the origin: how far a point is from its border, less than 0 inside.
+/// A form within the circle of radius 1 around the origin: how far a point is from its border, less than 0 inside.
 type Form = fn(f64, f64) -> f64;
 
 const FORMS: [(&str, Form); 5] = [
     ("circle", |x, y| (x * x + y * y).sqrt() - 1.0),
-    ("square", |x, y| x.abs().max(y.abs()) - 0.8),
+    ("square", |x, y| x.abs().max(y.abs()) - 0.5_f64.sqrt()),
     ("triangle", |x, y| {
         let half_root = 0.75_f64.sqrt();
         // The distance from the farthest of three sides that are ½ away from the origin.
@@ -48,7 +48,9 @@ const FORMS: [(&str, Form); 5] = [
     }),
     ("cross", |x, y| {
         let (x, y) = (x.abs(), y.abs());
-        (x - 1.0).max(y - 0.3).min((x - 0.3).max(y - 1.0))
+        // Arms as long as their corners allow.
+        let length = 0.91_f64.sqrt();
+        (x - length).max(y - 0.3).min((x - 0.3).max(y - length))
     }),
     ("ring", |x, y| ((x * x + y * y).sqrt() - 0.75).abs() - 0.25),
 ];
@@ -96,12 +98,13 @@ impl Generate for Shapes {
         // Sides are 2 long, the middle is the origin.
         let number = |nth: u64, low, high| uniform(&self.figures, index.wrapping_mul(8) + nth, low, high);
         let radius = number(0, 0.3, 0.6);
-        let (centre_x, centre_y) =
-            (number(1, radius - 1.0, 1.0 - radius), number(2, radius - 1.0, 1.0 - radius));
-        let (sin, cos) = libm::sincos(number(3, 0.0, TAU));
-        let brightness = number(4, 0.5, 1.0);
         let size = self.config.size;
         let pixel = 2.0 / size as f64;
+        // Figures and their smoothed borders end within the image.
+        let farthest = 1.0 - radius - 1.5 * pixel;
+        let (centre_x, centre_y) = (number(1, -farthest, farthest), number(2, -farthest, farthest));
+        let (sin, cos) = libm::sincos(number(3, 0.0, TAU));
+        let brightness = number(4, 0.5, 1.0);
         let middle = |nth: usize| (nth as f64 + 0.5) * pixel - 1.0;
         for (row, pixels) in input.chunks_exact_mut(size).enumerate() {
             for (column, value) in pixels.iter_mut().enumerate() {

@@ -2,7 +2,7 @@
 //!
 //! A grating of class `c` is a sine wave at angle π c / classes with random phase, its frequency within 20 % of
 //! `frequency` cycles an image. A spectrum of class `c` is a sum of 48 waves of random frequency, direction and phase
-//! whose power falls as |k|^−β with β from 0 (white) to 3 in equal steps, β near 2 being that of photographs (D. Field,
+//! whose power falls as |k|^−β with β from 0 (white up to the pixels' own frequency) to 3 in equal steps, β near 2 being that of photographs (D. Field,
 //! J. Opt. Soc. Am. A 1987). Frequencies are log-uniform from 1 to size / 2, for which the amplitude has to be
 //! |k|^(1−β/2). Both have mean square 1 over phases, before noise. Example `i` is of class `i mod classes`.
 //!

@@ -305,6 +305,23 @@ fn numpy_orders_are_read() {
     assert_eq!(array, Array::new([2, 3], vec![0.0f32, 1.0, 2.0, 3.0, 4.0, 5.0]).unwrap().into());
 }
 
+/// `numpy.npz` was written by numpy 2 with `savez_compressed`, `fortran` in column-major order and big-endian.
+#[test]
+fn what_numpy_writes_is_read() {
+    let named = |name: &str, array: AnyArray| (name.to_owned(), array);
+    let read = npz::from_bytes("numpy.npz", include_bytes!("numpy.npz")).unwrap();
+    let written = [
+        named("fortran", Array::new([2, 3], vec![0.0f32, 1.0, 2.0, 3.0, 4.0, 5.0]).unwrap().into()),
+        named("scalar", Array::new([], vec![1.5f64]).unwrap().into()),
+        named("flags", Array::new([2], vec![true, false]).unwrap().into()),
+        named("half", Array::new([1], vec![epoch0_num::f16::from_f32(0.1)]).unwrap().into()),
+        named("empty", Array::new([0, 3], Vec::<i32>::new()).unwrap().into()),
+        named("long", Array::new([1, 2], vec![i64::MIN, i64::MAX]).unwrap().into()),
+        named("bytes", Array::new([3], vec![0u8, 1, 2]).unwrap().into()),
+    ];
+    assert_eq!(read, written);
+}
+
 #[test]
 fn arrays_become_data_sets() {
     let room = tempfile::tempdir().unwrap();

@@ -110,9 +110,14 @@ fn archives_do_not_fill_the_memory() {
     assert_eq!(arrays[0].1.shape(), [1 << 20]);
     // One that says it is smaller than it is: both places where sizes stand are made to lie.
     let mut lies = bomb(1 << 20);
-    let size = |bytes: &[u8]| bytes.windows(4).position(|four| four == ((1u32 << 20) + 72).to_le_bytes());
+    let header = npy_with(&format!(
+        "{{'descr': '|u1', 'fortran_order': False, 'shape': ({},), }}
+",
+        1 << 20
+    ));
+    let size = (header.len() as u32 + (1 << 20)).to_le_bytes();
     let mut n_lies = 0;
-    while let Some(at) = size(&lies) {
+    while let Some(at) = lies.windows(4).position(|four| four == size) {
         lies[at..at + 4].copy_from_slice(&1000u32.to_le_bytes());
         n_lies += 1;
     }

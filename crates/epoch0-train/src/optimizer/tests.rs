@@ -155,8 +155,11 @@ fn updates_are_those_of_torch() {
             (Precision::Single, true, 3e-7),
         ] {
             let found = run(&case, precision, on_device);
+            // Steps round at the size of the weights, also where a weight comes out small.
+            let size = case.wanted.iter().fold(0.0, |size: f64, wanted| size.max(wanted.abs()));
             for (found, wanted) in found.iter().zip(case.wanted) {
-                let error = (found - wanted).abs() / wanted.abs();
+                let error =
+                    (found - wanted).abs() / if precision == Precision::Single { size } else { wanted.abs() };
                 assert!(
                     error < bound,
                     "{:?} {precision:?} {on_device}: {found}, not {wanted}",

@@ -1,11 +1,13 @@
 //! What claims train on: MNIST where it is at hand, otherwise a task made for the purpose.
 
-use std::io::Read;
 use std::path::Path;
 
+use epoch0_data::make::{self, Gaussians, GaussiansConfig};
+use epoch0_data::open::DIGITS;
+use epoch0_data::prepare::standardize;
+use epoch0_data::read::idx;
+use epoch0_data::{Inputs, Targets};
 use epoch0_method::Error;
-use epoch0_num::{Law, Stream};
-use flate2::read::GzDecoder;
 
 /// Labelled examples.
 pub(crate) struct Examples {
@@ -23,38 +25,40 @@ impl Examples {
         let folder = std::env::var_os("EPOCH0_DATA").map(|folder| Path::new(&folder).join("mnist"));
         match folder.filter(|folder| folder.is_dir()) {
             Some(folder) => Self::mnist(&folder, n),
-            None => Ok(Self::mixture(n, 784, 10, 0)),
+            None => Self::mixture(n, 784, 10, 0),
         }
     }
 
     fn mnist(folder: &Path, n: usize) -> Result<Self, Error> {
-        let images = idx(&folder.join("train-images-idx3-ubyte.gz"), 3, n)?;
-        let classes = idx(&folder.join("train-labels-idx1-ubyte.gz"), 1, n)?;
-        if let Some(class) = classes.iter().find(|&&class| class > 9) {
-            return Err(data_error(folder, format!("a label is {class}, allowed 0 to 9")));
+        let digits = DIGITS.map(str::to_owned);
+        let examples = idx::first_training(folder, n, &digits).map_err(|error| data_error(&error))?;
+        if examples.input_shape() != [1, 28, 28] {
+            let why = format!("images have shape {:?}, allowed [1, 28, 28]", examples.input_shape());
+            return Err(Error::Recipe { place: folder.display().to_string(), why });
         }
-        let mut inputs: Vec<f32> = images.into_iter().map(f32::from).collect();
-        standardize(&mut inputs);
-        Ok(Self { inputs, classes, name: format!("MNIST, first {n} training images") })
+        Ok(Self::standardized(examples, format!("MNIST, first {n} training images")))
     }
 
     /// Examples around one random centre per class; centres and noise both of variance 1 before all are standardized.
-    pub(crate) fn mixture(n: usize, n_inputs: usize, n_classes: usize, seed: u64) -> Self {
-        let normals = |name: &str, len: usize| {
-            let mut out = vec![0.0f32; len];
-            let drawn = Law::normal(0.0, 1.0).fill(&Stream::new(seed, name), 0, &mut out);
-            drawn.expect("the standard normal can be drawn");
-            out
-        };
-        let centres = normals("centres", n_classes * n_inputs);
-        let mut inputs = normals("noise", n * n_inputs);
-        let classes: Vec<u8> = (0..n).map(|nth| (nth % n_classes) as u8).collect();
-        for (row, &class) in inputs.chunks_mut(n_inputs).zip(&classes) {
-            let centre = &centres[usize::from(class) * n_inputs..];
-            row.iter_mut().zip(centre).for_each(|(value, centre)| *value += centre);
-        }
-        standardize(&mut inputs);
+    pub(crate) fn mixture(n: usize, n_inputs: usize, n_classes: usize, seed: u64) -> Result<Self, Error> {
+        let config = GaussiansConfig { classes: n_classes, dim: n_inputs, separation: 1.0, seed };
+        let examples = Gaussians::new(config).and_then(|mixture| make::examples(&mixture, 0..n as u64));
         let name = format!("a mixture of {n_classes} Gaussians in {n_inputs} dimensions, {n} examples");
+        Ok(Self::standardized(examples.map_err(|error| data_error(&error))?, name))
+    }
+
+    fn standardized(examples: epoch0_data::Examples, name: String) -> Self {
+        let (inputs, targets) = examples.into_parts();
+        let mut inputs = match inputs {
+            Inputs::Values(array) => array.into_parts().1,
+            Inputs::Pixels(array) => array.data().iter().map(|&byte| f32::from(byte)).collect(),
+            Inputs::Tokens(_) => Vec::new(),
+        };
+        standardize(&mut inputs);
+        let classes = match targets {
+            Targets::Classes(classes) => classes.labels.into_iter().map(|class| class as u8).collect(),
+            _ => Vec::new(),
+        };
         Self { inputs, classes, name }
     }
 
@@ -71,43 +75,6 @@ impl Examples {
     }
 }
 
-fn standardize(values: &mut [f32]) {
-    let n = values.len() as f64;
-    let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / n;
-    let var = values.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>() / n;
-    let scale = 1.0 / var.sqrt();
-    for value in values {
-        *value = ((f64::from(*value) - mean) * scale) as f32;
-    }
-}
-
-/// The bytes of the first `n` items of a gzipped IDX file of bytes with `n_dims` dimensions.
-fn idx(path: &Path, n_dims: usize, n: usize) -> Result<Vec<u8>, Error> {
-    let file = std::fs::File::open(path).map_err(|error| data_error(path, error.to_string()))?;
-    let mut reader = GzDecoder::new(std::io::BufReader::new(file));
-    let mut read = |len: usize| {
-        let mut bytes = vec![0; len];
-        reader.read_exact(&mut bytes).map_err(|error| data_error(path, error.to_string()))?;
-        Ok(bytes)
-    };
-    let magic = read(4)?;
-    if magic != [0, 0, 8, n_dims as u8] {
-        return Err(data_error(path, format!("it starts with {magic:?}, allowed [0, 0, 8, {n_dims}]")));
-    }
-    let sizes = read(4 * n_dims)?;
-    let sizes: Vec<usize> = sizes
-        .chunks_exact(4)
-        .map(|four| u32::from_be_bytes([four[0], four[1], four[2], four[3]]) as usize)
-        .collect();
-    if sizes[0] < n || (n_dims == 3 && sizes[1..] != [28, 28]) {
-        return Err(data_error(
-            path,
-            format!("its sizes are {sizes:?}, allowed at least {n} items of 28 × 28"),
-        ));
-    }
-    read(n * sizes[1..].iter().product::<usize>())
-}
-
-fn data_error(path: &Path, why: String) -> Error {
-    Error::Recipe { place: path.display().to_string(), why }
+fn data_error(error: &epoch0_data::Error) -> Error {
+    Error::Recipe { place: "data".to_owned(), why: error.to_string() }
 }

@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn gradients_are_those_of_the_loss() {
-        let examples = Examples::mixture(24, 6, 3, 1);
+        let examples = Examples::mixture(24, 6, 3, 1).unwrap();
         let mut net = Mlp::start(&[6, 5, 4, 3], &Activation::Tanh, &Kumar::default(), 3).unwrap();
         let all: Vec<usize> = (0..24).collect();
         let (inputs, classes) = examples.pick(&all);
