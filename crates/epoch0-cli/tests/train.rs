@@ -194,7 +194,7 @@ fn what_cannot_be_trained_is_refused_with_a_hint() {
     assert!(room.refused(&train(&["--optimizer", "adam", "--momentum", "0.5"])).contains("--betas"));
     assert!(room.refused(&train(&["--schedule", "cosin"])).contains("cosine"));
     assert!(room.refused(&train(&["--device", "abacus"])).contains("abacus"));
-    assert!(room.refused(&train(&["--batch", "0"])).contains("allowed 1 or more"));
+    assert!(room.refused(&["train", NET, "--data", DATA, "--batch", "0"]).contains("allowed 1 or more"));
     room.ok(&train(&["--for", "1it", "-o", "run"]));
     assert!(room.refused(&train(&["--for", "1it", "-o", "run"])).contains("--force"));
 }

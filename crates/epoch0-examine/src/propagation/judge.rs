@@ -80,7 +80,7 @@ pub(super) fn judge(method: &Propagation, measured: &Measured) -> Vec<Finding> {
     }
     let layers = &measured.layers;
     let forward = Profile::of(layers, |layer| layer.forward.second).relative(false);
-    let backward = Profile::of(layers, |layer| layer.backward.map_or(f64::NAN, |moments| moments.second));
+    let backward = Profile::of(layers, Layer::gradient);
     let backward = backward.relative(true);
     let change = Profile::of(layers, |layer| layer.change).relative(false);
     let apart = Profile::of(layers, |layer| 1.0 - layer.cosine).relative(false);

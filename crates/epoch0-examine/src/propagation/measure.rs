@@ -33,6 +33,8 @@ pub(super) struct Layer {
     /// Effective rank of the examples' outputs.
     pub(super) rank: f64,
     pub(super) activation: Option<AfterActivation>,
+    /// How many positions each unit has in an example.
+    pub(super) positions: usize,
     /// Gradient of the summed loss at its output.
     pub(super) backward: Option<Moments>,
     /// Growth of a small change of the inputs, relative to the signal: squared.
@@ -158,6 +160,7 @@ pub(super) fn measure(subject: &Subject<'_>, watch: Watch<'_>) -> Result<Measure
                 examples.min(RANKED),
             ),
             activation: seen.activation,
+            positions: positions(&seen.output.shape(), site.op.starts_with("conv")),
             backward: gradient.as_ref().map(|gradient| Moments::of(&gradient.value().to_f32())),
             change,
             weight_rms: weight.second.sqrt(),
@@ -177,6 +180,19 @@ pub(super) fn measure(subject: &Subject<'_>, watch: Watch<'_>) -> Result<Measure
         answers: Moments::of(&answers.value().to_f32()),
         broken_gradients,
     })
+}
+
+impl Layer {
+    /// Second moment of the gradient at a unit, summed over its positions: a unit of a convolution is reached at each.
+    pub(super) fn gradient(&self) -> f64 {
+        self.backward.map_or(f64::NAN, |moments| moments.second * self.positions as f64)
+    }
+}
+
+fn positions(shape: &[usize], by_channel: bool) -> usize {
+    let of_example: usize = shape.iter().skip(1).product();
+    let units = if by_channel { shape.get(1) } else { shape.last() };
+    of_example / units.copied().unwrap_or(1).max(1)
 }
 
 /// The layer whose output an activation is applied to, with norms, sums and pooling between.

@@ -9,8 +9,8 @@
 //! At the output z of every weight (before the activation), over examples, positions and units: mean, variance, second
 //! moment `q = E[z²]`; the mean cosine c of two examples; the effective rank of the examples, `exp(−Σ p ln p)` with p the
 //! shares of variance (Roy and Vetterli 2007); the share of units that the activation behind it makes zero for every
-//! example, and of values at which it is flat. Backwards the second moment of `∂ Σ loss / ∂z`, and the mean square of
-//! gradients of weights. And forwards again, along a random direction of the inputs, `E[ż²] / E[z²]`: in the mean field
+//! example, and of values at which it is flat. Backwards the second moment of `∂ Σ loss / ∂z`, summed over the positions
+//! of a unit, and the mean square of gradients of weights. And forwards again, along a random direction of the inputs, `E[ż²] / E[z²]`: in the mean field
 //! this is multiplied by χ₁ over the growth of q at each layer, so it grows beyond the edge of chaos and falls before it.
 //!
 //! The verdict looks at the largest value of each depth, relative to the first layer (backwards: to the last): outside
@@ -103,8 +103,7 @@ fn quantities(measured: &Measured) -> Vec<Quantity> {
         rate.map(|rate| Quantity::new(name, label, rate, "").help(help))
     };
     let forward = Profile::of(layers, |layer| layer.forward.second).rate();
-    let backward =
-        Profile::of(layers, |layer| layer.backward.map_or(f64::NAN, |moments| moments.second)).rate();
+    let backward = Profile::of(layers, Layer::gradient).rate();
     let change = Profile::of(layers, |layer| layer.change).rate();
     let last = layers.iter().rev().find(|layer| layer.is_matrix && !layer.is_zero);
     [
@@ -152,7 +151,7 @@ fn figures(method: &Propagation, layers: &[Layer]) -> Vec<Figure> {
         _ => String::new(),
     };
     let forward = points(&|layer| layer.forward.second);
-    let backward = points(&|layer| layer.backward.map_or(f64::NAN, |moments| moments.second));
+    let backward = points(&Layer::gradient);
     let change = points(&|layer| layer.change);
     let apart = points(&|layer| 1.0 - layer.cosine);
     let rank = points(&|layer| layer.rank);
@@ -211,7 +210,8 @@ fn table(layers: &[Layer]) -> Table {
             Column::new("dead", "dead", Kind::Share).help("Units that are zero for every example."),
             Column::new("saturated", "saturated", Kind::Share)
                 .help("Values at which the activation is flat."),
-            Column::new("backward", "E[δ²]", Kind::Real).help("Second moment of the gradient at the output."),
+            Column::new("backward", "E[δ²]", Kind::Real)
+                .help("Second moment of the gradient at the output, summed over positions."),
             Column::new("sensitivity", "change", Kind::Real)
                 .help("Relative second moment of a small change."),
             Column::new("weight", "weight", Kind::Real).help("Root mean square of the weights."),
@@ -232,7 +232,7 @@ fn table(layers: &[Layer]) -> Table {
             maybe(Some(layer.rank)),
             maybe(layer.activation.map(|after| after.dead)),
             maybe(layer.activation.and_then(|after| after.saturated)),
-            maybe(layer.backward.map(|moments| moments.second)),
+            maybe(Some(layer.gradient())),
             maybe(Some(layer.change)),
             Cell::Real(layer.weight_rms),
             maybe(layer.gradient_rms),
