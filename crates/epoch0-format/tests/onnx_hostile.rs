@@ -25,7 +25,7 @@ fn models() -> Vec<Vec<u8>> {
 /// `EPOCH0_BLESS=1` writes them.
 #[test]
 fn seeds_of_the_fuzzer_are_these_models() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/onnx");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/onnx_corpus");
     for (name, bytes) in seeds() {
         let path = folder.join(format!("{name}.onnx"));
         if std::env::var_os("EPOCH0_BLESS").is_some() {
