@@ -2,8 +2,8 @@
 //!
 //! Run from the root of the repository, with the seeds that `cargo test` has too:
 //!
-//!     mkdir -p fuzz/onnx_corpus
-//!     cargo +nightly fuzz run onnx fuzz/onnx_corpus crates/epoch0-format/tests/onnx_corpus -- -max_len=8192
+//!     mkdir -p fuzz/corpus/onnx
+//!     cargo +nightly fuzz run onnx fuzz/corpus/onnx crates/epoch0-format/tests/onnx_corpus -- -max_len=8192
 #![no_main]
 
 use epoch0_format::onnx;
