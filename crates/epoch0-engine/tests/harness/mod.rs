@@ -31,14 +31,14 @@ pub(crate) fn positive(seed: u64, shape: &[usize]) -> Tensor {
     tensor(&values, shape)
 }
 
-/// All different, and at least a twentieth apart: for functions with kinks where two are equal.
+/// All different, at least a twentieth apart and a fiftieth from zero: for functions with kinks where two are equal.
 pub(crate) fn distinct(seed: u64, shape: &[usize]) -> Tensor {
     let n: usize = shape.iter().product();
     let mut order: Vec<(f64, usize)> = noise(seed, n).into_iter().zip(0..).collect();
     order.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut values = vec![0.0; n];
     for (rank, (_, at)) in order.into_iter().enumerate() {
-        values[at] = 0.05 * (rank as f64 - n as f64 / 2.0) + 0.0213;
+        values[at] = 0.05 * (rank as f64 - (n / 2) as f64) + 0.0213;
     }
     tensor(&values, shape)
 }
