@@ -139,18 +139,11 @@ pub(crate) struct Start {
     /// A checkpoint folder, a config.json, an ONNX file, or a network of the zoo (resnet18, mlp:784-512-10).
     #[arg(value_name = "NET")]
     pub(crate) net: String,
-    /// Method to draw weights with; without one, those of the checkpoint are taken where there are some.
-    #[arg(long, value_name = "ID")]
-    pub(crate) with: Option<String>,
-    /// Parameter of the method.
-    #[arg(long, value_name = "NAME=VALUE", requires = "with", value_parser = pair)]
-    pub(crate) set: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) drawn: StartArgs,
     /// Preset for what nothing else covers [default: hf_default for configs, pytorch_default otherwise].
     #[arg(long, value_name = "ID")]
     pub(crate) base: Option<String>,
-    /// Recipe in YAML: rules by name, role and place; later rules win.
-    #[arg(long, value_name = "FILE", conflicts_with = "with")]
-    pub(crate) recipe: Option<PathBuf>,
     /// Seed of what is drawn.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,

@@ -1,6 +1,6 @@
 //! Inputs that a network is examined with.
 
-use epoch0_engine::{Device, Precision, Run, Tensor, Value, Var};
+use epoch0_engine::{Device, Precision, Run, Tensor, Value, Var, loss};
 use epoch0_method::reading::{ProbeSource, ProbeSummary};
 use epoch0_net::{Network, Op, Role, ValueId};
 use epoch0_num::{Law, Stream};
@@ -152,18 +152,17 @@ impl Probe {
                     let stream = stream(seed, "labels");
                     (0..shape[0] as u64).map(|at| stream.below(at, classes as u64) as i64).collect()
                 });
-                cross_entropy(answers, &labels)?
+                loss::cross_entropy(answers, &labels)?.sum()
             }
             Loss::NextWord => {
                 let Some(Value::Index(words)) = self.inputs.first() else { unreachable!("words come first") };
-                let [examples, positions, classes] = shape[..] else { unreachable!("three dimensions") };
+                let positions = shape[1];
                 let words: Vec<i64> = words.iter().copied().collect();
                 let next: Vec<i64> =
                     words.chunks(positions).flat_map(|row| row[1..].iter().copied()).collect();
-                let logits =
-                    answers.slice(1, 0, positions - 1, 1).reshape(&[examples * (positions - 1), classes]);
+                let logits = answers.slice(1, 0, positions - 1, 1);
                 // The mean over an example's positions is its loss.
-                cross_entropy(&logits, &next)?.scale(1.0 / (positions - 1) as f64)
+                loss::cross_entropy(&logits, &next)?.sum().scale(1.0 / (positions - 1) as f64)
             }
             Loss::Squares => {
                 let n = answers.value().len();
@@ -178,24 +177,6 @@ impl Probe {
             }
         })
     }
-}
-
-/// Sum of the cross-entropies of rows of logits, `[1]`.
-fn cross_entropy(logits: &Var, labels: &[i64]) -> Result<Var, Error> {
-    let [rows, classes] = logits.shape()[..] else { unreachable!("rows of logits") };
-    let wrong = labels.iter().find(|&&label| label < 0 || label as usize >= classes);
-    if labels.len() != rows || wrong.is_some() {
-        return Err(Error::Probe {
-            what: "labels".to_owned(),
-            found: wrong.map_or(format!("{} labels", labels.len()), |label| format!("label {label}")),
-            allowed: format!(
-                "{rows} labels from 0 to {}, for the network has {classes} outputs",
-                classes - 1
-            ),
-        });
-    }
-    let at = epoch0_engine::Indices::new(labels.to_vec(), &[rows, 1], &logits.value().device());
-    Ok(logits.log_softmax(1).gather(1, &at).sum().neg())
 }
 
 /// The number of examples that a network is bound to, where an exported one is.

@@ -8,7 +8,8 @@ use epoch0::train::{Span, Watch};
 use epoch0::{Contender, Contest, Described, compare};
 use epoch0_report::html;
 
-use super::train::{recipe_file, show};
+use super::start::recipe_file;
+use super::train::show;
 use super::{Failure, Outcome};
 use crate::args::Compare;
 use crate::terminal::{self, CANCELLED};

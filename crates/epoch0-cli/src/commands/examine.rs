@@ -1,13 +1,11 @@
 //! `epoch0 examine`.
 
-use std::io::IsTerminal;
-
 use epoch0::data::Dataset;
 use epoch0::format::write_file_atomically;
 use epoch0::method::Values;
 use epoch0::{Examining, data_probe, examine, matched_probe};
-use epoch0_report::Terminal;
 
+use super::train::show;
 use super::{Failure, Outcome};
 use crate::args::Examine;
 use crate::terminal;
@@ -44,19 +42,9 @@ pub(super) fn run(args: &Examine, json: bool) -> Result<Outcome, Failure> {
     if let Some(path) = &args.report {
         write_file_atomically(path, epoch0_report::html(&examination).as_bytes())?;
     }
-    let text = if json {
-        epoch0_report::json(&examination) + "\n"
-    } else {
-        let width = match terminal::width() {
-            usize::MAX => 100,
-            width => width,
-        };
-        let look = Terminal { width, color: std::io::stdout().is_terminal(), unicode: true };
-        let mut text = look.text(&examination);
-        if let Some(path) = &args.report {
-            text += &format!("\nreport: {}\n", path.display());
-        }
-        text
-    };
+    let mut text = show(&examination, json);
+    if let (Some(path), false) = (&args.report, json) {
+        text += &format!("\nreport: {}\n", path.display());
+    }
     Ok(Outcome { text, holds: examination.is_healthy() })
 }

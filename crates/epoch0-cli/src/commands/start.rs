@@ -7,7 +7,7 @@ use epoch0::method::Value;
 use epoch0::{Described, Recipe, Rule, Setting, Use, draw_weights};
 
 use super::Failure;
-use crate::args::Start;
+use crate::args::{Start, StartArgs};
 
 /// What decides how weights are drawn.
 pub(super) struct Choice<'a> {
@@ -19,12 +19,9 @@ pub(super) struct Choice<'a> {
 
 impl Choice<'_> {
     pub(super) fn recipe(&self, described: &Described) -> Result<Recipe, Failure> {
-        let mut recipe = if let Some(path) = self.recipe {
-            let text = std::fs::read_to_string(path)
-                .map_err(|source| Failure::File { path: path.to_owned(), source })?;
-            Recipe::from_yaml(&path.display().to_string(), &text)?
-        } else {
-            described.usual_recipe()
+        let mut recipe = match self.recipe {
+            Some(path) => recipe_file(path)?,
+            None => described.usual_recipe(),
         };
         if let Some(base) = self.base {
             recipe.base = Some(Use::new(base));
@@ -35,6 +32,31 @@ impl Choice<'_> {
         }
         Ok(recipe)
     }
+
+    /// What decides the recipe, for people: the method, the file, or the preset.
+    pub(super) fn name(&self, recipe: &Recipe) -> String {
+        let file = || self.recipe.map(|path| path.display().to_string());
+        let base = || recipe.base.as_ref().map(|base| base.with.clone());
+        self.with.map(str::to_owned).or_else(file).or_else(base).unwrap_or_default()
+    }
+}
+
+impl StartArgs {
+    /// Whether it says how weights are drawn.
+    pub(super) fn is_given(&self) -> bool {
+        self.with.is_some() || self.recipe.is_some()
+    }
+
+    pub(super) fn choice(&self) -> Choice<'_> {
+        Choice { with: self.with.as_deref(), set: &self.set, base: None, recipe: self.recipe.as_deref() }
+    }
+}
+
+/// A recipe from a file.
+pub(super) fn recipe_file(path: &Path) -> Result<Recipe, Failure> {
+    let text =
+        std::fs::read_to_string(path).map_err(|source| Failure::File { path: path.to_owned(), source })?;
+    Ok(Recipe::from_yaml(&path.display().to_string(), &text)?)
 }
 
 /// A network ready to be run.
@@ -52,22 +74,15 @@ impl Start {
         let described = Described::open_with(&self.net, true)?;
         let precision = if self.double { Precision::Double } else { Precision::Single };
         let device = Device::named(&self.device)?;
-        let is_drawn = self.with.is_some() || self.recipe.is_some() || self.base.is_some();
+        let is_drawn = self.drawn.is_given() || self.base.is_some();
         let own = if is_drawn { None } else { described.own_weights(precision, &device)? };
         let (weights, from) = match own {
             Some(weights) => (weights, self.net.clone()),
             None => {
-                let choice = Choice {
-                    with: self.with.as_deref(),
-                    set: &self.set,
-                    base: self.base.as_deref(),
-                    recipe: self.recipe.as_deref(),
-                };
+                let choice = Choice { base: self.base.as_deref(), ..self.drawn.choice() };
                 let recipe = choice.recipe(&described)?;
                 let weights = draw_weights(&described.net, &recipe, self.seed, precision, &device)?;
-                let base = recipe.base.as_ref().map(|base| base.with.clone());
-                let file = self.recipe.as_ref().map(|path| path.display().to_string());
-                (weights, self.with.clone().or(file).or(base).unwrap_or_default())
+                (weights, choice.name(&recipe))
             }
         };
         Ok(Started { described, weights, from, precision, device })

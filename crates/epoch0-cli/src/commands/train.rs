@@ -7,13 +7,12 @@ use std::sync::atomic::Ordering;
 use epoch0::data::Dataset;
 use epoch0::engine::{Device, Weights};
 use epoch0::format::{Checkpoint, Replace, write_file_atomically};
-use epoch0::method::Value;
 use epoch0::num::Dtype;
 use epoch0::train::checkpoint::{Saved, read_counts, save};
 use epoch0::train::record::{About, Log};
 use epoch0::train::tensorboard::Events;
 use epoch0::train::{Error, Evaluation, Observer, Status, Step, Trainer};
-use epoch0::{Curves, Described, Recipe, Setting, draw_weights, own_precision, read_weights};
+use epoch0::{Curves, Described, draw_weights, own_precision, read_weights};
 use epoch0_report::{Document, html};
 use indicatif::ProgressBar;
 
@@ -88,13 +87,6 @@ impl Start {
     }
 }
 
-/// A recipe from a file.
-pub(super) fn recipe_file(path: &Path) -> Result<Recipe, Failure> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| Failure::File { path: path.to_owned(), source })?;
-    Ok(Recipe::from_yaml(&path.display().to_string(), &text)?)
-}
-
 /// Whether it is a folder with weights; weights that cannot be read are an error.
 fn has_weights(folder: &Path) -> Result<bool, Failure> {
     if !folder.is_dir() {
@@ -115,33 +107,15 @@ fn begin(
     device: &Device,
 ) -> Result<(Weights, Start), Failure> {
     let folder = Path::new(&described.given);
-    let (recipe, name) = match (&args.with, &args.recipe) {
-        (Some(with), _) => {
-            let mut recipe = described.recipe_with(with);
-            if let Some(rule) = recipe.rules.last_mut() {
-                let set = args.set.iter();
-                rule.set =
-                    set.map(|(name, value)| (name.clone(), Setting::One(Value::parse(value)))).collect();
-            }
-            (recipe, with.clone())
-        }
-        (None, Some(path)) => (recipe_file(path)?, path.display().to_string()),
-        (None, None) if has_weights(folder)? => {
-            return Ok((
-                read_weights(&described.net, folder, own_precision(&described.net), device)?,
-                Start::Read(folder.to_owned()),
-            ));
-        }
-        (None, None) => {
-            let recipe = described.usual_recipe();
-            let name = recipe.base.as_ref().map_or_else(String::new, |base| base.with.clone());
-            (recipe, name)
-        }
-    };
-    Ok((
-        draw_weights(&described.net, &recipe, seed, own_precision(&described.net), device)?,
-        Start::Drawn(name),
-    ))
+    let precision = own_precision(&described.net);
+    if !args.is_given() && has_weights(folder)? {
+        let weights = read_weights(&described.net, folder, precision, device)?;
+        return Ok((weights, Start::Read(folder.to_owned())));
+    }
+    let choice = args.choice();
+    let recipe = choice.recipe(described)?;
+    let name = choice.name(&recipe);
+    Ok((draw_weights(&described.net, &recipe, seed, precision, device)?, Start::Drawn(name)))
 }
 
 /// The network of a training in a folder: by the config that it holds, or by its name in the zoo.

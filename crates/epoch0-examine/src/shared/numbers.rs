@@ -1,5 +1,6 @@
 //! Statistics of arrays, in one fixed order whatever the number of threads.
 
+use epoch0_engine::kernel::Gram;
 use rayon::prelude::*;
 
 /// Elements that are summed by one task.
@@ -94,61 +95,14 @@ pub(crate) fn effective_rank(values: &[f32], examples: usize) -> f64 {
     for row in values.chunks_exact(width) {
         mean.iter_mut().zip(row).for_each(|(mean, &x)| *mean += f64::from(x) / examples as f64);
     }
-    let rows: Vec<Vec<f64>> = values
+    let centred: Vec<f64> = values
         .chunks_exact(width)
-        .map(|row| row.iter().zip(&mean).map(|(&x, mean)| f64::from(x) - mean).collect())
+        .flat_map(|row| row.iter().zip(&mean).map(|(&x, mean)| f64::from(x) - mean))
         .collect();
-    let gram: Vec<Vec<f64>> = rows
-        .par_iter()
-        .map(|a| rows.iter().map(|b| a.iter().zip(b).map(|(x, y)| x * y).sum()).collect())
-        .collect();
-    let eigenvalues = eigenvalues(gram);
-    let total: f64 = eigenvalues.iter().filter(|value| **value > 0.0).sum();
-    if total.is_nan() || total <= 0.0 {
-        return f64::NAN;
+    match Gram::of_rows(&centred, &centred, width).spectrum() {
+        Ok(spectrum) if spectrum.max() > 0.0 => spectrum.effective_rank(),
+        _ => f64::NAN,
     }
-    let entropy: f64 = eigenvalues
-        .iter()
-        .map(|value| value / total)
-        .filter(|share| *share > 1e-15)
-        .map(|share| -share * share.ln())
-        .sum();
-    entropy.exp()
-}
-
-/// Eigenvalues of a symmetric matrix, in no order, by Jacobi's rotations: matrices here are small.
-fn eigenvalues(mut a: Vec<Vec<f64>>) -> Vec<f64> {
-    let n = a.len();
-    for _ in 0..30 {
-        let off: f64 = (0..n).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| a[i][j] * a[i][j]).sum();
-        let diagonal: f64 = (0..n).map(|i| a[i][i] * a[i][i]).sum();
-        if off <= 1e-22 * diagonal || !off.is_finite() {
-            break;
-        }
-        for p in 0..n {
-            for q in p + 1..n {
-                if a[p][q] == 0.0 {
-                    continue;
-                }
-                let theta = (a[q][q] - a[p][p]) / (2.0 * a[p][q]);
-                let t = theta.signum() / (theta.abs() + (theta * theta + 1.0).sqrt());
-                let t = if theta == 0.0 { 1.0 } else { t };
-                let c = 1.0 / (t * t + 1.0).sqrt();
-                let s = t * c;
-                for k in 0..n {
-                    let (x, y) = (a[k][p], a[k][q]);
-                    a[k][p] = c * x - s * y;
-                    a[k][q] = s * x + c * y;
-                }
-                for k in 0..n {
-                    let (x, y) = (a[p][k], a[q][k]);
-                    a[p][k] = c * x - s * y;
-                    a[q][k] = s * x + c * y;
-                }
-            }
-        }
-    }
-    (0..n).map(|i| a[i][i]).collect()
 }
 
 #[cfg(test)]
