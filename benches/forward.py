@@ -71,7 +71,7 @@ def main():
     unknown = set(args.nets) - set(NETS)
     if unknown:
         parser.error(f"no network {', '.join(unknown)}")
-    program = None if args.torch_only else side.example("epoch0-engine", "speed")
+    program = None if args.torch_only else side.example("speed")
     side.pin(args.threads)
 
     found = {}

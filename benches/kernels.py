@@ -87,7 +87,7 @@ def torch_times(name):
 
 
 def main():
-    command = ["cargo", "run", "-q", "--release", "-p", "epoch0-engine", "--example", "kernels", "--", "--turns", *sys.argv[1:]]
+    command = ["cargo", "run", "-q", "--release", "--example", "kernels", "--", "--turns", *sys.argv[1:]]
     print(f"{'operation':<28} {'ms':>9} {'torch':>9} {'ratio':>6}   {'ms back':>9} {'torch':>9} {'ratio':>6}")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True) as process:
         process.stdout.readline()

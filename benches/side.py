@@ -10,9 +10,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def example(package, name):
-    """Builds an example and returns its path, as cargo reports it."""
-    command = ["cargo", "build", "--release", "-p", package, "--example", name, "--message-format", "json"]
+def example(name):
+    """Builds an example and returns its path, as cargo reports it.
+
+    No package is named: what is built for all of them is not built again for one.
+    """
+    command = ["cargo", "build", "--release", "--example", name, "--message-format", "json"]
     messages = subprocess.check_output(command, cwd=ROOT, text=True)
     artifacts = map(json.loads, messages.splitlines())
     return next(a["executable"] for a in artifacts if a.get("target", {}).get("name") == name)

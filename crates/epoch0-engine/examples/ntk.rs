@@ -1,6 +1,6 @@
-//! Empirical neural tangent kernels of 256 examples with ten outputs each: seconds and the most memory used.
+//! The empirical neural tangent kernel of 256 examples with ten outputs each: seconds and the most memory used.
 //!
-//! `cargo run --release -p epoch0-engine --example ntk -- mlp|lenet`
+//! `cargo run --release --example ntk -- mlp|lenet full|trace|pseudo`
 
 #![expect(clippy::print_stdout, reason = "an example prints its figures")]
 
@@ -28,11 +28,19 @@ fn peak_mb() -> Option<f64> {
     Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
 }
 
-fn main() -> Result<(), Error> {
-    let which = std::env::args().nth(1).unwrap_or_else(|| "mlp".to_owned());
-    let (spec, shape) = match which.as_str() {
-        "lenet" => ("lenet", vec![EXAMPLES, 1, 28, 28]),
-        _ => ("mlp:784-512-512-10", vec![EXAMPLES, 784]),
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut args = std::env::args().skip(1);
+    let (spec, shape) = match args.next().as_deref() {
+        Some("mlp") | None => ("mlp:784-512-512-10", vec![EXAMPLES, 784]),
+        Some("lenet") => ("lenet", vec![EXAMPLES, 1, 28, 28]),
+        Some(other) => return Err(format!("`{other}`: known are mlp, lenet").into()),
+    };
+    type Kernel = fn(&Taps<'_>, Option<&Taps<'_>>) -> Result<Gram, Error>;
+    let (kind, kernel): (&str, Kernel) = match args.next().as_deref() {
+        Some("full") | None => ("full", ntk::full),
+        Some("trace") => ("trace", ntk::trace),
+        Some("pseudo") => ("pseudo", ntk::pseudo),
+        Some(other) => return Err(format!("`{other}`: known are full, trace, pseudo").into()),
     };
     let network = zoo::build(spec).expect("a network of the zoo");
     let weights = Weights::read::<Error>(&network, Precision::Single, &Device::cpu(), |_, param| {
@@ -43,21 +51,16 @@ fn main() -> Result<(), Error> {
     let params = weights.leaves(&network);
     let size = shape.iter().product();
     let input = Tensor::from_f32(normal("input", size, 1.0), &shape, Precision::Single, &Device::cpu());
-    type Kernel = fn(&Taps<'_>, Option<&Taps<'_>>) -> Result<Gram, Error>;
-    let kinds: [(&str, Kernel); 3] = [("pseudo", ntk::pseudo), ("trace", ntk::trace), ("full", ntk::full)];
-    for (kind, kernel) in kinds {
-        let mut best = f64::INFINITY;
-        let mut trace = 0.0;
-        for _ in 0..3 {
-            let clock = Instant::now();
-            let taps = Taps::record(&network, &params, &[Value::constant(input.clone())], Mode::Eval)?;
-            trace = kernel(&taps, None)?.trace();
-            best = best.min(clock.elapsed().as_secs_f64());
-        }
-        println!(
-            r#"{{"network": "{spec}", "kind": "{kind}", "examples": {EXAMPLES}, "seconds": {best:.4}, "peak_rss_mb": {:.0}, "trace": {trace:.6e}}}"#,
-            peak_mb().unwrap_or(f64::NAN)
-        );
+    let (mut best, mut trace) = (f64::INFINITY, 0.0);
+    for _ in 0..3 {
+        let clock = Instant::now();
+        let taps = Taps::record(&network, &params, &[Value::constant(input.clone())], Mode::Eval)?;
+        trace = kernel(&taps, None)?.trace();
+        best = best.min(clock.elapsed().as_secs_f64());
     }
+    println!(
+        r#"{{"network": "{spec}", "kind": "{kind}", "examples": {EXAMPLES}, "seconds": {best:.4}, "peak_rss_mb": {:.0}, "trace": {trace:.6e}}}"#,
+        peak_mb().unwrap_or(f64::NAN)
+    );
     Ok(())
 }

@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let name = args.next().unwrap_or_else(|| "mlp".to_owned());
     let repetitions: usize = args.next().map_or(Ok(5), |text| text.parse())?;
     let (spec, inputs, mode) = match name.as_str() {
-        "resnet18" => ("resnet18", vec![images(&[8, 3, 224, 224])], Mode::Train),
+        "resnet18" => ("resnet18", vec![images(&[8, 3, 224, 224])], Mode::Eval),
         "gpt2" => ("gpt:vocab=50257,act=gelu_tanh", words(2, 128), Mode::Eval),
         "mlp" => ("mlp:784-512-512-10", vec![images(&[128, 784])], Mode::Eval),
         other => return Err(format!("`{other}`: known are resnet18, gpt2, mlp").into()),
