@@ -94,11 +94,11 @@ pub(crate) enum Command {
 /// Arguments of `init`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Init {
-    /// A config.json, a folder that holds one, or a network of the zoo (resnet18, mlp:784-512-10).
+    /// A config.json, a folder that holds one, an ONNX file, or a network of the zoo (resnet18, mlp:784-512-10).
     #[arg(value_name = "NET")]
     pub(crate) net: String,
-    /// Folder to write; it appears whole or not at all.
-    #[arg(short, long, value_name = "FOLDER", required_unless_present = "dry_run")]
+    /// Folder to write, or, for a network of an ONNX file, such a file; it appears whole or not at all.
+    #[arg(short, long, value_name = "PATH", required_unless_present = "dry_run")]
     pub(crate) out: Option<PathBuf>,
     /// Method for the parameters it is meant for; all others keep the base.
     #[arg(long, value_name = "ID")]

@@ -409,6 +409,9 @@ pub enum TargetFault {
         /// The first foreign entry, by name.
         first: String,
     },
+    /// A file stands where one is to be written.
+    #[error("it exists\nhint: --force replaces it")]
+    FileExists,
     /// A file stands there.
     #[error("it is a file, allowed a folder")]
     IsFile,

@@ -2,11 +2,12 @@
 
 mod onnx_models;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use epoch0_format::Error;
 use epoch0_format::onnx::{self, OnnxFault};
+use epoch0_format::{Error, Replace};
 use epoch0_net::{Layout, NormKind, Op, Role};
 use epoch0_num::Activation;
 use onnx_models::*;
@@ -226,13 +227,18 @@ fn weights_beside_the_model_are_read() {
 
     // New weights go into a file of their own.
     let out = folder.0.path().join("new.onnx");
-    onnx::write(folder.0.path().join("model.onnx"), &out, |weight, bytes| {
-        bytes
-            .chunks_exact_mut(4)
-            .enumerate()
-            .for_each(|(at, element)| element.copy_from_slice(&((at + weight.len()) as f32).to_le_bytes()));
-        Ok::<(), Error>(())
-    })
+    onnx::write(
+        folder.0.path().join("model.onnx"),
+        &out,
+        &BTreeMap::new(),
+        Replace::Never,
+        |weight, bytes| {
+            bytes.chunks_exact_mut(4).enumerate().for_each(|(at, element)| {
+                element.copy_from_slice(&((at + weight.len()) as f32).to_le_bytes())
+            });
+            Ok::<(), Error>(())
+        },
+    )
     .unwrap();
     assert!(folder.0.path().join("new.onnx.data").is_file());
     let new = onnx::open(&out).unwrap();
@@ -284,7 +290,7 @@ fn the_same_weights_make_the_same_file() {
     {
         let folder = Folder::new();
         let (from, to) = (folder.put("a.onnx", &graph.model(17)), folder.0.path().join("b.onnx"));
-        onnx::write(&from, &to, |weight, bytes| {
+        onnx::write(&from, &to, &BTreeMap::new(), Replace::Never, |weight, bytes| {
             bytes.copy_from_slice(&weight.bytes());
             Ok::<(), Error>(())
         })
@@ -308,7 +314,7 @@ fn new_weights_come_back() {
             let base = name.bytes().map(f32::from).sum::<f32>();
             (0..n).flat_map(|at| (base + at as f32 / 1024.0).to_le_bytes()).collect()
         };
-        onnx::write(&from, &to, |weight, bytes| {
+        onnx::write(&from, &to, &BTreeMap::new(), Replace::Never, |weight, bytes| {
             bytes.copy_from_slice(&new(weight.name(), weight.len()));
             Ok::<(), Error>(())
         })
@@ -318,6 +324,34 @@ fn new_weights_come_back() {
             assert_eq!(&*weight.bytes(), new(weight.name(), weight.len()), "{}", weight.name());
         }
     }
+}
+
+#[test]
+fn properties_are_kept_and_files_are_not_lost() {
+    let folder = Folder::new();
+    let from = folder.put("a.onnx", &perceptron().model(17));
+    let same = |weight: onnx::Weight<'_>, bytes: &mut [u8]| {
+        bytes.copy_from_slice(&weight.bytes());
+        Ok::<(), Error>(())
+    };
+    let properties = |entries: &[(&str, &str)]| -> BTreeMap<String, String> {
+        entries.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
+    };
+    let (one, two) = (folder.0.path().join("one.onnx"), folder.0.path().join("two.onnx"));
+    onnx::write(&from, &one, &properties(&[("a", "1"), ("b", "2")]), Replace::Never, same).unwrap();
+    // A key that is there already gets the new value.
+    onnx::write(&one, &two, &properties(&[("b", "3")]), Replace::Never, same).unwrap();
+    let found = onnx::open(&two).unwrap().weights.metadata().unwrap();
+    assert_eq!(found, properties(&[("a", "1"), ("b", "3")]));
+
+    let before = fs::read(&two).unwrap();
+    let again = onnx::write(&from, &two, &BTreeMap::new(), Replace::Never, same);
+    assert!(matches!(again, Err(Error::Target { .. })), "{again:?}");
+    assert_eq!(fs::read(&two).unwrap(), before);
+    onnx::write(&from, &two, &BTreeMap::new(), Replace::Checkpoint, same).unwrap();
+    assert!(onnx::open(&two).unwrap().weights.metadata().unwrap().is_empty());
+    let onto_folder = onnx::write(&from, folder.0.path(), &BTreeMap::new(), Replace::Checkpoint, same);
+    assert!(matches!(onto_folder, Err(Error::NotAFile { .. })), "{onto_folder:?}");
 }
 
 /// The older exporter stores parameters of equal elements once and gives the others their names by nodes.
@@ -331,7 +365,7 @@ fn parameters_that_share_elements_are_written_apart() {
     let (from, to) = (folder.put("a.onnx", &graph.model(17)), folder.0.path().join("b.onnx"));
     let old = onnx::open(&from).unwrap();
     assert_eq!(values(&old, "2.bias"), ramp(3, 3));
-    onnx::write(&from, &to, |weight, bytes| {
+    onnx::write(&from, &to, &BTreeMap::new(), Replace::Never, |weight, bytes| {
         bytes.copy_from_slice(&weight.bytes());
         if weight.name() == "2.bias" {
             bytes.copy_from_slice(&[7.0f32, 8.0, 9.0].map(f32::to_le_bytes).concat());

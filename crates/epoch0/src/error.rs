@@ -44,6 +44,26 @@ pub enum Error {
         /// What may be given.
         hint: String,
     },
+    /// An ONNX file is made of one that was given.
+    #[error("`{given}` is no ONNX file, and `{}` can only be made of one\nhint: name a folder for safetensors", .out.display())]
+    NoOnnx {
+        /// The network that was given.
+        given: String,
+        /// The file that was to be written.
+        out: std::path::PathBuf,
+    },
+    /// The operators of an ONNX file take the types that it has.
+    #[error(
+        "`{name}` is {found} in the ONNX file, and its operators take nothing else: not {asked}\nhint: leave --dtype out, or name a folder for safetensors"
+    )]
+    OnnxDtype {
+        /// The parameter.
+        name: String,
+        /// Its type in the file.
+        found: epoch0_num::Dtype,
+        /// The type asked for.
+        asked: epoch0_num::Dtype,
+    },
     /// A receipt cannot be followed.
     #[error("receipt of {place}: {why}")]
     Receipt {

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use epoch0_format::{self as format, NewFolder, Replace, ShardSize, TensorSpec, Watch, Writer, pt_metadata};
+use epoch0_format::{
+    self as format, NewFolder, Replace, ShardSize, TensorSpec, Watch, Writer, onnx, pt_metadata,
+};
 use epoch0_init::METHODS;
 use epoch0_init::start::{Measured, Plan, Recipe};
 use epoch0_net::ParamId;
@@ -41,10 +43,11 @@ pub fn plan(described: &Described, recipe: &Recipe, seed: u64) -> Result<Report,
 }
 
 /// Draws a start and writes it as a checkpoint folder: `config.json` where the network has one, and safetensors with
-/// a receipt. The folder appears whole or not at all.
+/// a receipt. A network of an ONNX file is written as such a file where `out` ends in `.onnx`: the one that was given,
+/// with the new weights in it. What is written appears whole or not at all.
 ///
 /// # Errors
-/// When the recipe does not fit the network, or the folder cannot be written.
+/// When the recipe does not fit the network, or the files cannot be written.
 pub fn initialize(
     described: &Described,
     recipe: &Recipe,
@@ -57,6 +60,17 @@ pub fn initialize(
     let mut metadata = pt_metadata();
     let receipt = Receipt::new(net, recipe, options.seed, plan.digest());
     metadata.insert(receipt::KEY.to_owned(), receipt.to_json());
+    if out.extension().is_some_and(|extension| extension == "onnx") {
+        let Some(onnx) = &described.onnx else {
+            return Err(Error::NoOnnx { given: described.given.clone(), out: out.to_owned() });
+        };
+        metadata.retain(|key, _| key == receipt::KEY);
+        let measured = draw_onnx(&plan, onnx, Path::new(&described.given), out, &metadata, options)?;
+        let mut report = Report::new(&plan, recipe, &measured);
+        report.out = Some(out.display().to_string());
+        report.seconds = Some(begun.elapsed().as_secs_f64());
+        return Ok(report);
+    }
     let layout = layout(&plan, &metadata, options.shard_size)?;
 
     let folder = NewFolder::begin(out, options.replace)?;
@@ -74,6 +88,46 @@ pub fn initialize(
     report.files = written.files;
     report.seconds = Some(begun.elapsed().as_secs_f64());
     Ok(report)
+}
+
+/// Draws every parameter into a copy of an ONNX file.
+fn draw_onnx(
+    plan: &Plan<'_>,
+    onnx: &onnx::Weights,
+    from: &Path,
+    out: &Path,
+    metadata: &BTreeMap<String, String>,
+    options: &Options<'_>,
+) -> Result<Vec<Measured>, Error> {
+    // The file's types are what its operators were written for.
+    for (param, stored) in
+        plan.net().params().iter().filter_map(|param| Some((param, onnx.get(&param.name)?)))
+    {
+        if param.dtype != stored.dtype() {
+            return Err(Error::OnnxDtype {
+                name: param.name.clone(),
+                found: stored.dtype(),
+                asked: param.dtype,
+            });
+        }
+    }
+    let mut measured: BTreeMap<ParamId, Vec<Measured>> = BTreeMap::new();
+    onnx::write(from, out, metadata, options.replace, |weight, bytes| {
+        if options.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
+            return Err(Error::from(format::Error::Cancelled));
+        }
+        let Some(param) = plan.net().find(weight.name()) else { return Ok(()) };
+        let (drawn, sites) = plan.draw_whole(param)?;
+        bytes.copy_from_slice(&drawn);
+        // A parameter that lies in several places is drawn for each.
+        if measured.insert(param, sites).is_none()
+            && let Some(progress) = options.progress
+        {
+            progress(drawn.len() as u64);
+        }
+        Ok(())
+    })?;
+    Ok(measured.into_values().flatten().collect())
 }
 
 fn layout(
@@ -115,7 +169,7 @@ fn draw(plan: &Plan<'_>, writer: &Writer, options: &Options<'_>) -> Result<Vec<M
     }
 
     for tensor in wholes {
-        if options.cancel.is_some_and(|cancel| cancel.load(std::sync::atomic::Ordering::Relaxed)) {
+        if options.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
             return Err(format::Error::Cancelled.into());
         }
         let (bytes, sites) = plan.draw_whole(param(tensor))?;

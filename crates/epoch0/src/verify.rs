@@ -1,8 +1,9 @@
 //! Checking a checkpoint: against its receipt, bit by bit, or against what presets would draw, by statistics.
 
+use std::borrow::Cow;
 use std::path::Path;
 
-use epoch0_format::{Checkpoint, Tensor};
+use epoch0_format::{Checkpoint, onnx};
 use epoch0_init::METHODS;
 use epoch0_init::start::{Plan, Recipe, Use};
 use epoch0_net::{Network, ParamId};
@@ -27,6 +28,9 @@ pub enum Verified {
     },
     /// The checkpoint carries no receipt and was tested against presets.
     Tested {
+        /// The first tensor, by name, that is missing or of another shape than the network's; no preset is tested then.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        difference: Option<Difference>,
         /// The presets, best first.
         presets: Vec<Tested>,
     },
@@ -75,25 +79,40 @@ impl Verified {
     pub fn holds(&self) -> bool {
         match self {
             Self::Receipt { difference, .. } => difference.is_none(),
-            Self::Tested { presets } => presets.first().is_some_and(|best| best.misses.is_empty()),
+            Self::Tested { presets, .. } => presets.first().is_some_and(|best| best.misses.is_empty()),
         }
     }
 }
 
 /// Checks a checkpoint: draws it again from its receipt, or, where it carries none, tests each tensor against the
-/// laws of the presets. The network is read from `config.json` beside it or from the receipt.
+/// laws of the presets. The network is read from `config.json` beside it or from the receipt. An ONNX file is drawn again
+/// from the receipt among its properties.
 ///
 /// # Errors
 /// When the checkpoint, its config or its receipt cannot be read.
 pub fn verify(path: &Path, progress: Option<Progress<'_>>) -> Result<Verified, Error> {
-    let checkpoint = Checkpoint::open(path)?;
     let shown = path.display().to_string();
-    let receipt = Receipt::read(&shown, checkpoint.metadata())?;
-    let net = network_of(path, receipt.as_ref())?;
-    match receipt {
-        Some(receipt) => against_receipt(&shown, &checkpoint, &net, &receipt, progress),
-        None => Ok(Verified::Tested { presets: against_presets(&checkpoint, &net)? }),
+    if is_onnx(path) {
+        return of_onnx(&shown, progress);
     }
+    let checkpoint = Checkpoint::open(path)?;
+    let receipt = Receipt::read(&shown, checkpoint.metadata())?;
+    let mut net = network_of(path, receipt.as_ref())?;
+    // The file's type is what was drawn; the config may have been edited since.
+    if let Some(dtype) = checkpoint.tensors().map(|tensor| tensor.dtype()).find(|dtype| dtype.is_float()) {
+        net.set_dtype(dtype);
+    }
+    let Some(receipt) = receipt else {
+        let difference = shapes(&checkpoint, &net);
+        let presets = if difference.is_some() { Vec::new() } else { against_presets(&checkpoint, &net)? };
+        return Ok(Verified::Tested { difference, presets });
+    };
+    if let Some(difference) = structure(&checkpoint, &net) {
+        let n_tensors = net.params().len();
+        return Ok(Verified::Receipt { receipt: Box::new(receipt), n_tensors, difference: Some(difference) });
+    }
+    let stored = |name: &str| Ok(Cow::Borrowed(checkpoint.tensor(name)?.bytes()));
+    against_receipt(&shown, stored, &net, receipt, progress)
 }
 
 /// Total of what [`verify`] reports to its progress.
@@ -101,7 +120,34 @@ pub fn verify(path: &Path, progress: Option<Progress<'_>>) -> Result<Verified, E
 /// # Errors
 /// When the checkpoint cannot be opened.
 pub fn bytes_to_verify(path: &Path) -> Result<u64, Error> {
+    if is_onnx(path) {
+        return Ok(onnx::open(path)?.network.bytes());
+    }
     Ok(Checkpoint::open(path)?.total_bytes())
+}
+
+fn is_onnx(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "onnx")
+}
+
+fn of_onnx(place: &str, progress: Option<Progress<'_>>) -> Result<Verified, Error> {
+    let refuse = |why: &str| Error::Receipt { place: place.to_owned(), why: why.to_owned() };
+    let Described { net, onnx: Some(weights), .. } = Described::open(place)? else {
+        return Err(refuse("it holds no weights"));
+    };
+    let receipt = Receipt::read(place, &weights.metadata()?)?.ok_or_else(|| {
+        refuse(
+            "it carries none, and an ONNX file is only checked against one\n\
+             hint: `epoch0 examine FILE --only parameters` says which laws its weights look like",
+        )
+    })?;
+    let stored = |name: &str| {
+        weights
+            .get(name)
+            .map(|weight| weight.bytes())
+            .ok_or_else(|| refuse(&format!("`{name}` has no values")))
+    };
+    against_receipt(place, stored, &net, receipt, progress)
 }
 
 fn network_of(path: &Path, receipt: Option<&Receipt>) -> Result<Network, Error> {
@@ -118,12 +164,33 @@ fn network_of(path: &Path, receipt: Option<&Receipt>) -> Result<Network, Error> 
     Ok(Described::open_with(&folder.to_string_lossy(), true)?.net)
 }
 
+fn by_name(net: &Network) -> Vec<ParamId> {
+    let mut order: Vec<ParamId> = (0..net.params().len()).map(|index| ParamId(index as u32)).collect();
+    order.sort_by(|&a, &b| net.param(a).name.cmp(&net.param(b).name));
+    order
+}
+
+/// The first parameter that is missing, or of another shape. (Tied ones are stored under any of their names.)
+fn shapes(checkpoint: &Checkpoint, net: &Network) -> Option<Difference> {
+    by_name(net).into_iter().find_map(|id| {
+        let param = net.param(id);
+        let names = net.ties().iter().filter(|tie| tie.param == id).map(|tie| tie.alias.as_str());
+        let what =
+            match std::iter::once(param.name.as_str()).chain(names).find_map(|name| checkpoint.get(name)) {
+                None => "missing".to_owned(),
+                Some(tensor) if tensor.shape() != param.shape => {
+                    format!("{:?} where {:?} is expected", tensor.shape(), param.shape)
+                }
+                Some(_) => return None,
+            };
+        Some(Difference { tensor: param.name.clone(), what })
+    })
+}
+
 /// Names, shapes and types have to be the network's before values are worth a look.
 fn structure(checkpoint: &Checkpoint, net: &Network) -> Option<Difference> {
     let difference = |tensor: &str, what: String| Some(Difference { tensor: tensor.to_owned(), what });
-    let mut names: Vec<_> = net.params().iter().collect();
-    names.sort_by(|a, b| a.name.cmp(&b.name));
-    for param in names {
+    for param in by_name(net).into_iter().map(|id| net.param(id)) {
         let Some(tensor) = checkpoint.get(&param.name) else {
             return difference(&param.name, "missing".to_owned());
         };
@@ -139,25 +206,15 @@ fn structure(checkpoint: &Checkpoint, net: &Network) -> Option<Difference> {
     difference(unknown.name(), "not a parameter of the network".to_owned())
 }
 
-fn against_receipt(
+/// Draws every parameter again and compares it with what `stored` gives for its name.
+fn against_receipt<'a>(
     place: &str,
-    checkpoint: &Checkpoint,
+    stored: impl Fn(&str) -> Result<Cow<'a, [u8]>, Error>,
     net: &Network,
-    receipt: &Receipt,
+    receipt: Receipt,
     progress: Option<Progress<'_>>,
 ) -> Result<Verified, Error> {
-    let mut net = net.clone();
-    // The file's type is what was drawn; the config may have been edited since.
-    if let Some(dtype) = checkpoint.tensors().map(|tensor| tensor.dtype()).find(|dtype| dtype.is_float()) {
-        net.set_dtype(dtype);
-    }
-    let n_tensors = net.params().len();
-    let done =
-        |difference| Ok(Verified::Receipt { receipt: Box::new(receipt.clone()), n_tensors, difference });
-    if let Some(difference) = structure(checkpoint, &net) {
-        return done(Some(difference));
-    }
-    let plan = Plan::new(METHODS, &net, &receipt.recipe, receipt.seed)?;
+    let plan = Plan::new(METHODS, net, &receipt.recipe, receipt.seed)?;
     if plan.digest() != receipt.plan_sha256 {
         return Err(Error::Receipt {
             place: place.to_owned(),
@@ -166,29 +223,27 @@ fn against_receipt(
                 .to_owned(),
         });
     }
-    let mut order: Vec<_> = (0..n_tensors).collect();
-    order.sort_by(|&a, &b| net.params()[a].name.cmp(&net.params()[b].name));
-    for index in order {
-        let param = ParamId(index as u32);
-        let tensor = checkpoint.tensor(&net.param(param).name)?;
-        if let Some(element) = first_difference(&plan, param, &tensor, progress)? {
+    let mut difference = None;
+    for id in by_name(net) {
+        let name = &net.param(id).name;
+        if let Some(element) = first_difference(&plan, id, &stored(name)?, progress)? {
             let what = format!("element {element} differs from what seed {} draws", receipt.seed);
-            return done(Some(Difference { tensor: tensor.name().to_owned(), what }));
+            difference = Some(Difference { tensor: name.clone(), what });
+            break;
         }
     }
-    done(None)
+    Ok(Verified::Receipt { receipt: Box::new(receipt), n_tensors: net.params().len(), difference })
 }
 
 /// The first element of a tensor that is not what the plan draws.
 fn first_difference(
     plan: &Plan<'_>,
     param: ParamId,
-    tensor: &Tensor<'_>,
+    stored: &[u8],
     progress: Option<Progress<'_>>,
 ) -> Result<Option<usize>, Error> {
     const PIECE: usize = 1 << 20;
-    let width = tensor.dtype().bytes();
-    let stored = tensor.bytes();
+    let width = plan.net().param(param).dtype.bytes();
     let differs = |found: &[u8], wanted: &[u8], start: usize| {
         let at = found.iter().zip(wanted).position(|(a, b)| a != b);
         if let Some(progress) = progress {

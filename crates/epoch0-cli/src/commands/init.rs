@@ -50,7 +50,9 @@ fn table(report: &Report) -> String {
     let mut out = String::new();
     let kind = match &report.source {
         Source::HuggingFace { architecture, .. } => architecture.as_str(),
-        _ => "zoo",
+        Source::Zoo { .. } => "zoo",
+        Source::Onnx { .. } => "ONNX",
+        Source::Built => "network",
     };
     let _ = writeln!(
         out,

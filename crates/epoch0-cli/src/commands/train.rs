@@ -12,7 +12,7 @@ use epoch0::train::checkpoint::{Saved, read_counts, save};
 use epoch0::train::record::{About, Log};
 use epoch0::train::tensorboard::Events;
 use epoch0::train::{Error, Evaluation, Observer, Status, Step, Trainer};
-use epoch0::{Curves, Described, draw_weights, own_precision, read_weights};
+use epoch0::{Curves, Described, draw_weights, own_precision};
 use epoch0_report::{Document, html};
 use indicatif::ProgressBar;
 
@@ -49,7 +49,7 @@ pub(super) fn run(args: &Train, json: bool) -> Result<Outcome, Failure> {
                 network: given.to_owned(),
                 data: spec.to_owned(),
                 start_seed: start.is_drawn().then_some(args.seed),
-                start: start.name().into_owned(),
+                start: start.name().to_owned(),
             };
             if described.config.is_some() {
                 // What is written is what is computed with, and goes on from the folder itself.
@@ -59,7 +59,7 @@ pub(super) fn run(args: &Train, json: bool) -> Result<Outcome, Failure> {
             }
             let mut trainer =
                 Trainer::new(&described.net, weights, &data, settings).map_err(epoch0::Error::from)?;
-            if let Start::Read(path) = &start {
+            if let (Start::Read(_), Some(path)) = (&start, &described.checkpoint) {
                 read_counts(&mut trainer, &Checkpoint::open(path)?).map_err(epoch0::Error::from)?;
             }
             let out = args.out.clone();
@@ -71,7 +71,7 @@ pub(super) fn run(args: &Train, json: bool) -> Result<Outcome, Failure> {
 /// Where weights came from.
 enum Start {
     Drawn(String),
-    Read(PathBuf),
+    Read(String),
 }
 
 impl Start {
@@ -79,38 +79,25 @@ impl Start {
         matches!(self, Self::Drawn(_))
     }
 
-    fn name(&self) -> std::borrow::Cow<'_, str> {
+    fn name(&self) -> &str {
         match self {
-            Self::Drawn(name) => name.into(),
-            Self::Read(path) => path.to_string_lossy(),
+            Self::Drawn(name) | Self::Read(name) => name,
         }
     }
 }
 
-/// Whether it is a folder with weights; weights that cannot be read are an error.
-fn has_weights(folder: &Path) -> Result<bool, Failure> {
-    if !folder.is_dir() {
-        return Ok(false);
-    }
-    match Checkpoint::open(folder) {
-        Ok(_) => Ok(true),
-        Err(epoch0::format::Error::NoCheckpoint { .. }) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The weights: drawn as asked, else those of the checkpoint that was named, else the network's usual start.
+/// The weights: drawn as asked, else those of the checkpoint or ONNX file that was named, else the network's usual start.
 fn begin(
     args: &StartArgs,
     described: &Described,
     seed: u64,
     device: &Device,
 ) -> Result<(Weights, Start), Failure> {
-    let folder = Path::new(&described.given);
     let precision = own_precision(&described.net);
-    if !args.is_given() && has_weights(folder)? {
-        let weights = read_weights(&described.net, folder, precision, device)?;
-        return Ok((weights, Start::Read(folder.to_owned())));
+    if !args.is_given()
+        && let Some(weights) = described.own_weights(precision, device)?
+    {
+        return Ok((weights, Start::Read(described.given.clone())));
     }
     let choice = args.choice();
     let recipe = choice.recipe(described)?;

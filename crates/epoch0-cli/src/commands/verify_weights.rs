@@ -38,7 +38,10 @@ fn show(verified: &Verified) -> String {
                 }
             };
         }
-        Verified::Tested { presets } => {
+        Verified::Tested { difference: Some(found), .. } => {
+            let _ = writeln!(out, "{BAD}not this network's{BAD:#}: {}: {}", found.tensor, found.what);
+        }
+        Verified::Tested { presets, .. } => {
             let Some(best) = presets.first() else { return "no preset fits this network\n".to_owned() };
             let _ = match best.misses.len() {
                 0 => writeln!(

@@ -1,13 +1,12 @@
 //! Convolutions on the processor.
 //!
 //! Windows are laid out as columns of a matrix, a stretch of them at a time, so that a convolution and its transpose in
-//! the weight are matrix products (Chellapilla et al. 2006). Where a group has one channel, they are loops over rows.
+//! the weight are matrix products (Chellapilla et al. 2006). Where a group has one channel, planes are slid over each other.
 
 use burn_dispatch::backends::flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::sums::{Product, total};
-use super::{CHUNK, Job, Real, add, by_rows, flat, run, tensor, vectors};
+use super::{CHUNK, Job, Real, add, by_rows, depthwise, flat, run, tensor, vectors};
 use crate::Tensor;
 use crate::primitive::conv::Moves;
 
@@ -19,17 +18,25 @@ const STRANDS: usize = 4;
 /// Sizes of a convolution, in three dimensions; those that are not there have size one.
 #[derive(Clone, Debug)]
 pub(crate) struct Geometry {
-    batch: usize,
-    groups: usize,
+    pub(super) batch: usize,
+    pub(super) groups: usize,
     /// Channels of a group.
-    inputs: usize,
-    outputs: usize,
-    size: [usize; 3],
-    kernel: [usize; 3],
-    out: [usize; 3],
-    stride: [usize; 3],
-    padding: [usize; 3],
-    dilation: [usize; 3],
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
+    pub(super) size: [usize; 3],
+    pub(super) kernel: [usize; 3],
+    pub(super) out: [usize; 3],
+    pub(super) stride: [usize; 3],
+    pub(super) padding: [usize; 3],
+    pub(super) dilation: [usize; 3],
+}
+
+/// Outputs `output..` of a plane meet inputs `input, input + stride, …` under a tap.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row {
+    pub(super) output: usize,
+    pub(super) input: usize,
+    pub(super) length: usize,
 }
 
 fn three(values: &[usize], fill: usize) -> [usize; 3] {
@@ -38,7 +45,7 @@ fn three(values: &[usize], fill: usize) -> [usize; 3] {
     all
 }
 
-fn volume(sizes: [usize; 3]) -> usize {
+pub(super) fn volume(sizes: [usize; 3]) -> usize {
     sizes.iter().product()
 }
 
@@ -84,27 +91,34 @@ impl Geometry {
         out * self.stride[dim] + tap * self.dilation[dim] - self.padding[dim]
     }
 
-    fn tap(&self, at: usize) -> [usize; 3] {
+    pub(super) fn tap(&self, at: usize) -> [usize; 3] {
         let [_, height, width] = self.kernel;
         [at / (height * width), at / width % height, at % width]
     }
 
-    /// Calls `f(output, input, length)` for the rows of a plane that a tap meets: outputs `output..`, inputs
-    /// `input, input + stride, …`.
-    #[inline(always)]
-    fn rows(&self, tap: usize, mut f: impl FnMut(usize, usize, usize)) {
-        let tap = self.tap(tap);
+    /// The rows of a plane that each tap meets.
+    pub(super) fn rows(&self) -> Vec<Vec<Row>> {
+        (0..volume(self.kernel)).map(|tap| self.rows_of(self.tap(tap))).collect()
+    }
+
+    fn rows_of(&self, tap: [usize; 3]) -> Vec<Row> {
         let across = self.inside(2, tap[2]);
         if across.is_empty() {
-            return;
+            return Vec::new();
         }
-        for depth in self.inside(0, tap[0]) {
-            for row in self.inside(1, tap[1]) {
-                let output = (depth * self.out[1] + row) * self.out[2] + across.start;
-                let from = self.under(0, depth, tap[0]) * self.size[1] + self.under(1, row, tap[1]);
-                f(output, from * self.size[2] + self.under(2, across.start, tap[2]), across.len());
+        let row = |depth: usize, row: usize| {
+            let output = (depth * self.out[1] + row) * self.out[2] + across.start;
+            let from = self.under(0, depth, tap[0]) * self.size[1] + self.under(1, row, tap[1]);
+            Row {
+                output,
+                input: from * self.size[2] + self.under(2, across.start, tap[2]),
+                length: across.len(),
             }
-        }
+        };
+        self.inside(0, tap[0])
+            .flat_map(|depth| self.inside(1, tap[1]).map(move |at| (depth, at)))
+            .map(|(depth, at)| row(depth, at))
+            .collect()
     }
 
     /// Fills `out` with what a tap meets at outputs `start..`, zeros where it meets padding.
@@ -251,7 +265,10 @@ impl Job for Weights<'_> {
                     let cotangents = tensor(cotangents, &[g.outputs, count]);
                     let found = product(&cotangents, windows, [taps, count], true)?;
                     let found = found.as_slice::<T>()?;
-                    vectors(add, (sums, found));
+                    vectors(
+                        #[inline(always)]
+                        || add((sums, found)),
+                    );
                 }
             }
             Some(sums)
@@ -260,138 +277,25 @@ impl Job for Weights<'_> {
             stretches.par_chunks(of_strand).map(strand).collect::<Option<Vec<_>>>()?.into_iter();
         let mut all = strands.next()?;
         for strand in strands {
-            vectors(add, (&mut all[..], &strand[..]));
+            vectors(
+                #[inline(always)]
+                || add((&mut all[..], &strand[..])),
+            );
         }
         Some(tensor(all, &[g.groups * of_group]))
     }
 }
 
-/// Adds to a plane of outputs.
-#[inline(always)]
-fn plane_outputs<T: Real>((g, x, weight, y): (&Geometry, &[T], &[T], &mut [T])) {
-    for (tap, &by) in weight.iter().enumerate() {
-        g.rows(tap, |output, input, length| {
-            let y = &mut y[output..output + length];
-            if g.stride[2] == 1 {
-                y.iter_mut().zip(&x[input..input + length]).for_each(|(y, &x)| *y += x * by);
-            } else {
-                let x = x[input..].iter().step_by(g.stride[2]);
-                y.iter_mut().zip(x).for_each(|(y, &x)| *y += x * by);
-            }
-        });
-    }
-}
-
-/// Adds to a plane of inputs.
-#[inline(always)]
-fn plane_inputs<T: Real>((g, y, weight, x): (&Geometry, &[T], &[T], &mut [T])) {
-    for (tap, &by) in weight.iter().enumerate() {
-        g.rows(tap, |output, input, length| {
-            let y = &y[output..output + length];
-            if g.stride[2] == 1 {
-                x[input..input + length].iter_mut().zip(y).for_each(|(x, &y)| *x += y * by);
-            } else {
-                let x = x[input..].iter_mut().step_by(g.stride[2]);
-                x.zip(y).for_each(|(x, &y)| *x += y * by);
-            }
-        });
-    }
-}
-
-/// Adds to the taps' sums over a plane.
-#[inline(always)]
-fn plane_weights<T: Real>((g, x, y, sums): (&Geometry, &[T], &[T], &mut [f64])) {
-    for (tap, sum) in sums.iter_mut().enumerate() {
-        g.rows(tap, |output, input, length| {
-            let y = &y[output..output + length];
-            *sum += if g.stride[2] == 1 {
-                total(&Product, &x[input..input + length], y)
-            } else {
-                let x = x[input..].iter().step_by(g.stride[2]);
-                x.zip(y).map(|(&x, &y)| x * y).sum::<T>().wide()
-            };
-        });
-    }
-}
-
 /// Planes that one thread takes at a time.
-fn planes(size: usize) -> usize {
+pub(super) fn planes(size: usize) -> usize {
     (CHUNK / size).max(1)
-}
-
-struct DepthwiseOutputs<'a>(&'a Geometry);
-
-impl Job for DepthwiseOutputs<'_> {
-    type Output = Tensor;
-
-    fn run<T: Real>(self, inputs: &[&[T]]) -> Tensor {
-        let g = self.0;
-        let (x, weight) = (inputs[0], inputs[1]);
-        let (from, to, kernel) = (volume(g.size), volume(g.out), volume(g.kernel));
-        let channels = g.groups * g.outputs;
-        let mut y = vec![T::ZERO; g.batch * channels * to];
-        let count = y.len();
-        y.par_chunks_mut(to).with_min_len(planes(to)).enumerate().for_each(|(at, y)| {
-            let (image, channel) = (at / channels, at % channels);
-            let x = &x[(image * g.groups + channel / g.outputs) * from..][..from];
-            vectors(plane_outputs, (g, x, &weight[channel * kernel..][..kernel], y));
-        });
-        tensor(y, &[count])
-    }
-}
-
-struct DepthwiseInputs<'a>(&'a Geometry);
-
-impl Job for DepthwiseInputs<'_> {
-    type Output = Tensor;
-
-    fn run<T: Real>(self, inputs: &[&[T]]) -> Tensor {
-        let g = self.0;
-        let (y, weight) = (inputs[0], inputs[1]);
-        let (from, to, kernel) = (volume(g.size), volume(g.out), volume(g.kernel));
-        let mut x = vec![T::ZERO; g.batch * g.groups * from];
-        let count = x.len();
-        x.par_chunks_mut(from).with_min_len(planes(from)).enumerate().for_each(|(at, x)| {
-            let (image, group) = (at / g.groups, at % g.groups);
-            for channel in group * g.outputs..(group + 1) * g.outputs {
-                let y = &y[(image * g.groups * g.outputs + channel) * to..][..to];
-                vectors(plane_inputs, (g, y, &weight[channel * kernel..][..kernel], &mut *x));
-            }
-        });
-        tensor(x, &[count])
-    }
-}
-
-struct DepthwiseWeights<'a>(&'a Geometry);
-
-impl Job for DepthwiseWeights<'_> {
-    type Output = Tensor;
-
-    fn run<T: Real>(self, inputs: &[&[T]]) -> Tensor {
-        let g = self.0;
-        let (x, y) = (inputs[0], inputs[1]);
-        let (from, to, kernel) = (volume(g.size), volume(g.out), volume(g.kernel));
-        let channels = g.groups * g.outputs;
-        let mut weight = vec![T::ZERO; channels * kernel];
-        weight.par_chunks_mut(kernel).enumerate().for_each(|(channel, weight)| {
-            let mut sums = vec![0.0; kernel];
-            for image in 0..g.batch {
-                let x = &x[(image * g.groups + channel / g.outputs) * from..][..from];
-                let y = &y[(image * channels + channel) * to..][..to];
-                vectors(plane_weights, (g, x, y, &mut sums[..]));
-            }
-            weight.iter_mut().zip(sums).for_each(|(weight, sum)| *weight = T::of(sum));
-        });
-        let count = weight.len();
-        tensor(weight, &[count])
-    }
 }
 
 /// A convolution, where there is a quick way.
 pub(crate) fn outputs(moves: &Moves, x: &Tensor, weight: &Tensor, shape: &[usize]) -> Option<Tensor> {
     let geometry = Geometry::new(moves, &x.shape(), &weight.shape(), shape)?;
     let found = if geometry.is_depthwise() {
-        run(&[x, weight], DepthwiseOutputs(&geometry))
+        depthwise::outputs(&geometry, x, weight)
     } else {
         run(&[x, weight], Outputs(&geometry)).flatten()
     };
@@ -401,14 +305,14 @@ pub(crate) fn outputs(moves: &Moves, x: &Tensor, weight: &Tensor, shape: &[usize
 /// The transpose of a convolution in its input, where there is a quick way.
 pub(crate) fn inputs(moves: &Moves, y: &Tensor, weight: &Tensor, shape: &[usize]) -> Option<Tensor> {
     let geometry = Geometry::new(moves, shape, &weight.shape(), &y.shape()).filter(Geometry::is_depthwise)?;
-    run(&[y, weight], DepthwiseInputs(&geometry)).map(|x| x.reshape(shape))
+    depthwise::inputs(&geometry, y, weight).map(|x| x.reshape(shape))
 }
 
 /// The transpose of a convolution in its weight, where there is a quick way.
 pub(crate) fn weights(moves: &Moves, x: &Tensor, y: &Tensor, shape: &[usize]) -> Option<Tensor> {
     let geometry = Geometry::new(moves, &x.shape(), shape, &y.shape())?;
     let found = if geometry.is_depthwise() {
-        run(&[x, y], DepthwiseWeights(&geometry))
+        depthwise::weights(&geometry, x, y)
     } else {
         run(&[x, y], Weights(&geometry)).flatten()
     };

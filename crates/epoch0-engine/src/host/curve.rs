@@ -193,17 +193,18 @@ impl Curve for GeluTanh {
         let square = x * x;
         let inner = x * (T::ONE + square * T::of(CUBIC)) * T::of(2.0 * SQRT_2_OVER_PI);
         let slope = (T::ONE + square * T::of(3.0 * CUBIC)) * T::of(2.0 * SQRT_2_OVER_PI);
-        let gate = inner.sigmoid();
-        gate + x * gate_slope(inner) * slope
+        let (gate, gate_slope) = gate(inner);
+        gate + x * gate_slope * slope
     }
 }
 
-/// Derivative of the sigmoid, small where it is, too.
+/// The sigmoid and its derivative, small where they are, too.
 #[inline(always)]
-fn gate_slope<T: Real>(x: T) -> T {
+fn gate<T: Real>(x: T) -> (T, T) {
     let e = (-x.magnitude()).exp();
-    let gate = T::ONE / (T::ONE + e);
-    e * gate * gate
+    let above = T::ONE / (T::ONE + e);
+    let below = e * above;
+    (if x < T::ZERO { below } else { above }, below * above)
 }
 
 /// `x σ(k x)`.
@@ -218,7 +219,8 @@ impl Curve for Swish {
     #[inline(always)]
     fn slope<T: Real>(&self, x: T) -> T {
         let inner = x * T::of(self.0);
-        inner.sigmoid() + inner * gate_slope(inner)
+        let (gate, slope) = gate(inner);
+        gate + inner * slope
     }
 }
 
@@ -253,7 +255,7 @@ impl Curve for Tanh {
 
     #[inline(always)]
     fn slope<T: Real>(&self, x: T) -> T {
-        gate_slope(x + x) * T::of(4.0)
+        gate(x + x).1 * T::of(4.0)
     }
 }
 
@@ -267,7 +269,7 @@ impl Curve for Sigmoid {
 
     #[inline(always)]
     fn slope<T: Real>(&self, x: T) -> T {
-        gate_slope(x)
+        gate(x).1
     }
 }
 
@@ -281,7 +283,9 @@ impl Curve for Clip {
 
     #[inline(always)]
     fn slope<T: Real>(&self, x: T) -> T {
-        if x <= T::of(self.0) || x >= T::of(self.1) { T::ZERO } else { T::ONE }
+        // Two choices rather than one of either condition, so that there is no branch.
+        let below = if x >= T::of(self.1) { T::ZERO } else { T::ONE };
+        if x <= T::of(self.0) { T::ZERO } else { below }
     }
 }
 

@@ -7,7 +7,9 @@
 
 pub(crate) mod conv;
 pub(crate) mod curve;
+mod depthwise;
 pub(crate) mod normalize;
+pub(crate) mod pool;
 mod real;
 pub(crate) mod rows;
 pub(crate) mod sums;
@@ -96,34 +98,38 @@ fn add_to<T: Real>(total: &mut FlexTensor, term: &FlexTensor) -> Option<()> {
     let term = term.as_slice::<T>()?;
     let total = total.try_storage_mut::<T>()?.get_mut(..term.len())?;
     by_rows(total, 1, &|start, total| {
-        vectors(add, (total, &term[start..]));
+        vectors(
+            #[inline(always)]
+            || add((total, &term[start..])),
+        );
     });
     Some(())
 }
 
-/// A function and what it is called with.
+/// What is run with vectors.
 #[cfg(target_arch = "x86_64")]
-struct Call<F, A>(F, A);
+struct Run<F>(F);
 
 #[cfg(target_arch = "x86_64")]
-impl<F: Fn(A) -> R, A, R> pulp::NullaryFnOnce for Call<F, A> {
+impl<F: FnOnce() -> R, R> pulp::NullaryFnOnce for Run<F> {
     type Output = R;
 
     #[inline(always)]
     fn call(self) -> R {
-        (self.0)(self.1)
+        (self.0)()
     }
 }
 
-/// Calls a function compiled for the widest vectors that the machine has. It has to be a named function that is always
-/// inlined, as all that it calls: a closure would be compiled for any machine.
+/// Runs what is given, compiled for the widest vectors that the machine has. It has to be a closure that is marked to be
+/// inlined always, as must be all that it calls, closures too: what is not inlined is compiled for any machine. (A named
+/// function is not: it is called through another that the compiler makes.)
 #[inline(always)]
-pub(crate) fn vectors<A, R>(function: impl Fn(A) -> R, with: A) -> R {
+pub(crate) fn vectors<R>(run: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]
     if let Some(simd) = pulp::x86::V3::try_new() {
-        return simd.vectorize(Call(function, with));
+        return simd.vectorize(Run(run));
     }
-    function(with)
+    run()
 }
 
 /// Calls `work` with stretches of whole rows and the index of the first row, side by side. (A function of one type, so
@@ -179,7 +185,10 @@ impl<F: Function> Job for Map<'_, F> {
         let x = inputs[0];
         let mut out = vec![T::ZERO; x.len()];
         by_rows(&mut out, 1, &|start, out| {
-            vectors(fill, (self.0, &x[start..], out));
+            vectors(
+                #[inline(always)]
+                || fill((self.0, &x[start..], out)),
+            );
         });
         tensor(out, &[x.len()])
     }
@@ -199,7 +208,10 @@ impl<F: Function2> Job for Map2<'_, F> {
         let (x, y) = (inputs[0], inputs[1]);
         let mut out = vec![T::ZERO; x.len()];
         by_rows(&mut out, 1, &|start, out| {
-            vectors(fill2, (self.0, &x[start..], &y[start..], out));
+            vectors(
+                #[inline(always)]
+                || fill2((self.0, &x[start..], &y[start..], out)),
+            );
         });
         tensor(out, &[x.len()])
     }
@@ -226,9 +238,15 @@ impl<F: Function2> Job for Grouped<'_, F> {
             for (at, row) in (first..).zip(out.chunks_exact_mut(width)) {
                 let x = &x[at * width..][..width];
                 if b == 1 {
-                    vectors(fill2, (function, x, y, row));
+                    vectors(
+                        #[inline(always)]
+                        || fill2((function, x, y, row)),
+                    );
                 } else {
-                    vectors(fill_with, (function, x, y[at % c], row));
+                    vectors(
+                        #[inline(always)]
+                        || fill_with((function, x, y[at % c], row)),
+                    );
                 }
             }
         });

@@ -137,7 +137,10 @@ impl Plan {
 
     /// `Σ f(x, y)` over a group.
     fn sum<T: Real>(&self, group: usize, f: &impl Function2, x: &[T], y: &[T]) -> f64 {
-        vectors(over, (self.layout, group, f, x, y))
+        vectors(
+            #[inline(always)]
+            || over((self.layout, group, f, x, y)),
+        )
     }
 
     /// Moments of a group.
@@ -180,12 +183,28 @@ impl Job for Forward {
             for (at, row) in out.chunks_exact_mut(b).enumerate() {
                 let x = &x[(first + at) * b..][..b];
                 let group = (first + at) % c;
-                let (mean, by) = if a == 1 { vectors(moments, (&plan, x)) } else { moments_of[group] };
+                let (mean, by) = if a == 1 {
+                    vectors(
+                        #[inline(always)]
+                        || moments((&plan, x)),
+                    )
+                } else {
+                    moments_of[group]
+                };
                 let (mean, by) = (T::of(mean), T::of(by));
                 match plan.affine {
-                    Affine::None => vectors(shift, (x, mean, by, T::ZERO, row)),
-                    Affine::Group => vectors(shift, (x, mean, by * inputs[1][group], inputs[2][group], row)),
-                    Affine::Element => vectors(shift_each, (x, mean, by, inputs[1], inputs[2], row)),
+                    Affine::None => vectors(
+                        #[inline(always)]
+                        || shift((x, mean, by, T::ZERO, row)),
+                    ),
+                    Affine::Group => vectors(
+                        #[inline(always)]
+                        || shift((x, mean, by * inputs[1][group], inputs[2][group], row)),
+                    ),
+                    Affine::Element => vectors(
+                        #[inline(always)]
+                        || shift_each((x, mean, by, inputs[1], inputs[2], row)),
+                    ),
                 }
             }
         });
@@ -277,7 +296,10 @@ impl Backward {
                 let k = by * scale(group);
                 let (m, l) = (T::of(k * by * along / n), T::of(plan.centre(k * sum / n)));
                 let (mean, k) = (T::of(mean), T::of(k));
-                vectors(back, (&x[range.clone()], &cotangent[range], [k, mean, m, l], row));
+                vectors(
+                    #[inline(always)]
+                    || back((&x[range.clone()], &cotangent[range], [k, mean, m, l], row)),
+                );
             }
         });
         let number = |f: fn(&(Moments, (f64, f64))) -> f64| {
@@ -298,7 +320,10 @@ impl Backward {
             let (mut by_scale, mut by_shift) = (vec![T::ZERO; n], vec![T::ZERO; n]);
             let range = at * stretch * n..at * stretch * n + out.len();
             let inputs = [&x[range.clone()], scale, &cotangent[range]];
-            vectors(back_rows, (&plan, inputs, out, [&mut by_scale[..], &mut by_shift[..]]));
+            vectors(
+                #[inline(always)]
+                || back_rows((&plan, inputs, out, [&mut by_scale[..], &mut by_shift[..]])),
+            );
             (by_scale, by_shift)
         };
         let parts: Vec<(Vec<T>, Vec<T>)> = out.par_chunks_mut(stretch * n).enumerate().map(work).collect();
@@ -345,9 +370,15 @@ impl Job for Scaled {
             for (at, row) in (first..).zip(out.chunks_exact_mut(width)) {
                 let x = &x[at * width..][..width];
                 if b == 1 {
-                    vectors(scale_each, (x, scale, terms, row));
+                    vectors(
+                        #[inline(always)]
+                        || scale_each((x, scale, terms, row)),
+                    );
                 } else {
-                    vectors(shift, (x, T::ZERO, scale[at % c], terms[at % c], row));
+                    vectors(
+                        #[inline(always)]
+                        || shift((x, T::ZERO, scale[at % c], terms[at % c], row)),
+                    );
                 }
             }
         });

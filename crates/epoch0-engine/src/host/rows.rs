@@ -74,7 +74,12 @@ impl Job for Forward {
         let Self(kind, n) = self;
         let x = inputs[0];
         let mut out = vec![T::ZERO; x.len()];
-        by_rows(&mut out, n, &|first, out| vectors(forward, (kind, n, &x[first * n..], out)));
+        by_rows(&mut out, n, &|first, out| {
+            vectors(
+                #[inline(always)]
+                || forward((kind, n, &x[first * n..], out)),
+            )
+        });
         tensor(out, &[x.len()])
     }
 }
@@ -89,7 +94,10 @@ impl Job for Backward {
         let (y, cotangent) = (inputs[0], inputs[1]);
         let mut out = vec![T::ZERO; y.len()];
         by_rows(&mut out, n, &|first, out| {
-            vectors(backward, (kind, n, &y[first * n..], &cotangent[first * n..], out));
+            vectors(
+                #[inline(always)]
+                || backward((kind, n, &y[first * n..], &cotangent[first * n..], out)),
+            );
         });
         tensor(out, &[y.len()])
     }

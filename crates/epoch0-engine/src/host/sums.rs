@@ -118,7 +118,10 @@ pub(crate) fn reduce<T: Real>(layout: Layout, f: &impl Function2, x: &[T], y: &[
         let row = (at / pieces * c + group) * b;
         let start = row + at % pieces * CHUNK;
         let end = (start + CHUNK).min(row + b);
-        vectors(total_of, (f, &x[start..end], &y[start..end]))
+        vectors(
+            #[inline(always)]
+            || total_of((f, &x[start..end], &y[start..end])),
+        )
     };
     let of_group = |group: usize| -> f64 {
         if a * pieces == 1 || x.len() <= CHUNK || c >= 64 {
@@ -142,7 +145,10 @@ fn columns<T: Real>(a: usize, c: usize, f: &impl Function2, x: &[T], y: &[T]) ->
     let rows = |block: usize| {
         let range = block * ROWS * c..((block + 1) * ROWS).min(a) * c;
         let mut sums = vec![T::ZERO; c];
-        vectors(add_columns, (f, &x[range.clone()], &y[range], &mut sums[..]));
+        vectors(
+            #[inline(always)]
+            || add_columns((f, &x[range.clone()], &y[range], &mut sums[..])),
+        );
         sums
     };
     let mut totals = vec![0.0; c];

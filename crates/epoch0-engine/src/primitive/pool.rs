@@ -5,29 +5,37 @@ use burn_backend::ops::ModuleOps;
 use burn_dispatch::Dispatch;
 use epoch0_net::Window;
 
+use crate::host::pool;
+use crate::primitive::fused::{Fuse, Fused};
 use crate::var::Var;
 use crate::{Indices, Tensor};
 
-impl Var {
-    /// Largest value in each window of `[batch, channels, space…]`; `sizes` are those of the output. One or two spatial
-    /// dimensions.
-    #[must_use]
-    pub fn max_pool(&self, window: &Window, ceil: bool) -> Self {
-        let shape = self.shape();
+/// Largest value in each window.
+#[derive(Debug)]
+struct MaxPool {
+    window: Window,
+    ceil: bool,
+}
+
+impl Fuse for MaxPool {
+    /// What is largest is found once, and picked.
+    fn define(&self, inputs: &[Var]) -> Var {
+        let Self { window, ceil } = self;
+        let shape = inputs[0].shape();
         let (batch, channels, space) = (shape[0], shape[1], &shape[2..]);
         let two = |values: &[usize], fill: usize| match values {
             [one] => [fill, *one],
             _ => [values[0], values[1]],
         };
         let [height, width] = two(space, 1);
-        let flat = self.reshape(&[batch, channels, height, width]);
+        let flat = inputs[0].reshape(&[batch, channels, height, width]);
         let found = Dispatch::max_pool2d_with_indices(
             flat.value().0.clone(),
             two(&window.kernel, 1),
             two(&window.stride, 1),
             two(&window.padding, 0),
             two(&window.dilation, 1),
-            ceil,
+            *ceil,
             IntDType::I64,
         );
         let (output, at) = (Tensor(found.output), Indices(found.indices));
@@ -41,6 +49,33 @@ impl Var {
         let mut shape = vec![batch, channels];
         shape.extend(if space.len() == 1 { &sizes[3..] } else { &sizes[2..] });
         picked.reshape(&shape)
+    }
+
+    fn value(&self, inputs: &[&Tensor]) -> Option<Tensor> {
+        let shape = inputs[0].shape();
+        let output = if self.ceil { Window::output_ceil } else { Window::output };
+        let sizes = (0..shape.len() - 2).map(|dim| output(&self.window, dim, shape[dim + 2]));
+        let sizes: Vec<usize> = shape[..2].iter().copied().map(Some).chain(sizes).collect::<Option<_>>()?;
+        pool::largest(&self.window, inputs[0], &sizes)
+    }
+
+    fn pull(
+        &self,
+        inputs: &[&Tensor],
+        _: &Tensor,
+        cotangent: &Tensor,
+        _: &[bool],
+    ) -> Option<Vec<Option<Tensor>>> {
+        Some(vec![Some(pool::pull(&self.window, inputs[0], cotangent)?)])
+    }
+}
+
+impl Var {
+    /// Largest value in each window of `[batch, channels, space…]`, with a last window that begins inside and ends
+    /// beyond if `ceil`. One or two spatial dimensions.
+    #[must_use]
+    pub fn max_pool(&self, window: &Window, ceil: bool) -> Self {
+        Self::apply(Fused(MaxPool { window: window.clone(), ceil }), &[self])
     }
 
     /// Means of stretches along a dimension: `[start, end)` and what their sum is divided by.

@@ -1,7 +1,7 @@
 //! Where the elements of weights lie, and reading them as the network stores them.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
@@ -11,7 +11,7 @@ use epoch0_num::Dtype;
 use memmap2::Mmap;
 
 use super::OnnxFault;
-use super::proto;
+use super::{proto, wire};
 use crate::error::{Error, shown, shown_shape};
 use crate::read::{convert_f32, convert_f64, regular_length};
 
@@ -241,6 +241,23 @@ pub(super) fn dtype_of(elem: i64) -> Option<Dtype> {
     })
 }
 
+/// Number of the field of a model that holds a property.
+pub(super) const PROPERTY: u32 = 14;
+
+/// The key and the value of a property.
+pub(super) fn property(bytes: &[u8]) -> Result<(&str, &str), super::WireFault> {
+    let (mut key, mut value) = ("", "");
+    let mut rest = bytes;
+    while let Some(field) = wire::next(&mut rest)? {
+        match field.number {
+            1 => key = field.text()?,
+            2 => value = field.text()?,
+            _ => {}
+        }
+    }
+    Ok((key, value))
+}
+
 /// Parameters of a network, as an ONNX file holds them: a view, nothing is loaded before it is looked at.
 #[derive(Debug)]
 pub struct Weights {
@@ -267,6 +284,23 @@ impl Weights {
     /// The parameters, in the order of the network.
     pub fn iter(&self) -> impl Iterator<Item = Weight<'_>> {
         self.order.iter().filter_map(|name| self.get(name))
+    }
+
+    /// The model's properties: keys and values that whoever wrote it left in it.
+    ///
+    /// # Errors
+    /// When the file is cut short.
+    pub fn metadata(&self) -> Result<BTreeMap<String, String>, Error> {
+        let bad = |fault| Error::onnx(&self.files.path)(OnnxFault::Wire(fault));
+        let mut found = BTreeMap::new();
+        let mut rest = self.files.main();
+        while let Some(field) = wire::next(&mut rest).map_err(bad)? {
+            if field.number == PROPERTY {
+                let (key, value) = property(field.bytes().map_err(bad)?).map_err(bad)?;
+                found.insert(key.to_owned(), value.to_owned());
+            }
+        }
+        Ok(found)
     }
 
     /// The parameter with this name.

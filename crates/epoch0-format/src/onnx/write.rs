@@ -1,20 +1,20 @@
 //! Writing an ONNX file again with other weights.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use super::store::{Order, Place, Raw, Weights};
+use super::store::{Order, PROPERTY, Place, Raw, Weights, property};
 use super::wire::{self, Field, put_bytes, put_int, put_length};
 use super::{Onnx, OnnxFault, Weight, open};
-use crate::error::Error;
-use crate::folder::{aside_name, parent_of, resolve, sync_folder};
+use crate::error::{Error, TargetFault};
+use crate::folder::{Replace, aside_name, parent_of, resolve, sync_folder};
 
 /// Data beside the model begin at multiples of this.
 const ALIGN: u64 = 64;
 
-/// Writes the model in `from` to `to`, with other values for its parameters.
+/// Writes the model in `from` to `to`, with other values for its parameters, and with `metadata` among its properties.
 ///
 /// `fill` is given each parameter and room for its elements, little-endian, in the parameter's type, shape and order;
 /// where the file has them transposed or their gates in another order, they are put so. All else stays as it is,
@@ -27,10 +27,19 @@ const ALIGN: u64 = 64;
 pub fn write<E: From<Error>>(
     from: impl AsRef<Path>,
     to: impl AsRef<Path>,
+    metadata: &BTreeMap<String, String>,
+    replace: Replace,
     mut fill: impl FnMut(Weight<'_>, &mut [u8]) -> Result<(), E>,
 ) -> Result<(), E> {
-    let Onnx { weights, .. } = open(from)?;
     let to = resolve(to.as_ref())?;
+    match fs::symlink_metadata(&to) {
+        Ok(meta) if meta.is_dir() => return Err(Error::NotAFile { path: to, found: "a folder" }.into()),
+        Ok(_) if replace == Replace::Never => {
+            return Err(Error::target(&to, TargetFault::FileExists).into());
+        }
+        _ => {}
+    }
+    let Onnx { weights, .. } = open(from)?;
     let plan = Rewrite::of(&weights);
     let is_beside =
         weights.raws.iter().any(|raw| matches!(raw.place, Place::Mapped { file, .. } if file > 0));
@@ -59,7 +68,7 @@ pub fn write<E: From<Error>>(
     }
     let name =
         beside.as_ref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
-    let written = model(&weights, &plan, &to, name.as_deref(), &places, &mut fill);
+    let written = model(&weights, &plan, &to, name.as_deref(), &places, metadata, &mut fill);
     if written.is_err()
         && let Some(path) = &beside
     {
@@ -167,6 +176,7 @@ fn model<E: From<Error>>(
     to: &Path,
     beside: Option<&str>,
     places: &HashMap<usize, (u64, u64)>,
+    metadata: &BTreeMap<String, String>,
     fill: &mut impl FnMut(Weight<'_>, &mut [u8]) -> Result<(), E>,
 ) -> Result<(), E> {
     let bad = |fault: super::WireFault| Error::onnx(&weights.files.path)(OnnxFault::Wire(fault));
@@ -174,6 +184,12 @@ fn model<E: From<Error>>(
     let mut out = Out::begin(to)?;
     let mut rest = weights.files.main();
     while let Some(field) = wire::next(&mut rest).map_err(bad)? {
+        if field.number == PROPERTY {
+            let (key, _) = property(field.bytes().map_err(bad)?).map_err(bad)?;
+            if metadata.contains_key(key) {
+                continue;
+            }
+        }
         if field.number != 7 {
             out.put(field.whole)?;
             continue;
@@ -205,6 +221,13 @@ fn model<E: From<Error>>(
                 }
             }
         }
+    }
+    for (key, value) in metadata {
+        let (mut entry, mut whole) = (Vec::new(), Vec::new());
+        put_bytes(&mut entry, 1, key.as_bytes());
+        put_bytes(&mut entry, 2, value.as_bytes());
+        put_bytes(&mut whole, PROPERTY, &entry);
+        out.put(&whole)?;
     }
     out.commit()?;
     Ok(())
