@@ -17,6 +17,9 @@
 //! # Cost
 //! One pass over the weights.
 //!
+//! # Departures
+//! The sources give scales; that a tensor has one is a test at 3 standard errors here.
+//!
 //! # Traps
 //! A law is not proved by a sample that does not contradict it: small tensors look like many laws.
 //!
