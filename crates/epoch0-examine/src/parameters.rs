@@ -121,6 +121,7 @@ impl Examiner for Parameters {
             Quantity::new("n_recognized", "tensors whose law is recognized", recognized as f64, ""),
         ];
         reading.tables.push(table(&found));
+        watch.reach(1.0)?;
         Ok(reading)
     }
 }

@@ -72,7 +72,7 @@ impl Case {
 
     fn measured(&self, change: impl FnOnce(&mut Curvature)) -> Result<Measured, Error> {
         let mut method = Curvature::from_values(INFO.id, &Values::new())?;
-        (method.tolerance, method.steps) = (1e-10, 200);
+        (method.tolerance, method.steps, method.examples) = (1e-10, 200, 1000);
         change(&mut method);
         let subject = Subject { network: &self.network, weights: &self.weights, probe: &self.probe, seed: 0 };
         let found = measure(&method, &subject, Watch::default()).map_err(|error| of(&error))?;

@@ -172,7 +172,7 @@ impl Curvature {
         let sharp = || {
             let first = measured.shares.first();
             let share = first.map_or_else(String::new, |share| {
-                format!("; {} of that direction is in `{}`", percent(share.top), share.name)
+                format!("; {} of that direction is in {}", percent(share.top), share.name)
             });
             format!("λ_max = {}: rates below {} do not diverge{share}.", show(measured.max), show(limit))
         };
@@ -300,7 +300,10 @@ fn figures(measured: &Measured) -> Vec<Figure> {
         let std = (high - low) / 100.0;
         let x: Vec<f64> =
             (0..=240).map(|at| low - 0.1 * (high - low) + f64::from(at) / 200.0 * (high - low)).collect();
-        let y = x.iter().map(|&x| density.at(x, std)).collect();
+        let mut y: Vec<f64> = x.iter().map(|&x| density.at(x, std)).collect();
+        // Tails of the bells that points are widened to say nothing.
+        let least = 1e-4 * y.iter().copied().fold(0.0, f64::max);
+        y.iter_mut().filter(|y| **y < least).for_each(|y| *y = f64::NAN);
         let alt = format!(
             "{} of the eigenvalues lie within a hundredth of λ_max of zero.",
             percent(density.below(0.01 * high) - density.below(-0.01 * high))

@@ -255,15 +255,24 @@ impl Measured {
         });
         vec![match lost {
             Some((row, depth, ratio)) => {
+                let random = match (self.loss, self.has_labels) {
+                    (Loss::Classes, false) => ", as random labels have it",
+                    _ => "",
+                };
                 let what = format!(
-                    "From `{}` back gradients of {n} examples have less in common than noise.",
+                    "From {} back gradients of {n} examples have less in common than noise{random}.",
                     row.name
                 );
                 Finding::new("gradient_noise", Severity::Note, Health::Healthy, what)
                     .at(Place::new(&row.name).depth(depth).pass(Pass::Backward))
                     .measured(ratio, "", Some(bound))
                     .reason(reason)
-                    .help("Larger batches at first, or data with labels to look at; residual branches keep gradients alike.")
+                    .help(if self.has_labels {
+                        "Larger batches at first; residual branches and normalization keep gradients alike."
+                    } else {
+                        "Data with labels to look at (`--data`); larger batches at first; residual branches keep \
+                         gradients alike."
+                    })
             }
             None => {
                 let worst =
@@ -315,7 +324,8 @@ impl Measured {
             (!x.is_empty()).then_some((x, y))
         };
         let mut figures = Vec::new();
-        if let Some((x, y)) = line(&Noise::ratio) {
+        // A logarithmic axis has no place for signals that come out below zero.
+        if let Some((x, y)) = line(&|noise| noise.ratio().filter(|ratio| *ratio > 0.0)) {
             let most = y.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let alt = format!("Signal to noise of weights is at most {}.", show(most));
             figures.push(

@@ -125,7 +125,7 @@ impl Measured {
         ]
     }
 
-    pub(super) fn finding(&self, tried: &[Tried]) -> Finding {
+    pub(super) fn finding(&self, before: f64, tried: &[Tried]) -> Finding {
         let reason = "Gradients first have to undo what the start prefers; for a fixed start the share of a class can be \
                       far from even though data are balanced (Francazi et al. 2023).";
         if self.is_flat {
@@ -143,7 +143,7 @@ impl Measured {
         let finding = Finding::new("guessing_bias", severity, health, what)
             .measured(self.top, "share", Some(Bound::AtMost(BIASED)))
             .reason(reason);
-        if is_biased { finding.help(help(tried)) } else { finding }
+        if is_biased { finding.help(help(before, tried)) } else { finding }
     }
 
     pub(super) fn figure(&self) -> Figure {
@@ -162,10 +162,13 @@ impl Measured {
     }
 }
 
-/// What to do, with what it came to on this start.
-fn help(tried: &[Tried]) -> String {
-    let mut best: Vec<(&Tried, f64)> =
-        tried.iter().filter_map(|tried| Some((tried, tried.after.as_ref().ok()?.top))).collect();
+/// What to do, with what it came to on this start; what did not lower the largest share is left out.
+fn help(before: f64, tried: &[Tried]) -> String {
+    let mut best: Vec<(&Tried, f64)> = tried
+        .iter()
+        .filter_map(|tried| Some((tried, tried.after.as_ref().ok()?.top)))
+        .filter(|(_, top)| *top < before)
+        .collect();
     best.sort_by(|a, b| a.1.total_cmp(&b.1));
     let measured: Vec<String> = best
         .iter()

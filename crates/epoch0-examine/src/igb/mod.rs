@@ -150,9 +150,9 @@ impl Examiner for Igb {
             };
             reading.quantities.extend(measured.quantities());
             reading.figures.push(measured.figure());
-            reading.findings.push(measured.finding(&tried));
+            let before = Measured::of(logits.halves().1, logits.classes);
+            reading.findings.push(measured.finding(before.top, &tried));
             if !tried.is_empty() {
-                let before = Measured::of(logits.halves().1, logits.classes);
                 reading.tables.push(remedies::table(&before, &tried));
             }
         }

@@ -77,10 +77,10 @@ pub struct Jacobian {
     #[param(default = 8, range = "[1, 4096]")]
     pub examples: u32,
     /// Random vectors for each example.
-    #[param(default = 4, range = "[1, 1000]")]
+    #[param(default = 2, range = "[1, 1000]")]
     pub probes: u32,
     /// Layers whose spread is estimated, evenly spaced over depth.
-    #[param(default = 16, range = "[1, 100000]")]
+    #[param(default = 12, range = "[1, 100000]")]
     pub layers: u32,
     /// Outputs (or inputs) up to which all singular values are computed.
     #[param(default = 64, range = "[0, 4096]")]

@@ -134,7 +134,10 @@ impl Pntk {
         }
         let spectrum = kernel.spectrum().map_err(|error| failed(&error))?;
         let mut say = |name: &str, label: &str, value: f64, help: &str| {
-            reading.quantities.push(Quantity::new(name, label, value, "").help(help));
+            // Distances of a kernel that is zero are none.
+            if !value.is_nan() {
+                reading.quantities.push(Quantity::new(name, label, value, "").help(help));
+            }
         };
         say("trace", "trace of the kernel", kernel.trace(), "");
         say("lambda_max", "largest eigenvalue", spectrum.max(), "");

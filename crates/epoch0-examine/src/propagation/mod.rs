@@ -129,7 +129,7 @@ fn quantities(measured: &Measured) -> Vec<Quantity> {
             change,
             "1 is the edge of chaos.",
         ),
-        last.map(|layer| {
+        last.filter(|layer| !layer.cosine.is_nan()).map(|layer| {
             Quantity::new("last_cosine", "cosine of two inputs at the last layer", layer.cosine, "")
         }),
         Some(Quantity::new("initial_loss", "loss of an example at the start", measured.loss, "nat")),
