@@ -123,7 +123,7 @@ impl Examiner for Igb {
         let measured = logits.as_ref().map(|logits| Measured::of(&logits.values, logits.classes));
         watch.reach(0.4)?;
         if measured.as_ref().is_some_and(|measured| !measured.is_finite) {
-            reading.summary = "What the untrained network guesses.".to_owned();
+            "What the untrained network guesses.".clone_into(&mut reading.summary);
             reading.findings.push(broken("Logits are not finite: nothing is guessed."));
             return Ok(reading);
         }

@@ -84,7 +84,10 @@ pub(super) fn judge(method: &Propagation, measured: &Measured) -> Vec<Finding> {
     let backward = Profile::of(layers, Layer::gradient);
     let backward = backward.relative(true);
     let change = Profile::of(layers, |layer| layer.change).relative(false);
-    let apart = Profile::of(layers, |layer| 1.0 - layer.cosine).relative(false);
+    let apart = Profile::of(layers, |layer| 1.0 - layer.cosine);
+    // Examples that are equal to begin with cannot become so.
+    let are_equal = apart.0.first().is_some_and(|(_, value, _)| *value == 0.0);
+    let apart = if are_equal { Profile(Vec::new()) } else { apart.relative(false) };
 
     let range = Bound::Within((1.0 / method.range, method.range));
     let careful = Bound::Within((1.0 / method.range.sqrt(), method.range.sqrt()));

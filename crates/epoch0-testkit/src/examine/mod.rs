@@ -46,12 +46,12 @@ fn shown(entry: Method, start: &Start, seed: u64) -> String {
     }
 }
 
-fn on_each(starts: Vec<Start>, check: impl Fn(&Start) -> Result<(), String>) -> Result<(), String> {
+fn on_each(starts: &[Start], check: impl Fn(&Start) -> Result<(), String>) -> Result<(), String> {
     starts.iter().try_for_each(|start| check(start).map_err(|why| format!("{}: {why}", start.name)))
 }
 
 fn healthy_starts_are_healthy(entry: Method) -> Result<(), String> {
-    on_each(starts::healthy(), |start| {
+    on_each(&starts::healthy(), |start| {
         let reading = read(entry, start, 7, Watch::default()).map_err(|error| error.to_string())?;
         ensure(reading.method == entry.info.id, || format!("says that it is of `{}`", reading.method))?;
         let is_empty = reading.quantities.is_empty() && reading.findings.is_empty();
@@ -64,7 +64,7 @@ fn healthy_starts_are_healthy(entry: Method) -> Result<(), String> {
 }
 
 fn same_seed_same_bits(entry: Method) -> Result<(), String> {
-    on_each(starts::healthy(), |start| {
+    on_each(&starts::healthy(), |start| {
         ensure(shown(entry, start, 7) == shown(entry, start, 7), || {
             "two readings with one seed differ".to_owned()
         })
@@ -82,7 +82,7 @@ fn threads_do_not_matter(entry: Method) -> Result<(), String> {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| error.to_string())
     };
     let (one, four) = (pool(1)?, pool(4)?);
-    on_each(starts::healthy(), |start| {
+    on_each(&starts::healthy(), |start| {
         let first = one.install(|| shown(entry, start, 7));
         if first != one.install(|| shown(entry, start, 7)) {
             // Not the same even alone: `same_seed_same_bits` says so.
@@ -93,7 +93,7 @@ fn threads_do_not_matter(entry: Method) -> Result<(), String> {
 }
 
 fn start_is_left_as_it_is(entry: Method) -> Result<(), String> {
-    on_each(starts::healthy(), |start| {
+    on_each(&starts::healthy(), |start| {
         let before = start.bits();
         shown(entry, start, 7);
         ensure(before == start.bits(), || "weights or inputs are others afterwards".to_owned())
@@ -115,7 +115,7 @@ fn nan(reading: &Reading) -> Option<String> {
 }
 
 fn edges_give_a_result_or_an_error(entry: Method) -> Result<(), String> {
-    on_each(starts::edges(), |start| match read(entry, start, 7, Watch::default()) {
+    on_each(&starts::edges(), |start| match read(entry, start, 7, Watch::default()) {
         Ok(reading) => nan(&reading).map_or(Ok(()), |place| Err(format!("{place} is NaN"))),
         Err(error) => {
             let text = error.to_string();
@@ -125,7 +125,7 @@ fn edges_give_a_result_or_an_error(entry: Method) -> Result<(), String> {
 }
 
 fn weights_that_are_no_numbers_are_told(entry: Method) -> Result<(), String> {
-    on_each(starts::broken(), |start| match read(entry, start, 7, Watch::default()) {
+    on_each(&starts::broken(), |start| match read(entry, start, 7, Watch::default()) {
         Ok(reading) => {
             let tells = reading
                 .findings
@@ -138,8 +138,9 @@ fn weights_that_are_no_numbers_are_told(entry: Method) -> Result<(), String> {
 }
 
 fn findings_are_explained(entry: Method) -> Result<(), String> {
-    let all = [starts::healthy(), starts::sick(), starts::broken()].into_iter().flatten().collect();
-    on_each(all, |start| {
+    let all: Vec<Start> =
+        [starts::healthy(), starts::sick(), starts::broken()].into_iter().flatten().collect();
+    on_each(&all, |start| {
         let Ok(reading) = read(entry, start, 7, Watch::default()) else { return Ok(()) };
         for finding in &reading.findings {
             let name = &finding.name;

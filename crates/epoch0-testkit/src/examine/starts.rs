@@ -109,7 +109,7 @@ pub(super) fn sick() -> Vec<Start> {
         zoo(deep, 16, None).with("tenth of", |x| 0.1 * x),
         zoo(deep, 16, None).with("all zero", |_| 0.0),
         zoo("mlp:12-16-16-5,act=tanh", 16, Some(5)).with("hundredfold", |x| 100.0 * x),
-        zoo("mlp:12-16-16-5", 16, Some(5)).with("biased", |x| x.abs()),
+        zoo("mlp:12-16-16-5", 16, Some(5)).with("biased", f32::abs),
     ]
 }
 
