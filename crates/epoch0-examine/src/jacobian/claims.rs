@@ -157,14 +157,14 @@ fn rectifiers() -> Result<Verdict, Error> {
 fn estimates() -> Result<Verdict, Error> {
     let net = chain(48, 3, "relu")?;
     let weights = draw(&net, Weighted::Gaussian(2.0), 3)?;
-    let tensor = inputs(4, 48, 1.0, 3)?;
+    let tensor = inputs(1, 48, 1.0, 3)?;
     let (mean, spread) = moments(&all(&net, &weights, tensor.clone())?);
     let mut probe =
-        Probe::matched(&net, 4, 3, Precision::Double, &Device::cpu()).map_err(|error| of(&error))?;
+        Probe::matched(&net, 1, 3, Precision::Double, &Device::cpu()).map_err(|error| of(&error))?;
     probe.inputs = vec![Value::constant(tensor)];
     let subject = Subject { network: &net, weights: &weights, probe: &probe, seed: 3 };
     let defaults = Jacobian::from_values(INFO.id, &Values::new())?;
-    let method = Jacobian { probes: 1000, exact: 0, ..defaults };
+    let method = Jacobian { probes: 4000, exact: 0, ..defaults };
     let found = measure(&method, &subject, Watch::default()).map_err(|error| of(&error))?;
     let estimated = found.answers.spread.unwrap_or(f64::NAN);
     let off = (found.answers.mean_square / mean - 1.0).abs().max((estimated / spread - 1.0).abs());

@@ -28,14 +28,24 @@ pub(super) struct Layer {
     pub(super) spread: Option<f64>,
 }
 
+/// Traces of powers of Jacobians, example by example.
+#[derive(Clone, Copy, Debug, Default)]
+struct Traces {
+    /// Mean over examples of `tr JᵀJ`.
+    first: f64,
+    /// Sum over examples of `(tr JᵀJ)²`, and of `tr (JᵀJ)²`; `None` where they were not looked for.
+    second: Option<(f64, f64)>,
+}
+
 impl Layer {
-    /// Of mean traces of `JᵀJ` and its square.
-    fn of(name: &str, depth: usize, width: usize, first: f64, second: Option<f64>) -> Self {
+    /// Of traces of Jacobians with so many singular values.
+    fn of(name: &str, depth: usize, width: usize, traces: Traces) -> Self {
         let n = width.max(1) as f64;
-        let mean_square = first / n;
-        let spread =
-            second.filter(|_| first > 0.0).map(|second| (n * second / (first * first) - 1.0).max(0.0));
-        Self { name: name.to_owned(), depth, width, mean_square, spread }
+        let spread = traces
+            .second
+            .filter(|(squares, _)| *squares > 0.0)
+            .map(|(squares, seconds)| (n * seconds / squares - 1.0).max(0.0));
+        Self { name: name.to_owned(), depth, width, mean_square: traces.first / n, spread }
     }
 
     /// How many directions pass: `(Σ s²)² / Σ s⁴`.
@@ -168,17 +178,16 @@ pub(super) fn measure(method: &Jacobian, subject: &Subject<'_>, watch: Watch<'_>
     let n_outputs = ran.answers.value().len() / examples;
     let traces = traces(method, subject, &ran, watch)?;
     let sites = subject.network.sites();
-    let layers = ran.layers.iter().zip(&traces).map(|((site, output), (first, second))| {
+    let layers = ran.layers.iter().zip(&traces).map(|((site, output), traces)| {
         let site = &sites[*site];
         let width = n_inputs.min(output.value().len() / examples);
-        Layer::of(&site.label(), site.depth, width, *first, *second)
+        Layer::of(&site.label(), site.depth, width, *traces)
     });
     let mut layers: Vec<Layer> = layers.collect();
     let last = layers.last().map_or_else(String::new, |layer| layer.name.clone());
     layers.sort_by_key(|layer| layer.depth);
-    let (first_trace, second) = traces.last().copied().unwrap_or((f64::NAN, None));
     let width = n_inputs.min(n_outputs);
-    let mut answers = Layer::of("output", 0, width, first_trace, second);
+    let mut answers = Layer::of("output", 0, width, traces.last().copied().unwrap_or_default());
     let singular = if answers.mean_square.is_finite() {
         singular(method, subject, &weights, &probe, &ran)?
     } else {
@@ -186,45 +195,74 @@ pub(super) fn measure(method: &Jacobian, subject: &Subject<'_>, watch: Watch<'_>
     };
     if let Singular::All(all) = &singular {
         // Exact where it can be.
-        let n = all.len().max(1) as f64;
-        let power = |power: i32| all.iter().flatten().map(|s| s.powi(power)).sum::<f64>() / n;
-        answers = Layer::of("output", 0, width, power(2), Some(power(4)));
+        let power = |values: &Vec<f64>, power: i32| values.iter().map(|s| s.powi(power)).sum::<f64>();
+        let first = all.iter().map(|values| power(values, 2)).sum::<f64>() / all.len().max(1) as f64;
+        let squares = all.iter().map(|values| power(values, 2).powi(2)).sum();
+        let seconds = all.iter().map(|values| power(values, 4)).sum();
+        answers = Layer::of("output", 0, width, Traces { first, second: Some((squares, seconds)) });
     }
     watch.reach(1.0)?;
     Ok(Measured { input: ran.name, examples, n_inputs, n_outputs, last, layers, answers, singular })
 }
 
-/// Mean over examples and probes of `‖J v‖²` and, where it is looked for, `‖Jᵀ J v‖²`: of each layer, then of the answers.
+/// Traces by Hutchinson's estimator: `tr JᵀJ = E‖J v‖²` of each layer, then of the answers, and of the square
+/// `E‖JᵀJ v‖²` where it is looked for. Products of the estimates of two probes are those of the square of a trace, without
+/// the noise of one.
 fn traces(
     method: &Jacobian,
     subject: &Subject<'_>,
     ran: &Run,
     watch: Watch<'_>,
-) -> Result<Vec<(f64, Option<f64>)>, Error> {
+) -> Result<Vec<Traces>, Error> {
     let outputs: Vec<&Var> = ran.layers.iter().map(|(_, output)| output).chain([&ran.answers]).collect();
     // Evenly spaced, the last included; the answers always.
     let (n, most) = (ran.layers.len(), method.layers as usize);
     let is_chosen = |at: usize| at == n || n <= most || (at + 1) * most / n > at * most / n;
-    let mut traces: Vec<(f64, Option<f64>)> = (0..=n).map(|at| (0.0, is_chosen(at).then_some(0.0))).collect();
-    let probes = method.probes as usize;
-    let scale = 1.0 / (probes * ran.examples.max(1)) as f64;
+    let (examples, probes) = (ran.examples.max(1), method.probes as usize);
+    let of_input = ran.input.value().len() / examples;
+    // For each output, probe and example.
+    let mut firsts: Vec<Vec<Vec<f64>>> = vec![Vec::with_capacity(probes); n + 1];
+    let has_rows = |at: usize| outputs[at].shape().first() == Some(&examples);
+    let mut seconds: Vec<Option<f64>> =
+        (0..=n).map(|at| (is_chosen(at) && has_rows(at)).then_some(0.0)).collect();
     for probe in 0..probes {
         let stream = Stream::new(subject.seed, &format!("jacobian/{probe}"));
         let direction = signs(&stream, ran.input.value().len());
         let direction = split(&direction, &[ran.input.value()]).remove(0);
         let pushed = jvp(&outputs, &[(&ran.input, Var::constant(direction))], Order::Last);
-        for (at, (pushed, traces)) in pushed.into_iter().zip(&mut traces).enumerate() {
+        for (at, pushed) in pushed.into_iter().enumerate() {
             watch.reach(0.1 + 0.7 * (probe * (n + 1) + at) as f64 / (probes * (n + 1)) as f64)?;
-            let Some(pushed) = pushed else { continue };
-            traces.0 += scale * square(&pushed.value().to_f64());
-            if let Some(second) = &mut traces.1 {
-                let pulled =
-                    vjp(&[(outputs[at], pushed.detach())], &[&ran.input], Order::Last).pop().flatten();
-                *second += scale * pulled.map_or(0.0, |pulled| square(&pulled.value().to_f64()));
+            let Some(pushed) = pushed else {
+                firsts[at].push(vec![0.0; examples]);
+                continue;
+            };
+            firsts[at].push(squares(&pushed, pushed.value().len() / examples));
+            if let Some(second) = &mut seconds[at] {
+                let pulled = vjp(&[(outputs[at], pushed)], &[&ran.input], Order::Last).pop().flatten();
+                let squares = pulled.map_or_else(Vec::new, |pulled| squares(&pulled, of_input));
+                *second += squares.iter().sum::<f64>() / probes as f64;
             }
         }
     }
-    Ok(traces)
+    let traces = firsts.iter().zip(seconds).map(|(firsts, seconds)| {
+        let of_example = |example: usize| firsts.iter().map(move |probe| probe[example]);
+        let square = |example: usize| {
+            let sum: f64 = of_example(example).sum();
+            let own: f64 = of_example(example).map(|first| first * first).sum();
+            ((sum * sum - own) / (probes * (probes - 1)) as f64).max(0.0)
+        };
+        let first: f64 = (0..examples).flat_map(of_example).sum();
+        Traces {
+            first: first / (probes * examples) as f64,
+            second: seconds.map(|seconds| ((0..examples).map(square).sum(), seconds)),
+        }
+    });
+    Ok(traces.collect())
+}
+
+/// `‖x‖²` of each example, so many numbers each.
+fn squares(var: &Var, of_one: usize) -> Vec<f64> {
+    var.value().to_f64().chunks(of_one.max(1)).map(square).collect()
 }
 
 fn singular(

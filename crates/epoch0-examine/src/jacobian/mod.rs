@@ -12,7 +12,8 @@
 //! - `tr J_ℓᵀJ_ℓ = E‖J_ℓ v‖²`, `tr (J_ℓᵀJ_ℓ)² = E‖J_ℓᵀ J_ℓ v‖²` (Hutchinson's estimator)
 //! - mean square singular value `m₁ = tr J_ℓᵀJ_ℓ / m`, over `m = min(inputs, units)` of them
 //! - spread `tr (J_ℓᵀJ_ℓ)² / (m m₁²) − 1`, the variance of squared singular values over the square of their mean, 0 where
-//!   all are equal; `m / (1 + spread)` is the number of directions that pass
+//!   all are equal; `m / (1 + spread)` is the number of directions that pass. Traces and their squares are summed over
+//!   examples before they are divided
 //!
 //! Of L square layers of Gaussian weights the spread is L if they are linear and 2 L with rectifiers; of orthogonal ones 0
 //! and L. At the output all singular values are computed where there are at most `exact` outputs (or inputs), with the
@@ -77,7 +78,7 @@ pub struct Jacobian {
     #[param(default = 8, range = "[1, 4096]")]
     pub examples: u32,
     /// Random vectors for each example.
-    #[param(default = 2, range = "[1, 1000]")]
+    #[param(default = 2, range = "[2, 10000]")]
     pub probes: u32,
     /// Layers whose spread is estimated, evenly spaced over depth.
     #[param(default = 12, range = "[1, 100000]")]

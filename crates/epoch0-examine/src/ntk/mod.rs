@@ -1,4 +1,4 @@
-//! NTK: the neural tangent kernel of the start, which directions of the data it learns, how fast, and whether they are the labels'.
+//! NTK: the neural tangent kernel, which directions of the data a start learns, how fast, and whether labels lie there.
 //!
 //! # Idea
 //! To first order a step on one example moves the answer at another by the tangent kernel `Θ(x, x') = ∇f(x)·∇f(x')`. Its
