@@ -8,6 +8,7 @@ use clap::builder::Styles;
 use clap::builder::styling::{AnsiColor, Effects};
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
+use epoch0::examining::igb::Remedy;
 use epoch0::format::ShardSize;
 use epoch0::num::{Activation, Dtype};
 
@@ -175,9 +176,12 @@ pub(crate) enum Data {
 pub(crate) struct Examine {
     #[command(flatten)]
     pub(crate) start: Start,
-    /// Examiners, in the order of their readings [default: all that are quick].
+    /// Examiners, in the order of their readings, or `all` [default: propagation,igb,parameters, which are quick].
     #[arg(long, value_name = "ID,…", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
+    /// Parameter of an examiner: `curvature.rate=0.1`.
+    #[arg(long, value_name = "ID.NAME=VALUE", value_parser = pair)]
+    pub(crate) param: Vec<(String, String)>,
     /// Data to examine with: a name (`epoch0 data list`), a file or folder, or a generator; without any, random inputs
     /// that match the network are drawn.
     #[arg(long, value_name = "DATA")]
@@ -188,6 +192,16 @@ pub(crate) struct Examine {
     /// Write a report that needs nothing else: one HTML file.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
+    /// Take guessing bias away and write the weights: `bias`, mean logits from the readout's bias, or `shift`, means of
+    /// activations from the next layer's.
+    #[arg(long, value_name = "REMEDY", requires = "out", value_parser = remedy)]
+    pub(crate) fix: Option<Remedy>,
+    /// Folder to write; it appears whole or not at all.
+    #[arg(short, long, value_name = "FOLDER", requires = "fix")]
+    pub(crate) out: Option<PathBuf>,
+    /// Replace a checkpoint that stands there.
+    #[arg(long, requires = "out")]
+    pub(crate) force: bool,
 }
 
 /// Arguments of `eval`.
@@ -346,6 +360,15 @@ pub(crate) struct Igb {
 
 fn activation(text: &str) -> Result<Activation, String> {
     text.parse().map_err(|error: epoch0::num::activation::ActivationError| error.to_string())
+}
+
+fn remedy(text: &str) -> Result<Remedy, String> {
+    match text {
+        "bias" => Ok(Remedy::Bias),
+        "shift" => Ok(Remedy::Shift),
+        "center" => Err("inputs are centred in the data, not in the weights: normalize them".to_owned()),
+        _ => Err("allowed bias and shift".to_owned()),
+    }
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

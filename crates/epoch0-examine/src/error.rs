@@ -20,6 +20,14 @@ pub enum Error {
         /// What is allowed.
         allowed: String,
     },
+    /// It would need more memory than it may take.
+    #[error("memory: found {found}, allowed {allowed}\nhint: fewer or smaller examples")]
+    Memory {
+        /// What is too large.
+        found: String,
+        /// What is allowed.
+        allowed: String,
+    },
     /// It was asked to stop.
     #[error("cancelled")]
     Cancelled,

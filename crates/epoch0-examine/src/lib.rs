@@ -4,8 +4,12 @@
 //! returns a [`Reading`]: numbers with units, tables, figures, and findings with the bound that each number had to keep,
 //! the reason for the bound and what usually helps. Examiners run nothing but forward and derivative passes.
 
+pub mod curvature;
 mod error;
+pub mod gradient_noise;
 pub mod igb;
+pub mod jacobian;
+pub mod ntk;
 pub mod parameters;
 pub mod pntk;
 mod probe;
@@ -21,8 +25,16 @@ use epoch0_method::Entry;
 pub use epoch0_method::reading::Reading;
 
 /// Every method of the family, by id.
-pub static METHODS: &[&Entry<dyn Examiner>] =
-    &[&igb::ENTRY, &parameters::ENTRY, &pntk::ENTRY, &propagation::ENTRY];
+pub static METHODS: &[&Entry<dyn Examiner>] = &[
+    &curvature::ENTRY,
+    &gradient_noise::ENTRY,
+    &igb::ENTRY,
+    &jacobian::ENTRY,
+    &ntk::ENTRY,
+    &parameters::ENTRY,
+    &pntk::ENTRY,
+    &propagation::ENTRY,
+];
 
 /// The examiner of that id or alias.
 ///

@@ -17,6 +17,9 @@
 //! # Cost
 //! One pass over the weights.
 //!
+//! # Departures
+//! The sources give scales; that a tensor has one is a test at 3 standard errors here.
+//!
 //! # Traps
 //! A law is not proved by a sample that does not contradict it: small tensors look like many laws.
 //!
@@ -118,6 +121,7 @@ impl Examiner for Parameters {
             Quantity::new("n_recognized", "tensors whose law is recognized", recognized as f64, ""),
         ];
         reading.tables.push(table(&found));
+        watch.reach(1.0)?;
         Ok(reading)
     }
 }

@@ -6,6 +6,7 @@ use epoch0_net::{Network, Op, Role, ValueId};
 use epoch0_num::{Law, Stream};
 
 use crate::Error;
+use crate::shared::inputs::first;
 
 /// Positions of a sequence whose length the network leaves open.
 const POSITIONS: usize = 64;
@@ -110,6 +111,18 @@ impl Probe {
     /// Number of examples.
     pub fn len(&self) -> usize {
         self.summary.n_examples
+    }
+
+    /// The first examples, as many as asked or as there are; all, where the network is bound to a number of them.
+    #[must_use]
+    pub fn first(&self, network: &Network, examples: usize) -> Self {
+        let examples = examples.clamp(1, self.len().max(1));
+        if examples == self.len() || fixed_batch(network).is_some() {
+            return self.clone();
+        }
+        let labels = self.labels.as_ref().map(|labels| labels.iter().copied().take(examples).collect());
+        let summary = ProbeSummary { n_examples: examples, ..self.summary.clone() };
+        Self { inputs: self.inputs.iter().map(|input| first(input, examples)).collect(), labels, summary }
     }
 
     /// Whether there is no example.

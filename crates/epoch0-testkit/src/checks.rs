@@ -1,4 +1,4 @@
-//! The checks.
+//! The checks of the init family, and those that are of every family.
 
 use epoch0_method::{At, Bibliography, Entry, Error, Initializer, Kind, SiteLaw, Value, Values};
 use epoch0_net::{Network, ParamId};
@@ -10,7 +10,7 @@ use crate::{Check, fixtures};
 type Method = &'static Entry<dyn Initializer>;
 
 /// The checks of the init family.
-pub static INIT: &[Check] = &[
+pub static INIT: &[Check<dyn Initializer>] = &[
     Check { name: "info_is_complete", run: info_is_complete },
     Check { name: "params_refuse_what_they_say", run: params_refuse_what_they_say },
     Check { name: "is_for_something", run: is_for_something },
@@ -27,11 +27,11 @@ pub static INIT: &[Check] = &[
 pub const HEADINGS: &[&str] =
     &["Idea", "Method", "Shapes", "Cost", "Departures", "Traps", "Example", "References"];
 
-fn ensure(holds: bool, why: impl FnOnce() -> String) -> Result<(), String> {
+pub(crate) fn ensure(holds: bool, why: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(why()) }
 }
 
-fn info_is_complete(entry: Method) -> Result<(), String> {
+pub(crate) fn info_is_complete<T: ?Sized>(entry: &'static Entry<T>) -> Result<(), String> {
     let info = entry.info;
     let doc = info.doc();
     let mut in_code = false;
@@ -59,7 +59,7 @@ fn info_is_complete(entry: Method) -> Result<(), String> {
     Ok(())
 }
 
-fn params_refuse_what_they_say(entry: Method) -> Result<(), String> {
+pub(crate) fn params_refuse_what_they_say<T: ?Sized>(entry: &'static Entry<T>) -> Result<(), String> {
     let build = |name: &str, value: Value| (entry.build)(&Values::from([(name.to_owned(), value)]));
     let refused = |name: &str, value: Value| match build(name, value.clone()) {
         Err(Error::Param { name: named, .. }) if named == name => Ok(()),

@@ -5,26 +5,27 @@
 //! waives it in its own file, with the reason; a waiver has to be needed.
 
 pub mod checks;
+pub mod examine;
 pub mod fixtures;
 pub mod mutants;
 mod sample;
 
-use epoch0_method::{Entry, Initializer};
+use epoch0_method::Entry;
 
-/// A check of the contract.
-#[derive(Clone, Copy, Debug)]
-pub struct Check {
+/// A check of the contract that a family's methods keep.
+#[derive(Debug)]
+pub struct Check<T: ?Sized + 'static> {
     /// Name.
     pub name: &'static str,
     /// Runs it; the text says what is wrong.
-    pub run: fn(&'static Entry<dyn Initializer>) -> Result<(), String>,
+    pub run: fn(&'static Entry<T>) -> Result<(), String>,
 }
 
 /// Runs a check on a method, its waivers considered.
 ///
 /// # Errors
 /// What is wrong, or that a waiver is not needed.
-pub fn hold(check: &Check, entry: &'static Entry<dyn Initializer>) -> Result<(), String> {
+pub fn hold<T: ?Sized>(check: &Check<T>, entry: &'static Entry<T>) -> Result<(), String> {
     let found = (check.run)(entry);
     match (entry.info.waivers.iter().find(|waiver| waiver.check == check.name), found) {
         (None, found) => found,

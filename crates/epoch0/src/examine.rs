@@ -7,15 +7,22 @@ use epoch0_data::prepare::order;
 use epoch0_data::{Dataset, Targets};
 use epoch0_engine::{Device, Mode, Precision, Value, Weights, run};
 use epoch0_examine::{Probe, Subject, Watch};
-use epoch0_method::Values;
-use epoch0_method::reading::{Examination, NetworkSummary, ProbeSource, ProbeSummary};
+use epoch0_method::reading::{
+    Examination, Finding, Health, NetworkSummary, ProbeSource, ProbeSummary, Reading, Severity,
+};
+use epoch0_method::{Info, Values};
 use epoch0_net::{Network, Source};
 use epoch0_train::Feed;
 
 use crate::Error;
 
-/// Examiners that look at every start, in the order in which readings are shown.
+/// Examiners that look at every start, in the order in which readings are shown: those that take about as long as a step
+/// of training.
 pub const USUAL: &[&str] = &["propagation", "igb", "parameters"];
+
+/// All examiners, in the order in which readings are shown.
+pub const ALL: &[&str] =
+    &["propagation", "jacobian", "igb", "gradient_noise", "curvature", "ntk", "pntk", "parameters"];
 
 /// Values that an examination may keep, over all examples.
 const VALUES: usize = 150_000_000;
@@ -38,10 +45,11 @@ pub struct Examining<'a> {
     pub progress: Option<&'a Said<'a>>,
 }
 
-/// Examines a start with a probe: all readings, and the state that they come to.
+/// Examines a start with a probe: all readings, and the state that they come to. Of an examiner that cannot read this start
+/// the reading says why, as long as another can.
 ///
 /// # Errors
-/// When an examiner is unknown, or the network cannot be run on the probe.
+/// When an examiner is unknown, or none can read the start.
 pub fn examine(
     network: &Network,
     weights: &Weights,
@@ -59,6 +67,7 @@ pub fn examine(
         .collect::<Result<Vec<_>, epoch0_method::Error>>()?;
     let subject = Subject { network, weights, probe, seed: options.seed };
     let mut readings = Vec::with_capacity(examiners.len());
+    let (mut n_read, mut failure) = (0, None);
     for (at, (info, examiner)) in examiners.iter().enumerate() {
         let said = Cell::new(-1.0);
         let progress = |share: f64| {
@@ -70,10 +79,37 @@ pub fn examine(
             }
         };
         let watch = Watch { cancel: options.cancel, progress: Some(&progress) };
-        readings.push(examiner.examine(&subject, watch)?);
+        readings.push(match examiner.examine(&subject, watch) {
+            Ok(reading) => {
+                n_read += 1;
+                reading
+            }
+            Err(error @ epoch0_examine::Error::Cancelled) => return Err(error.into()),
+            Err(error) => {
+                let reading = unread(info, &error);
+                failure.get_or_insert(error);
+                reading
+            }
+        });
+    }
+    if let (0, Some(failure)) = (n_read, failure) {
+        return Err(failure.into());
     }
     let summary = summary(network, options.start);
     Ok(Examination::new(summary, probe.summary.clone(), options.seed, readings, crate::follow::versions()))
+}
+
+/// What is said of an examiner that cannot read a start.
+fn unread(info: &Info, error: &epoch0_examine::Error) -> Reading {
+    let text = error.to_string();
+    let (why, hint) = text.split_once("\nhint: ").unwrap_or((&text, ""));
+    let doc = info.doc();
+    let title = doc.split_once(": ").map_or(info.id, |(title, _)| title);
+    let mut reading = Reading::new(info.id, title, "It was not read.");
+    let why = why.strip_prefix(info.id).map_or(why, |why| why.trim_start_matches([':', ' ']));
+    let finding = Finding::new("not_read", Severity::Note, Health::Healthy, format!("Not read: {why}."));
+    reading.findings.push(if hint.is_empty() { finding } else { finding.help(hint) });
+    reading
 }
 
 /// A network, in short, for reports.

@@ -29,14 +29,14 @@ mod weights;
 pub use compare::{Contender, Contest, Criterion, PairedTest, compare};
 pub use describe::Described;
 pub use error::Error;
-pub use examine::{Examining, Said, USUAL, data_probe, examine, matched_probe, summary};
+pub use examine::{ALL, Examining, Said, USUAL, data_probe, examine, matched_probe, summary};
 pub use follow::Curves;
 pub use initialize::{Options, Progress, initialize, plan};
 pub use methods::{Method, method, methods};
 pub use receipt::Receipt;
 pub use report::{Group, Report};
 pub use verify::{Difference, Match, Tested, Verified, bytes_to_verify, verify};
-pub use weights::{draw_weights, own_precision, read_weights};
+pub use weights::{draw_weights, own_precision, read_weights, write_weights};
 
 pub use epoch0_data as data;
 pub use epoch0_engine as engine;

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use epoch0_engine::{Device, Elements, Precision, Weights};
-use epoch0_format::Checkpoint;
+use epoch0_engine::{Device, Elements, Precision, Tensor, Weights};
+use epoch0_format::{
+    self as format, Checkpoint, NewFolder, Replace, ShardSize, TensorSpec, Writer, pt_metadata,
+};
 use epoch0_init::METHODS;
 use epoch0_init::start::{Plan, Recipe};
 use epoch0_net::Network;
@@ -46,6 +48,51 @@ pub fn read_weights(
         tensor.read_f32(0, &mut values)?;
         Ok(Elements::Single(values))
     })
+}
+
+/// Writes a network's weights as a checkpoint folder, with its `config.json` where it has one and without a receipt. The
+/// folder appears whole or not at all.
+///
+/// # Errors
+/// When something else stands there, or it cannot be written.
+pub fn write_weights(
+    described: &Described,
+    weights: &Weights,
+    out: &Path,
+    replace: Replace,
+) -> Result<(), Error> {
+    let params = described.net.params().iter().enumerate();
+    let params: Vec<_> =
+        params.map(|(index, param)| (param, weights.get(epoch0_net::ParamId(index as u32)))).collect();
+    let specs = params.iter().map(|(param, value)| {
+        let dtype = match value.map(Tensor::precision) {
+            Some(Precision::Double) => Dtype::F64,
+            Some(Precision::Single) => Dtype::F32,
+            // Counts of batches.
+            None => Dtype::I64,
+        };
+        TensorSpec::new(&param.name, dtype, param.shape.clone())
+    });
+    let layout = format::Plan::new(specs.collect(), &pt_metadata(), ShardSize::default())?;
+    let folder = NewFolder::begin(out, replace)?;
+    let writer = Writer::create(folder.path(), layout)?;
+    for (at, (param, value)) in params.iter().enumerate() {
+        let bytes: Vec<u8> = match value {
+            Some(value) if value.precision() == Precision::Double => {
+                value.to_f64().iter().flat_map(|x| x.to_le_bytes()).collect()
+            }
+            Some(value) => value.to_f32().iter().flat_map(|x| x.to_le_bytes()).collect(),
+            None => vec![0; 8 * param.len()],
+        };
+        writer.write_at(at, 0, &bytes)?;
+    }
+    if let Some(config) = &described.config {
+        let text = serde_json::to_string_pretty(config).expect("a config is plain data") + "\n";
+        folder.write("config.json", text.as_bytes())?;
+    }
+    writer.finish()?;
+    folder.commit()?;
+    Ok(())
 }
 
 impl Described {

@@ -20,17 +20,27 @@
 //! `imbalance = E|G - ½|` for two classes, `beyond_0.9`, the probability that one of two classes gets more than 0.9 of the
 //! answers, and `top_share`, the expected share of the class that gets most, for as many classes as the network has.
 //!
+//! What the start at hand guesses is measured beside: the share of each class, ties split, and `γ` from its logits. Where
+//! one class has more than 0.9 of the guesses (or with `remedies`) what takes the bias away is tried, means over the first
+//! half of the examples and guesses counted on the second:
+//! - `bias`: the mean logit of each class taken from the readout's bias
+//! - `center`: inputs less their mean
+//! - `shift`: activations less their mean over units and data, `φ(u) − E φ(u)`, written into the biases of the layers that
+//!   read them, layer by layer
+//!
 //! # Shapes
 //! Networks that are one chain: linear maps and convolutions, activations, max- and mean-pooling, batch, layer and RMS
 //! norms, flattening. What branches is refused, by the name of the operation.
 //!
 //! # Cost
-//! Two-dimensional quadrature for each activation without a closed form, about 10 ms; `draws` sums for `top_share`.
+//! Two-dimensional quadrature for each activation without a closed form, about 10 ms; `draws` sums for `top_share`; a
+//! forward pass. Remedies take two more and for `shift` one of up to 16 examples for each layer.
 //!
 //! # Departures
 //! The paper treats MLPs of ReLU and max-pooling by its own recursion; here ρ comes from the covariance of the infinitely
 //! wide network, which is the same number and holds for any activation. Positions of a map are taken to be as independent
-//! as inputs are. What is read is the prediction; no weights are looked at.
+//! as inputs are. `shift` is exact for linear maps; at the zeros that convolutions pad with it is not. Normalization after
+//! the activation, the fourth remedy, is another network, and only named.
 //!
 //! # Traps
 //! - torch's default biases bring a bias of their own, tanh or not: set `sigma_b` (1/√3 with `sigma_w` 1/√3).
@@ -47,19 +57,22 @@
 //! - [francazi2023initial]; the recursion for ReLU is the arc-cosine kernel of order 1
 
 mod claims;
+mod measure;
+mod remedies;
 mod simulate;
 
-use epoch0_engine::{Mode, run};
-use epoch0_method::reading::{
-    Axis, Bound, Direction, Figure, Finding, Health, Quantity, Reading, Severity, Shape,
-};
+pub use remedies::{Remedy, fixed};
+
+use epoch0_method::reading::{Axis, Figure, Finding, Health, Quantity, Reading, Severity, Shape};
 use epoch0_method::{Entry, Error, Family, Info, Params, Status, Values};
 use epoch0_net::{Network, NormKind, Op, Pool, Window};
 use epoch0_num::Stream;
 use epoch0_num::meanfield::MeanFieldError;
 use epoch0_num::meanfield::guessing::{Guess, Signal, Stage, expected_top_share};
 
-use crate::{Examiner, Loss, Subject, Watch};
+use crate::shared::show::broken;
+use crate::{Examiner, Subject, Watch};
+use measure::{Logits, Measured};
 
 /// Parameters of the prediction.
 #[derive(Clone, Debug, Params)]
@@ -76,6 +89,9 @@ pub struct Igb {
     /// Draws of the logits' averages for `top_share`.
     #[param(default = 2000, range = "[2, 1000000]")]
     pub draws: u32,
+    /// Whether remedies are tried where nothing is biased, too.
+    #[param(default = false)]
+    pub remedies: bool,
 }
 
 /// The method as the registry knows it.
@@ -88,7 +104,7 @@ static INFO: Info = Info {
     papers: &["francazi2023initial"],
     source: include_str!("mod.rs"),
     params: Igb::PARAMS,
-    random: true,
+    random: false,
     status: Status::Checked { since: "0.1.0" },
     waivers: &[],
 };
@@ -103,8 +119,14 @@ impl Examiner for Igb {
         let mut reading = Reading::new(INFO.id, "Initial guessing bias", "");
         let predicted = self.predict(subject.network);
         watch.reach(0.3)?;
-        let measured = Measured::of(subject)?;
-        watch.reach(1.0)?;
+        let logits = Logits::of(subject, subject.weights, &subject.probe.inputs)?;
+        let measured = logits.as_ref().map(|logits| Measured::of(&logits.values, logits.classes));
+        watch.reach(0.4)?;
+        if measured.as_ref().is_some_and(|measured| !measured.is_finite) {
+            "What the untrained network guesses.".clone_into(&mut reading.summary);
+            reading.findings.push(broken("Logits are not finite: nothing is guessed."));
+            return Ok(reading);
+        }
         reading.summary = match (&predicted, &measured) {
             (_, None) => "The network does not choose among classes.".to_owned(),
             (Ok(_), Some(_)) => {
@@ -121,30 +143,24 @@ impl Examiner for Igb {
             reading.quantities.extend(predicted.quantities);
             reading.figures.push(predicted.figure);
         }
-        if let Some(measured) = measured {
-            reading.quantities.push(
-                Quantity::new(
-                    "measured_top_share",
-                    "largest share of guesses that one class has",
-                    measured.top,
-                    "share",
-                )
-                .help("One class of C has 1/C where nothing is preferred."),
-            );
-            reading.quantities.push(
-                Quantity::new(
-                    "measured_gamma",
-                    "spread of the logits' averages over that of logits",
-                    measured.gamma,
-                    "",
-                )
-                .help(
-                    "Of this one start; 0 is no bias, above 1 most starts prefer one class for most inputs.",
-                ),
-            );
+        if let (Some(measured), Some(logits)) = (measured, logits) {
+            let tried = match measured.is_biased() || self.remedies {
+                true => remedies::tried(subject, watch)?,
+                false => Vec::new(),
+            };
+            reading.quantities.extend(measured.quantities());
             reading.figures.push(measured.figure());
-            reading.findings.push(measured.finding());
+            let before = Measured::of(logits.halves().1, logits.classes);
+            reading.findings.push(measured.finding(before.top, &tried));
+            if !tried.is_empty() {
+                reading.tables.push(remedies::table(&before, &tried));
+            }
         }
+        if reading.findings.is_empty() {
+            let what = "The network does not choose among classes: there is nothing to guess.";
+            reading.findings.push(Finding::new("guessing_bias", Severity::Note, Health::Healthy, what));
+        }
+        watch.reach(1.0)?;
         Ok(reading)
     }
 }
@@ -154,99 +170,6 @@ impl Examiner for Igb {
 struct Predicted {
     quantities: Vec<Quantity>,
     figure: Figure,
-}
-
-/// What a start guesses on a probe.
-#[derive(Debug)]
-struct Measured {
-    /// Share of the guesses that each class has; ties are split.
-    shares: Vec<f64>,
-    top: f64,
-    /// Variance over classes of the logits' averages over the data, by their variance over the data.
-    gamma: f64,
-    /// Whether all logits of every row are equal.
-    is_flat: bool,
-}
-
-impl Measured {
-    /// `None` where there are no classes.
-    fn of(subject: &Subject<'_>) -> Result<Option<Self>, crate::Error> {
-        let Subject { network, weights, probe, .. } = *subject;
-        let ran = run(network, &weights.constants(), &probe.inputs, Mode::Train, &mut |_| Ok(()))?;
-        let answers = probe.answers(&ran)?;
-        if probe.loss_of(answers) == Loss::Squares {
-            return Ok(None);
-        }
-        let classes = answers.shape().last().copied().unwrap_or(1);
-        let logits = answers.value().to_f32();
-        let rows = logits.len() / classes;
-        let mut shares = vec![0.0; classes];
-        let (mut sums, mut squares) = (vec![0.0; classes], vec![0.0; classes]);
-        let mut is_flat = true;
-        for row in logits.chunks_exact(classes) {
-            let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let n_ties = row.iter().filter(|&&logit| logit == largest).count();
-            is_flat &= n_ties == classes;
-            for (class, &logit) in row.iter().enumerate() {
-                if logit == largest {
-                    shares[class] += 1.0 / (n_ties * rows) as f64;
-                }
-                sums[class] += f64::from(logit) / rows as f64;
-                squares[class] += f64::from(logit) * f64::from(logit) / rows as f64;
-            }
-        }
-        let n = classes as f64;
-        let middle = sums.iter().sum::<f64>() / n;
-        let between = sums.iter().map(|mean| (mean - middle) * (mean - middle)).sum::<f64>() / (n - 1.0);
-        let within = sums.iter().zip(&squares).map(|(mean, square)| square - mean * mean).sum::<f64>() / n;
-        // Averages over finitely many rows spread a little by themselves.
-        let gamma = (between / within - 1.0 / rows as f64).max(0.0);
-        let top = shares.iter().copied().fold(0.0, f64::max);
-        Ok(Some(Self { shares, top, gamma, is_flat }))
-    }
-
-    fn finding(&self) -> Finding {
-        let reason = "Gradients first have to undo what the start prefers; for a fixed start the share of a class can be \
-                      far from even though data are balanced (Francazi et al. 2023).";
-        if self.is_flat {
-            let what = "All logits are equal: the start prefers nothing.";
-            return Finding::new("guessing_bias", Severity::Note, Health::Healthy, what).reason(reason);
-        }
-        let is_biased = self.top > 0.9;
-        let (severity, health) =
-            if is_biased { (Severity::Warn, Health::Biased) } else { (Severity::Ok, Health::Healthy) };
-        let what = format!(
-            "Before training one of {} classes is guessed for {:.0} % of the inputs.",
-            self.shares.len(),
-            100.0 * self.top
-        );
-        let finding = Finding::new("guessing_bias", severity, health, what)
-            .measured(self.top, "share", Some(Bound::AtMost(0.9)))
-            .reason(reason);
-        if is_biased {
-            finding.help(
-                "Centre the data, use an odd or shifted activation, normalize after the activation, or take the mean \
-                 logit of each class from the readout's bias.",
-            )
-        } else {
-            finding
-        }
-    }
-
-    fn figure(&self) -> Figure {
-        let mut shares = self.shares.clone();
-        shares.sort_by(|a, b| b.total_cmp(a));
-        shares.truncate(50);
-        let names = (1..=shares.len()).map(|rank| rank.to_string());
-        let alt = format!("The most guessed class has {:.0} % of the guesses.", 100.0 * self.top);
-        let (x, y) = (
-            Axis::new("classes, the most guessed first").names(names),
-            Axis::new("share of guesses").unit("share"),
-        );
-        Figure::new("shares", "Guesses before training", alt, x, y)
-            .with("share", Shape::Bars { y: shares })
-            .with("even", Shape::Rule { axis: Direction::Y, at: 1.0 / self.shares.len() as f64 })
-    }
 }
 
 impl Igb {

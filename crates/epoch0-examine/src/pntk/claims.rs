@@ -11,8 +11,8 @@ use epoch0_method::{Claim, ClaimKind, Error, Expectation, Verdict};
 use epoch0_net::{Network, Role, zoo};
 use epoch0_num::{Law, Stream};
 
-use super::start::{self, fill};
-use super::{distance, failed};
+use super::{INFO, distance, failed};
+use crate::shared::start::draw;
 
 pub(super) static CLAIMS: &[Claim] = &[
     Claim {
@@ -101,6 +101,10 @@ fn perceptron(width: usize, outputs: usize) -> Result<Network, Error> {
     zoo::build(&spec).map_err(|error| Error::Recipe { place: spec, why: error.to_string() })
 }
 
+fn fill(law: &Law, stream: &Stream, len: usize, what: &str) -> Result<Vec<f64>, Error> {
+    crate::shared::start::fill(INFO.id, law, stream, len, what)
+}
+
 /// Inputs of norm one.
 fn unit_inputs(n: usize, seed: u64) -> Result<Value, Error> {
     let mut values = fill(&Law::normal(0.0, 1.0), &Stream::new(seed, "inputs"), n * INPUTS, "inputs")?;
@@ -112,7 +116,7 @@ fn unit_inputs(n: usize, seed: u64) -> Result<Value, Error> {
 }
 
 fn weights(net: &Network, seed: u64) -> Result<Weights, Error> {
-    start::draw(net, &Stream::new(seed, "weights"))
+    draw(INFO.id, net, &Stream::new(seed, "weights"))
 }
 
 fn record<'n>(net: &'n Network, params: &Parameters, inputs: &Value) -> Result<Taps<'n>, Error> {

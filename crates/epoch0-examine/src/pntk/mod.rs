@@ -20,7 +20,8 @@
 //!
 //! # Shapes
 //! Any network with an output of real numbers whose first dimension is the examples. Outputs are the elements of the
-//! first one: logits of classes, or of words at each position. Batch normalization has to use running statistics.
+//! first one: logits of classes, or of words at each position. Batch normalization uses the statistics of the
+//! inputs, held fast.
 //!
 //! # Cost
 //! A forward and a backward pass, and inner products of gradients that are not formed: for a linear map
@@ -47,15 +48,18 @@
 //! - [mohamadi2022fast]
 
 mod claims;
-mod start;
 
 use epoch0_engine::kernel::Gram;
 use epoch0_engine::taps::Taps;
 use epoch0_engine::{Mode, Parameters, Value, ntk};
-use epoch0_method::reading::{Axis, Figure, Finding, Health, Quantity, Reading, Severity, Shape};
+use epoch0_method::reading::{Finding, Health, Quantity, Reading, Severity};
 use epoch0_method::{Entry, Error, Family, Info, Params, Status, Values};
 use epoch0_net::Network;
 
+use crate::probe::fixed_batch;
+use crate::shared::inputs::{first, settled};
+use crate::shared::kernel::{heatmap, label_alignment, spectrum_figure};
+use crate::shared::show::broken;
 use crate::{Examiner, Subject, Watch};
 
 /// Parameters of the kernel.
@@ -79,7 +83,7 @@ static INFO: Info = Info {
     papers: &["mohamadi2022fast"],
     source: include_str!("mod.rs"),
     params: Pntk::PARAMS,
-    random: true,
+    random: false,
     status: Status::Checked { since: "0.1.0" },
     waivers: &[],
 };
@@ -91,11 +95,13 @@ fn build(values: &Values) -> Result<Box<dyn Examiner>, Error> {
 impl Examiner for Pntk {
     fn examine(&self, subject: &Subject<'_>, watch: Watch<'_>) -> Result<Reading, crate::Error> {
         watch.reach(0.0)?;
-        let Subject { network, weights, probe, .. } = *subject;
-        let examples = (self.examples as usize).min(probe.len());
-        let inputs: Vec<Value> = probe.inputs.iter().map(|input| start::first(input, examples)).collect();
-        let labels = probe.labels.as_ref().map(|labels| &labels[..examples.min(labels.len())]);
-        let reading = self.read(network, &weights.leaves(network), &inputs, labels)?;
+        let Subject { network, weights, .. } = *subject;
+        let probe = subject.probe.first(network, self.examples as usize);
+        let params = settled(network, weights, &probe.inputs)?.leaves(network);
+        // A network that is bound to a number of examples has no kernel of fewer.
+        let compare = if fixed_batch(network).is_some() { 0 } else { self.compare };
+        let pntk = Self { compare, ..self.clone() };
+        let reading = pntk.read(network, &params, &probe.inputs, probe.labels.as_deref())?;
         watch.reach(1.0)?;
         Ok(reading)
     }
@@ -116,15 +122,22 @@ impl Pntk {
     ) -> Result<Reading, Error> {
         let taps = Taps::record(net, params, inputs, Mode::Eval).map_err(|error| failed(&error))?;
         let kernel = ntk::pseudo(&taps, None).map_err(|error| failed(&error))?;
-        let spectrum = kernel.spectrum().map_err(|error| failed(&error))?;
         let examples = taps.examples();
         let mut reading = Reading::new(
             INFO.id,
-            "Neural tangent kernel",
+            "Pseudo-NTK",
             format!("The kernel of the normalized sum of outputs, on {examples} examples."),
         );
+        if kernel.values().iter().any(|value| !value.is_finite()) {
+            reading.findings.push(broken("The kernel is not finite."));
+            return Ok(reading);
+        }
+        let spectrum = kernel.spectrum().map_err(|error| failed(&error))?;
         let mut say = |name: &str, label: &str, value: f64, help: &str| {
-            reading.quantities.push(Quantity::new(name, label, value, "").help(help));
+            // Distances of a kernel that is zero are none.
+            if !value.is_nan() {
+                reading.quantities.push(Quantity::new(name, label, value, "").help(help));
+            }
         };
         say("trace", "trace of the kernel", kernel.trace(), "");
         say("lambda_max", "largest eigenvalue", spectrum.max(), "");
@@ -143,20 +156,16 @@ impl Pntk {
             "2 N / λ_max for the mean over examples.",
         );
         if let Some(labels) = labels.filter(|labels| labels.len() == examples) {
-            let same = |row: usize, column: usize| f64::from(u8::from(labels[row] == labels[column]));
-            let target: Vec<f64> =
-                (0..examples * examples).map(|at| same(at / examples, at % examples)).collect();
-            let target = Gram::new(examples, examples, target);
             say(
                 "alignment",
                 "alignment with the labels",
-                kernel.centred().alignment(&target.centred()),
+                label_alignment(&kernel, labels),
                 "Cosine of the centred kernel and that of the classes.",
             );
         }
         let compare = (self.compare as usize).min(examples);
         if compare > 0 {
-            let first: Vec<Value> = inputs.iter().map(|input| start::first(input, compare)).collect();
+            let first: Vec<Value> = inputs.iter().map(|input| first(input, compare)).collect();
             let taps = Taps::record(net, params, &first, Mode::Eval).map_err(|error| failed(&error))?;
             let of = |kernel: Result<Gram, epoch0_engine::Error>| kernel.map_err(|error| failed(&error));
             let full = of(ntk::full(&taps, None))?;
@@ -184,36 +193,6 @@ impl Pntk {
     }
 }
 
-fn spectrum_figure(values: &[f64]) -> Figure {
-    let mut sorted: Vec<f64> = values.iter().copied().filter(|value| *value > 0.0).collect();
-    sorted.sort_by(|a, b| b.total_cmp(a));
-    let alt = format!(
-        "Eigenvalues fall from {:.3e} to {:.3e}.",
-        sorted.first().copied().unwrap_or(f64::NAN),
-        sorted.last().copied().unwrap_or(f64::NAN)
-    );
-    let shape = Shape::Stems { x: (1..=sorted.len()).map(|rank| rank as f64).collect(), y: sorted };
-    Figure::new(
-        "spectrum",
-        "Eigenvalues of the kernel",
-        alt,
-        Axis::new("rank"),
-        Axis::new("eigenvalue").log(),
-    )
-    .with("eigenvalue", shape)
-}
-
-/// Examples that a picture of the kernel shows at most.
-const SHOWN: usize = 64;
-
-fn heatmap(kernel: &Gram) -> Figure {
-    let n = kernel.rows().min(SHOWN);
-    let values = (0..n).map(|row| kernel.row(row)[..n].to_vec()).collect();
-    let alt = format!("The kernel of the first {n} examples.");
-    let shape = Shape::Heatmap { x: vec![], y: vec![], values, color: Axis::new("K(x, x')"), center: None };
-    Figure::new("kernel", "The kernel", alt, Axis::new("example"), Axis::new("example")).with("kernel", shape)
-}
-
 /// `‖Θ − K ⊗ I‖ / ‖Θ‖` of a full kernel and one of as many examples, in Frobenius norms.
 pub fn distance(full: &Gram, kernel: &Gram) -> f64 {
     let outputs = full.rows() / kernel.rows().max(1);
@@ -229,16 +208,7 @@ pub fn distance(full: &Gram, kernel: &Gram) -> f64 {
 }
 
 fn failed(error: &epoch0_engine::Error) -> Error {
-    let text = error.to_string();
-    let (why, hint) = text
-        .split_once("\nhint: ")
-        .unwrap_or((&text, "examine a network that can be run example by example"));
-    Error::Unsupported {
-        method: INFO.id.to_owned(),
-        what: "the network".to_owned(),
-        why: why.to_owned(),
-        hint: hint.to_owned(),
-    }
+    crate::shared::start::failed(INFO.id, error)
 }
 
 #[cfg(test)]
@@ -251,7 +221,7 @@ mod tests {
     use crate::Probe;
 
     fn read(net: &Network, pntk: &Pntk) -> Result<Reading, crate::Error> {
-        let weights = start::draw(net, &Stream::new(0, "pntk"))?;
+        let weights = crate::shared::start::draw("pntk", net, &Stream::new(0, "pntk"))?;
         let examples = pntk.examples as usize;
         let probe = Probe::matched(net, examples, 0, Precision::Double, &Device::cpu())?;
         let subject = Subject { network: net, weights: &weights, probe: &probe, seed: 0 };

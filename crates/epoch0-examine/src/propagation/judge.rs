@@ -4,6 +4,7 @@ use epoch0_method::reading::{Bound, Finding, Health, Pass, Place, Severity};
 
 use super::Propagation;
 use super::measure::{Layer, Measured};
+use crate::shared::show::{percent, show};
 
 /// A number at each depth, with the layer that it is of.
 #[derive(Clone, Debug)]
@@ -83,7 +84,10 @@ pub(super) fn judge(method: &Propagation, measured: &Measured) -> Vec<Finding> {
     let backward = Profile::of(layers, Layer::gradient);
     let backward = backward.relative(true);
     let change = Profile::of(layers, |layer| layer.change).relative(false);
-    let apart = Profile::of(layers, |layer| 1.0 - layer.cosine).relative(false);
+    let apart = Profile::of(layers, |layer| 1.0 - layer.cosine);
+    // Examples that are equal to begin with cannot become so.
+    let are_equal = apart.0.first().is_some_and(|(_, value, _)| *value == 0.0);
+    let apart = if are_equal { Profile(Vec::new()) } else { apart.relative(false) };
 
     let range = Bound::Within((1.0 / method.range, method.range));
     let careful = Bound::Within((1.0 / method.range.sqrt(), method.range.sqrt()));
@@ -343,16 +347,4 @@ fn initial_loss(measured: &Measured) -> Option<Finding> {
     .measured(measured.loss, "nat", Some(Bound::AtMost(3.0 * ignorance)))
     .reason("A start that is sure of wrong answers spends its first steps on unlearning them.");
     Some(if severity == Severity::Ok { finding } else { finding.help("A smaller readout, or one of zeros.") })
-}
-
-fn show(value: f64) -> String {
-    match value.abs() {
-        0.0 => "0".to_owned(),
-        size if (0.01..1000.0).contains(&size) => format!("{value:.3}"),
-        _ => format!("{value:.1e}"),
-    }
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.0} %", share * 100.0)
 }

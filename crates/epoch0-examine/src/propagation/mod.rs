@@ -25,6 +25,10 @@
 //! # Cost
 //! One forward pass that keeps its values, one backward pass, one pass of tangents.
 //!
+//! # Departures
+//! The mean field is of many starts at infinite width; what is read is this one at its width. Second moments are relative to
+//! the first layer's (backwards: the last's), not to a fixed point.
+//!
 //! # Traps
 //! A random probe has no correlations between pixels or words; with data of yours numbers can differ. In a narrow network
 //! q fluctuates from start to start: its logarithm spreads as `√(5 depth / width)` for rectifiers.
@@ -125,7 +129,7 @@ fn quantities(measured: &Measured) -> Vec<Quantity> {
             change,
             "1 is the edge of chaos.",
         ),
-        last.map(|layer| {
+        last.filter(|layer| !layer.cosine.is_nan()).map(|layer| {
             Quantity::new("last_cosine", "cosine of two inputs at the last layer", layer.cosine, "")
         }),
         Some(Quantity::new("initial_loss", "loss of an example at the start", measured.loss, "nat")),

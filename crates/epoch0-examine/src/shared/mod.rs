@@ -1,3 +1,7 @@
 //! What several examiners need.
 
+pub(crate) mod inputs;
+pub(crate) mod kernel;
 pub(crate) mod numbers;
+pub(crate) mod show;
+pub(crate) mod start;

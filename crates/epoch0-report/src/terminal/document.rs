@@ -46,6 +46,9 @@ pub(crate) fn examination(examination: &Examination, lines: &mut Lines) {
 
 fn reading(reading: &Reading, verdict: Option<&Finding>, lines: &mut Lines) {
     lines.heading(&reading.title);
+    if !reading.summary.is_empty() {
+        lines.paragraph(&[], 2, FAINT, &reading.summary);
+    }
     let mut findings: Vec<_> = reading.findings.iter().collect();
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     for finding in findings {
