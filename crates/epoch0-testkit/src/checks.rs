@@ -27,11 +27,11 @@ pub static INIT: &[Check] = &[
 pub const HEADINGS: &[&str] =
     &["Idea", "Method", "Shapes", "Cost", "Departures", "Traps", "Example", "References"];
 
-fn ensure(holds: bool, why: impl FnOnce() -> String) -> Result<(), String> {
+pub(crate) fn ensure(holds: bool, why: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(why()) }
 }
 
-fn info_is_complete(entry: Method) -> Result<(), String> {
+pub(crate) fn info_is_complete<T: ?Sized>(entry: &'static Entry<T>) -> Result<(), String> {
     let info = entry.info;
     let doc = info.doc();
     let mut in_code = false;
@@ -59,7 +59,7 @@ fn info_is_complete(entry: Method) -> Result<(), String> {
     Ok(())
 }
 
-fn params_refuse_what_they_say(entry: Method) -> Result<(), String> {
+pub(crate) fn params_refuse_what_they_say<T: ?Sized>(entry: &'static Entry<T>) -> Result<(), String> {
     let build = |name: &str, value: Value| (entry.build)(&Values::from([(name.to_owned(), value)]));
     let refused = |name: &str, value: Value| match build(name, value.clone()) {
         Err(Error::Param { name: named, .. }) if named == name => Ok(()),

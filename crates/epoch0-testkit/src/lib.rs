@@ -4,6 +4,7 @@
 //! A check has one reason to fail and says nothing about what another check is for. A method that cannot keep one
 //! waives it in its own file, with the reason; a waiver has to be needed.
 
+pub mod calibrators;
 pub mod checks;
 pub mod fixtures;
 pub mod mutants;
@@ -11,20 +12,20 @@ mod sample;
 
 use epoch0_method::{Entry, Initializer};
 
-/// A check of the contract.
-#[derive(Clone, Copy, Debug)]
-pub struct Check {
+/// A check of the contract, of methods of one kind.
+#[derive(Debug)]
+pub struct Check<T: ?Sized + 'static = dyn Initializer> {
     /// Name.
     pub name: &'static str,
     /// Runs it; the text says what is wrong.
-    pub run: fn(&'static Entry<dyn Initializer>) -> Result<(), String>,
+    pub run: fn(&'static Entry<T>) -> Result<(), String>,
 }
 
 /// Runs a check on a method, its waivers considered.
 ///
 /// # Errors
 /// What is wrong, or that a waiver is not needed.
-pub fn hold(check: &Check, entry: &'static Entry<dyn Initializer>) -> Result<(), String> {
+pub fn hold<T: ?Sized>(check: &Check<T>, entry: &'static Entry<T>) -> Result<(), String> {
     let found = (check.run)(entry);
     match (entry.info.waivers.iter().find(|waiver| waiver.check == check.name), found) {
         (None, found) => found,
