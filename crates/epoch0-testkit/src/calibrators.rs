@@ -56,7 +56,8 @@ fn drawn(entry: Method, net: &Network) -> Result<Weights, String> {
     let method = (entry.build)(&Values::new()).map_err(|error| error.to_string())?;
     let mut rules: Vec<Rule> = method.draws();
     rules.retain(|rule| {
-        let one = Recipe { base: Some(Use::new("pytorch_default")), rules: vec![rule.clone()], calibrate: None };
+        let one =
+            Recipe { base: Some(Use::new("pytorch_default")), rules: vec![rule.clone()], calibrate: None };
         Plan::new(METHODS, net, &one, 7).is_ok()
     });
     let recipe = Recipe { base: Some(Use::new("pytorch_default")), rules, calibrate: None };
@@ -64,7 +65,12 @@ fn drawn(entry: Method, net: &Network) -> Result<Weights, String> {
     plan.weights(Precision::Single, &Device::cpu()).map_err(|error| error.to_string())
 }
 
-fn done(entry: Method, net: &Network, weights: &Weights, batch: &[Value]) -> Result<(Weights, Calibration), Error> {
+fn done(
+    entry: Method,
+    net: &Network,
+    weights: &Weights,
+    batch: &[Value],
+) -> Result<(Weights, Calibration), Error> {
     let method = (entry.build)(&Values::new())?;
     calibrate(entry.info.id, &*method, net, weights, batch)
 }
@@ -125,7 +131,8 @@ fn factors(before: &[f64], after: &[f64]) -> Result<f64, String> {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let square = dot(before, before);
     if square == 0.0 {
-        return ensure(after.iter().all(|x| *x == 0.0), || "zeros have become something".to_owned()).map(|()| 1.0);
+        return ensure(after.iter().all(|x| *x == 0.0), || "zeros have become something".to_owned())
+            .map(|()| 1.0);
     }
     let factor = dot(before, after) / square;
     let off = before.iter().zip(after).map(|(a, b)| (factor * a - b).powi(2)).sum::<f64>().sqrt();
@@ -145,8 +152,10 @@ fn directions_are_kept(entry: Method) -> Result<(), String> {
             // Rows may have factors of their own; a weight stored `[in, out]` has columns, packed ones parts.
             let (a, b) = (a.to_f64(), b.to_f64());
             let columns = param.shape.last().copied().unwrap_or(1);
-            let rows = a.chunks(columns).zip(b.chunks(columns)).try_for_each(|(a, b)| factors(a, b).map(drop));
-            let column = |at: usize, of: &[f64]| of.iter().skip(at).step_by(columns).copied().collect::<Vec<_>>();
+            let rows =
+                a.chunks(columns).zip(b.chunks(columns)).try_for_each(|(a, b)| factors(a, b).map(drop));
+            let column =
+                |at: usize, of: &[f64]| of.iter().skip(at).step_by(columns).copied().collect::<Vec<_>>();
             let by_columns =
                 || (0..columns).try_for_each(|at| factors(&column(at, &a), &column(at, &b)).map(drop));
             rows.or_else(|_| by_columns()).map_err(|why| format!("{}: {why}", param.name))?;
@@ -160,7 +169,8 @@ fn says_what_it_did(entry: Method) -> Result<(), String> {
         for ((id, a), (_, b)) in before.iter().zip(after.iter()) {
             let name = &net.param(id).name;
             let own = |layer: &&epoch0_init::calibrate::Layer| {
-                layer.name == *name || layer.name.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('['))
+                layer.name == *name
+                    || layer.name.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('['))
             };
             let is_told = said.layers.iter().filter(own).any(|layer| layer.factor != 1.0);
             let is_changed = a.to_f64() != b.to_f64();
@@ -286,7 +296,12 @@ impl Calibrator for Broken {
         Vec::new()
     }
 
-    fn calibrate(&self, network: &Network, weights: &mut Weights, inputs: &[Value]) -> Result<Calibration, Error> {
+    fn calibrate(
+        &self,
+        network: &Network,
+        weights: &mut Weights,
+        inputs: &[Value],
+    ) -> Result<Calibration, Error> {
         static CALLS: AtomicU64 = AtomicU64::new(0);
         let factor = match self.flaw {
             Flaw::Lax => 1.0,
@@ -307,7 +322,7 @@ impl Calibrator for Broken {
             if met.used_before.is_some() {
                 return Ok(Change::none(before, "decided before"));
             }
-            let factor = if self.flaw == Flaw::Brittle && before.n == 1 { f64::INFINITY } else { factor };
+            let factor = if self.flaw == Flaw::Brittle && before.n <= 3 { f64::INFINITY } else { factor };
             let (factor, after) = (Factor::One(factor), before);
             Ok(Change { factor, before, after, iterations: 1, state: State::Within, note: None })
         })?;

@@ -145,8 +145,8 @@ fn store(network: &Network, weights: &mut Weights) {
         .iter()
         .filter(|(id, value)| {
             let dtype = network.param(*id).dtype;
-            let is_exact = dtype == Dtype::F64
-                || dtype == Dtype::F32 && value.precision() == Precision::Single;
+            let is_exact =
+                dtype == Dtype::F64 || dtype == Dtype::F32 && value.precision() == Precision::Single;
             dtype.is_float() && !is_exact
         })
         .map(|(id, value)| {

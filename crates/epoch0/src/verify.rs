@@ -218,12 +218,9 @@ fn against_calibration(
         }
         None => plan.weights(precision, &device)?,
     };
-    let batch = Calibrating {
-        data: data.as_ref().map(|(spec, data)| (*spec, data)),
-        examples: Some(on.examples),
-    };
-    let (weights, _) =
-        calibrated(net, &receipt.recipe, weights, receipt.seed, &batch, precision, &device)?;
+    let batch =
+        Calibrating { data: data.as_ref().map(|(spec, data)| (*spec, data)), examples: Some(on.examples) };
+    let (weights, _) = calibrated(net, &receipt.recipe, weights, receipt.seed, &batch, precision, &device)?;
     for (index, param) in net.params().iter().enumerate() {
         let tensor = checkpoint.tensor(&param.name)?;
         let Some(wanted) = weights.get(ParamId(index as u32)) else {

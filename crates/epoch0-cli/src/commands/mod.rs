@@ -70,7 +70,9 @@ pub(crate) enum Failure {
     Training(String),
     #[error("interrupted after step {step}{}", written(out.as_deref()))]
     Interrupted { step: u64, out: Option<PathBuf> },
-    #[error("{option}: {start} looks at no data\nhint: methods that do calibrate what is drawn, such as lsuv")]
+    #[error(
+        "{option}: {start} looks at no data\nhint: methods that do calibrate what is drawn, such as lsuv"
+    )]
     NoCalibration { option: &'static str, start: String },
     #[error("sigma is {0}, allowed a finite number above 0")]
     Sigma(f64),

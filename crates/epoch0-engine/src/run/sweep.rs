@@ -3,9 +3,9 @@
 use epoch0_net::{Network, Node, NodeId};
 
 use super::{Mode, evaluate, walk};
+use crate::Error;
 use crate::value::Value;
 use crate::weights::Parameters;
-use crate::Error;
 
 /// An operation whose turn it is in a [`sweep`].
 #[derive(Debug)]

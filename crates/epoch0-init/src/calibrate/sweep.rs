@@ -117,8 +117,7 @@ where
                     && weight.shape()[1] == x.shape()[2]
                 {
                     let output = Output::new(self.product(x, weight).value(), 2);
-                    let met =
-                        Met { weight: input_weight, kind: Kind::Map, output, bias: None, node: id, op };
+                    let met = Met { weight: input_weight, kind: Kind::Map, output, bias: None, node: id, op };
                     self.meet(&met, turn)?;
                 }
                 let made = self.evaluate(turn)?;

@@ -1,6 +1,8 @@
 //! What the paper claims, as experiments.
 
+use epoch0_engine::{Mode, Value, Weights, run};
 use epoch0_method::{Claim, ClaimKind, Error, Expectation, Verdict};
+use epoch0_net::{Network, Op};
 use rayon::prelude::*;
 
 use crate::shared::experiment::{Descent, Examples, Trained, Unit, batch, broken, deep, start};
@@ -102,7 +104,7 @@ fn one_division() -> Result<Verdict, Error> {
                 on_batch = on_batch.max((layer.after.std.powi(2) - 1.0).abs());
                 divisions = divisions.max(layer.iterations);
             }
-            for std in super::stds(&net, &weights, std::slice::from_ref(&fresh)).map_err(|error| broken(&error))? {
+            for std in stds(&net, &weights, &fresh)? {
                 worst = worst.max((std - 1.0).abs());
             }
         }
@@ -114,6 +116,22 @@ fn one_division() -> Result<Verdict, Error> {
     verdict.holds &= on_batch <= 0.1 && divisions <= 1;
     verdict.bound.push_str(" on other examples; 0.1 on the batch with at most one division");
     Ok(Verdict { details, ..verdict })
+}
+
+/// Standard deviation of each layer's output, as a plain run of the network has it.
+fn stds(net: &Network, weights: &Weights, inputs: &Value) -> Result<Vec<f64>, Error> {
+    let mut found = Vec::new();
+    let ran = run(net, &weights.constants(), std::slice::from_ref(inputs), Mode::Train, &mut |done| {
+        if let (Op::Linear { .. }, Some(Value::Real(y))) = (&done.node.op, done.outputs.first()) {
+            let values = y.value().to_f64();
+            let mean = values.iter().sum::<f64>() / values.len() as f64;
+            let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
+            found.push((squares / values.len() as f64).sqrt());
+        }
+        Ok(())
+    });
+    ran.map_err(|error| broken(&error))?;
+    Ok(found)
 }
 
 fn one_pass() -> Result<Verdict, Error> {
@@ -161,7 +179,9 @@ fn trains(unit: Unit) -> Result<Verdict, Error> {
     let found = runs(unit, &STARTS, &examples, descent)?;
     let mut details = vec![
         examples.name.clone(),
-        format!("momentum 0.9, learning rates {RATES:?}, {EPOCHS} epochs, batch 100; the best rate of each seed"),
+        format!(
+            "momentum 0.9, learning rates {RATES:?}, {EPOCHS} epochs, batch 100; the best rate of each seed"
+        ),
     ];
     // Of each start and seed the rate with the lowest loss.
     let lower = |a: &&Trained, b: &&Trained| a.loss.total_cmp(&b.loss);
@@ -169,10 +189,8 @@ fn trains(unit: Unit) -> Result<Verdict, Error> {
         found.chunks(RATES.len()).filter_map(|rates| rates.iter().min_by(lower)).copied().collect();
     let by_start: Vec<&[Trained]> = best.chunks(SEEDS as usize).collect();
     for ((name, _), trained) in STARTS.iter().zip(&by_start) {
-        let shown: Vec<String> = trained
-            .iter()
-            .map(|one| format!("{:.3} ({:.1} %)", one.loss, 100.0 * one.accuracy))
-            .collect();
+        let shown: Vec<String> =
+            trained.iter().map(|one| format!("{:.3} ({:.1} %)", one.loss, 100.0 * one.accuracy)).collect();
         details.push(format!("{name}: loss and accuracy by seed {}", shown.join(", ")));
     }
     // What is not below the loss of guessing has not trained; a loss that is not finite counts as that.
@@ -214,7 +232,9 @@ fn as_fast_as_batch_norm() -> Result<Verdict, Error> {
     let (low, mean, high) = interval(&ratios);
     Ok(Verdict { interval: Some((low, high)), ..Verdict::at_most(mean, 2.0) }
         .detail(examples.name.clone())
-        .detail(format!("momentum 0.9, the fastest of learning rates {RATES:?}, batch 100, at most {most} steps"))
+        .detail(format!(
+            "momentum 0.9, the fastest of learning rates {RATES:?}, batch 100, at most {most} steps"
+        ))
         .detail(format!("steps of lsuv {ours:?}, of batch normalization from Xavier's start {theirs:?}")))
 }
 

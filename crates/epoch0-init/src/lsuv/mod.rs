@@ -69,12 +69,10 @@
 //! - [saxe2013exact] orthonormal weights
 
 mod claims;
-#[cfg(test)]
-mod tests;
 
-use epoch0_engine::{Mode, Value, Weights, run};
+use epoch0_engine::{Value, Weights};
 use epoch0_method::{Choice, Entry, Error as MethodError, Family, Info, Params, Status, Values};
-use epoch0_net::{Network, Op, Role};
+use epoch0_net::{Network, Role};
 
 use crate::calibrate::{Calibration, Calibrator, Change, Error, Factor, Kind, Meeting, State, sweep};
 use crate::start::{OneOrMore, Rule};
@@ -202,30 +200,18 @@ impl Lsuv {
         let factors: Vec<f64> =
             stds.iter().map(|&std| if is_off(std) { self.std / std } else { 1.0 }).collect();
         let after = met.spread_by_rows(&factors);
-        Change { factor: Factor::Rows(factors), before, after, iterations: 1, state: State::Within, note: None }
+        Change {
+            factor: Factor::Rows(factors),
+            before,
+            after,
+            iterations: 1,
+            state: State::Within,
+            note: None,
+        }
     }
 
     fn is_met(&self, std: f64) -> bool {
         let ratio = std / self.std;
         (ratio * ratio - 1.0).abs() <= self.tol
     }
-}
-
-/// Standard deviation of the output of each linear map and convolution, as a plain run of the network has it.
-fn stds(
-    network: &Network,
-    weights: &Weights,
-    inputs: &[Value],
-) -> Result<Vec<f64>, epoch0_engine::Error> {
-    let mut found = Vec::new();
-    run(network, &weights.constants(), inputs, Mode::Train, &mut |done| {
-        if let (Op::Linear { .. } | Op::Conv { .. }, Some(Value::Real(y))) = (&done.node.op, done.outputs.first()) {
-            let values = y.value().to_f64();
-            let mean = values.iter().sum::<f64>() / values.len() as f64;
-            let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
-            found.push((squares / values.len() as f64).sqrt());
-        }
-        Ok(())
-    })?;
-    Ok(found)
 }

@@ -61,7 +61,7 @@ impl<'a> Source<'a> {
                 ),
             });
         }
-        let entry = epoch0_method::find(methods, &used.with)?;
+        let entry = epoch0_method::find(methods, &used.with).map_err(|error| near_both(error, &used.with))?;
         Ok(Self { place, entry, used, made: HashMap::new(), net })
     }
 
@@ -74,6 +74,17 @@ impl<'a> Source<'a> {
         let made: Arc<dyn Initializer> = (self.entry.build)(&values)?.into();
         self.made.insert(key, made.clone());
         Ok((values, made))
+    }
+}
+
+/// A name that is unknown may be meant for a calibrator.
+fn near_both(error: Error, name: &str) -> Error {
+    match (crate::calibrate::find(name), error) {
+        (Err(Error::UnknownMethod { near: mut ids, .. }), Error::UnknownMethod { name, near }) => {
+            ids.extend(near);
+            Error::UnknownMethod { name, near: ids }
+        }
+        (_, error) => error,
     }
 }
 

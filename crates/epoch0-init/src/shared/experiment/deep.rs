@@ -131,8 +131,7 @@ impl Descent {
             if !loss.value().item().is_finite() {
                 return Ok(Trained { loss: f64::INFINITY, accuracy: 0.0, reached: None });
             }
-            let (ids, wrt): (Vec<_>, Vec<Var>) =
-                params.tracked().map(|(id, var)| (id, var.clone())).unzip();
+            let (ids, wrt): (Vec<_>, Vec<Var>) = params.tracked().map(|(id, var)| (id, var.clone())).unzip();
             let gradients = grad(&loss, &wrt.iter().collect::<Vec<_>>(), Order::Last);
             for (((id, var), gradient), speed) in ids.iter().zip(&wrt).zip(gradients).zip(&mut velocity) {
                 let push = gradient.scale(-self.lr);
@@ -165,8 +164,8 @@ fn evaluate(net: &Network, params: &Parameters, examples: &Examples, n: usize) -
         let logits = answers(net, params, inputs)?.detach();
         let losses = loss::cross_entropy(&logits, &classes).map_err(|error| broken(&error))?;
         loss += losses.value().to_f64().iter().sum::<f64>();
-        right += which.len() as f64
-            * loss::accuracy(logits.value(), &classes).map_err(|error| broken(&error))?;
+        right +=
+            which.len() as f64 * loss::accuracy(logits.value(), &classes).map_err(|error| broken(&error))?;
     }
     let loss = if loss.is_finite() { loss / n as f64 } else { f64::INFINITY };
     Ok(Trained { loss, accuracy: right / n as f64, reached: None })

@@ -1,16 +1,16 @@
-//! What only this method can get wrong.
+//! LSUV: what only this method can get wrong.
 
-use epoch0_engine::{Device, Precision, Tensor, Value, Var, Weights};
+use epoch0_engine::{Device, Mode, Precision, Tensor, Value, Var, Weights, run};
 use epoch0_net::{
-    Attention, Builder, Cell, Linear, NamedLinear, NamedRecurrent, Network, NormKind, Role, Source,
+    Attention, Builder, Cell, Linear, NamedLinear, NamedRecurrent, Network, NormKind, Op, Role, Source,
     Window, zoo,
 };
 use epoch0_num::{Activation, Dtype, Law, Stream};
 
-use super::*;
-use crate::METHODS;
-use crate::calibrate::calibrate;
-use crate::start::{Plan, Recipe, Setting, Use};
+use epoch0_init::METHODS;
+use epoch0_init::calibrate::{Calibration, Calibrator, Error, Layer, State, calibrate};
+use epoch0_init::lsuv::Lsuv;
+use epoch0_init::start::{Plan, Recipe, Setting, Use};
 
 /// Inputs of `n` examples: standard normal numbers times `scale`, words below 7.
 fn batch(net: &Network, n: usize, scale: f64, seed: u64) -> Vec<Value> {
@@ -22,7 +22,8 @@ fn batch(net: &Network, n: usize, scale: f64, seed: u64) -> Vec<Value> {
         let len = shape.iter().product();
         let stream = Stream::new(seed, &format!("input {nth}"));
         if value.is_index {
-            return Value::index((0..len as u64).map(|at| stream.below(at, 7) as i64).collect(), &shape).unwrap();
+            return Value::index((0..len as u64).map(|at| stream.below(at, 7) as i64).collect(), &shape)
+                .unwrap();
         }
         let mut values = vec![0.0f32; len];
         Law::normal(0.0, scale).fill(&stream, 0, &mut values).unwrap();
@@ -50,12 +51,24 @@ fn started(
     Ok((drawn, weights, done))
 }
 
-fn layer<'a>(done: &'a Calibration, name: &str) -> &'a crate::calibrate::Layer {
+fn layer<'a>(done: &'a Calibration, name: &str) -> &'a Layer {
     done.layers.iter().find(|layer| layer.name == name).unwrap_or_else(|| panic!("{name} in {done:#?}"))
 }
 
 fn values(net: &Network, weights: &Weights, name: &str) -> Vec<f64> {
     weights.get(net.find(name).unwrap()).unwrap().to_f64()
+}
+
+/// Standard deviation of the output of each linear map and convolution, as a plain run of the network has it.
+fn stds(net: &Network, weights: &Weights, inputs: &[Value]) -> Result<Vec<f64>, epoch0_engine::Error> {
+    let mut found = Vec::new();
+    run(net, &weights.constants(), inputs, Mode::Train, &mut |done| {
+        let is_map = matches!(done.node.op, Op::Linear { .. } | Op::Conv { .. });
+        let output = done.outputs.first().and_then(Value::real).filter(|_| is_map);
+        found.extend(output.map(|y| std_of(&y.value().to_f64())));
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 fn std_of(values: &[f64]) -> f64 {
@@ -66,7 +79,7 @@ fn std_of(values: &[f64]) -> f64 {
 /// Asserts that every layer is within the tolerance, as a plain run of the network finds it too.
 fn passes(net: &Network, weights: &Weights, inputs: &[Value], done: &Calibration) {
     assert!(done.missed().next().is_none(), "{done:#?}");
-    let found: Vec<f64> = super::stds(net, weights, inputs).unwrap();
+    let found: Vec<f64> = stds(net, weights, inputs).unwrap();
     assert!(found.iter().all(|std| (std - 1.0).abs() < 1e-3), "{}: {found:?}", net.name());
 }
 
@@ -79,7 +92,7 @@ fn every_layer_has_unit_variance_after_one_division() {
         assert!(done.layers.iter().all(|layer| layer.iterations <= 1), "{done:#?}");
         assert_eq!(done.passes, 1.0, "{spec}");
         passes(&net, &weights, &inputs, &done);
-        let fresh = super::stds(&net, &weights, &batch(&net, 256, 1.0, 1)).unwrap();
+        let fresh = stds(&net, &weights, &batch(&net, 256, 1.0, 1)).unwrap();
         assert!(fresh.iter().all(|std| (std - 1.0).abs() < 0.1), "{spec}: {fresh:?}");
     }
 }
@@ -120,7 +133,13 @@ fn layers_are_taken_in_the_order_in_which_they_run() {
     }
     let mut y = x;
     for name in ["a.weight", "b.weight", "c.weight"] {
-        let named = NamedLinear { weight: name, bias: None, out: 16, role: Role::Weight, layout: epoch0_net::Layout::OutIn };
+        let named = NamedLinear {
+            weight: name,
+            bias: None,
+            out: 16,
+            role: Role::Weight,
+            layout: epoch0_net::Layout::OutIn,
+        };
         y = b.linear_named(y, &named);
         y = b.activation(y, Activation::Relu);
     }
@@ -180,7 +199,8 @@ fn packed_tied_and_looked_up_weights() {
         assert!(factors[0] != factors[1] && factors[1] != factors[2], "each part has its own: {factors:?}");
         // Element (output 40, input 5) is the key part's.
         let at = if layout_in_out { 5 * 96 + 40 } else { 40 * 32 + 5 };
-        let (drawn, now) = (values(&net, &before, "qkv.weight")[at], values(&net, &weights, "qkv.weight")[at]);
+        let (drawn, now) =
+            (values(&net, &before, "qkv.weight")[at], values(&net, &weights, "qkv.weight")[at]);
         assert_eq!(now, f64::from((drawn * factors[1]) as f32));
         let words = values(&net, &weights, "words.weight");
         for row in words.chunks(32).take(8) {
@@ -190,7 +210,7 @@ fn packed_tied_and_looked_up_weights() {
         let last = done.layers.last().unwrap();
         assert_eq!((last.name.as_str(), last.state), ("words.weight", State::Left));
         assert!(last.note.as_ref().unwrap().contains("tied"), "{last:?}");
-        let found = super::stds(&net, &weights, &inputs).unwrap();
+        let found = stds(&net, &weights, &inputs).unwrap();
         assert!((found[0] - 1.0).abs() < 0.1, "queries, keys and values together: {found:?}");
     }
 }
@@ -324,7 +344,8 @@ fn a_second_time_changes_nothing() {
 fn biases_that_are_kept_take_more_than_one_division() {
     let net = zoo::build("mlp:20-64-5").unwrap();
     let inputs = batch(&net, 256, 1.0, 0);
-    let plan = recipe(&[("keep_weights", true.into_value()), ("tol", 0.01.into_value()), ("std", 2.0.into_value())]);
+    let plan =
+        recipe(&[("keep_weights", true.into_value()), ("tol", 0.01.into_value()), ("std", 2.0.into_value())]);
     let mut weights =
         Plan::new(METHODS, &net, &plan, 7).unwrap().weights(Precision::Single, &Device::cpu()).unwrap();
     let mut bias = vec![0.0f32; 64];
@@ -335,7 +356,7 @@ fn biases_that_are_kept_take_more_than_one_division() {
     let (weights, done) = calibrate("lsuv", &*method, &net, &weights, &inputs).unwrap();
     assert!(done.layers[0].iterations > 1, "{done:#?}");
     assert_eq!(weights.get(net.find("0.bias").unwrap()).unwrap().to_f64(), bias.to_f64());
-    let found = super::stds(&net, &weights, &inputs).unwrap();
+    let found = stds(&net, &weights, &inputs).unwrap();
     assert!(found.iter().all(|std| ((std / 2.0).powi(2) - 1.0).abs() < 0.011), "{found:?}");
     assert!(done.passes <= 2.0);
 }
@@ -348,11 +369,12 @@ fn behind_the_activation() {
     assert!(done.missed().next().is_none());
     // ReLU keeps √(1/2 - 1/(2π)) of a centred Gaussian's standard deviation.
     let kept = (0.5 - 0.5 / std::f64::consts::PI).sqrt();
-    let found = super::stds(&net, &weights, &inputs).unwrap();
+    let found = stds(&net, &weights, &inputs).unwrap();
     assert!((found[0] * kept - 1.0).abs() < 0.05, "{found:?}");
     // A sigmoid's output cannot be that wide.
     let net = zoo::build("mlp:20-64-5,act=sigmoid").unwrap();
-    let (_, _, done) = started(&net, &recipe(&[("at", "post".into_value())]), &batch(&net, 64, 1.0, 0)).unwrap();
+    let (_, _, done) =
+        started(&net, &recipe(&[("at", "post".into_value())]), &batch(&net, 64, 1.0, 0)).unwrap();
     assert_eq!(done.layers[0].state, State::Missed);
     assert_eq!(done.layers[0].iterations, 10);
 }
@@ -432,11 +454,16 @@ fn recipes_say_it_too() {
     let methods: Vec<(&str, &str)> =
         drawn.sites().iter().map(|site| (site.method, site.rule.as_str())).collect();
     // Its own rules stand between the base and those of the recipe.
-    assert_eq!(methods, [("he_normal", "rule 1"), ("zeros", "lsuv"), ("orthogonal", "lsuv"), ("zeros", "lsuv")]);
+    assert_eq!(
+        methods,
+        [("he_normal", "rule 1"), ("zeros", "lsuv"), ("orthogonal", "lsuv"), ("zeros", "lsuv")]
+    );
     let text = serde_yaml_ng::to_string(&with).unwrap();
     assert_eq!(yaml(&text), with);
     let error = |text: &str| plan(text).unwrap_err().to_string();
-    assert!(error("{base: pytorch_default, rules: [{with: lsuv}]}").contains("hint: write `calibrate: lsuv`"));
+    assert!(
+        error("{base: pytorch_default, rules: [{with: lsuv}]}").contains("hint: write `calibrate: lsuv`")
+    );
     assert!(error("{base: lsuv}").contains("hint: write `calibrate: lsuv`"));
     assert!(error("{base: pytorch_default, calibrate: he_normal}").contains("`he_normal`"));
     let set = |set: &str| format!("{{base: pytorch_default, calibrate: {{with: lsuv, set: {{{set}}}}}}}");
