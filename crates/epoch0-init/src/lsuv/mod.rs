@@ -50,18 +50,18 @@
 //! use epoch0_engine::{Device, Elements, Precision, Tensor, Value, Weights};
 //! use epoch0_init::{calibrate::calibrate, lsuv::Lsuv};
 //!
-//! let net = epoch0_net::zoo::build("mlp:2-2,bias=false")?;
+//! let net = epoch0_net::zoo::build("mlp:2-2,bias=false").unwrap();
 //! let of = |values: &[f64], shape: &[usize]| {
 //!     Tensor::from_f64(values.to_vec(), shape, Precision::Double, &Device::cpu())
 //! };
 //! let weights = Weights::read(&net, Precision::Double, &Device::cpu(), |_, _| {
 //!     Ok::<_, epoch0_engine::Error>(Elements::Double(vec![10.0, 0.0, 0.0, 10.0]))
-//! })?;
+//! })
+//! .unwrap();
 //! let batch = [Value::constant(of(&[1.0, -1.0, -1.0, 1.0], &[2, 2]))];
-//! let (weights, done) = calibrate("lsuv", &Lsuv::default(), &net, &weights, &batch)?;
+//! let (weights, done) = calibrate("lsuv", &Lsuv::default(), &net, &weights, &batch).unwrap();
 //! assert!((done.layers[0].factor - 0.1).abs() < 1e-12);
 //! assert!((weights.iter().next().unwrap().1.to_f64()[0] - 1.0).abs() < 1e-12);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # References
@@ -133,12 +133,21 @@ impl Calibrator for Lsuv {
         if self.keep_weights {
             return Vec::new();
         }
-        let with = |method: &str, role: Option<Role>| Rule {
-            with: Some(method.to_owned()),
-            role: role.map(|role| OneOrMore::One(role.name().to_owned())),
-            ..Rule::default()
-        };
-        vec![with("orthogonal", None), with("zeros", Some(Role::Bias))]
+        let words = |words: &[&str]| OneOrMore::Any(words.iter().map(|&word| word.to_owned()).collect());
+        vec![
+            Rule {
+                with: Some("orthogonal".to_owned()),
+                role: Some(words(&[Role::Weight, Role::Readout, Role::Router].map(Role::name))),
+                // A free array has no inputs.
+                op: Some(words(&["linear", "conv", "conv_transpose", "rnn", "lstm", "gru"])),
+                ..Rule::default()
+            },
+            Rule {
+                with: Some("zeros".to_owned()),
+                role: Some(words(&[Role::Bias.name()])),
+                ..Rule::default()
+            },
+        ]
     }
 
     fn calibrate(
