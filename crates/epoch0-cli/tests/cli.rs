@@ -421,9 +421,13 @@ fn lsuv_scales_layers_on_data_and_is_verified() {
     let room = Room::new();
     let net = "mlp:16-32-32-4";
     let out = room.ok(&["init", net, "--with", "lsuv", "--data", BLOBS, "-o", "out", "--seed", "3"]);
-    for part in
-        ["calibrated by lsuv on 270 examples", "std before", "2.weight", "all layers are where", "wrote"]
-    {
+    for part in [
+        "calibrated by lsuv on 300 examples of a mixture",
+        "std before",
+        "2.weight",
+        "all layers are where",
+        "wrote",
+    ] {
         assert!(out.contains(part), "{part} in {out}");
     }
     let verified = room.ok(&["verify-weights", "out"]);

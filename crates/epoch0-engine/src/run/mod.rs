@@ -236,6 +236,17 @@ impl Step<'_> {
         Ok(var)
     }
 
+    /// A parameter as a value; factors of channels come with the dimensions behind the channels.
+    fn free(&self, id: ParamId) -> Result<Var, Error> {
+        let var = self.param(id)?;
+        let dims = self.node.outputs.first().map_or(&[][..], |&output| &self.network.value(output).dims);
+        let sizes: Option<Vec<usize>> = dims.iter().map(|&axis| self.network.axis(axis).size).collect();
+        Ok(match sizes {
+            Some(sizes) if sizes.iter().product::<usize>() == var.value().len() => var.reshape(&sizes),
+            _ => var.clone(),
+        })
+    }
+
     fn real<'v>(&self, inputs: &'v [Value], at: usize) -> Result<&'v Var, Error> {
         match inputs.get(at) {
             Some(Value::Real(var)) => Ok(var),
@@ -272,7 +283,7 @@ impl Step<'_> {
             Op::Norm { kind, eps, scale, shift, running } => {
                 one(self.norm(inputs, *kind, *eps, [*scale, *shift], *running, statistics)?)
             }
-            Op::Param(id) => one(self.param(*id)?.clone()),
+            Op::Param(id) => one(self.free(*id)?),
             Op::Activation(activation) => one(self.real(inputs, 0)?.activation(activation)),
             Op::Attention(attention) => one(self.attention(inputs, attention)?),
             Op::RelativeBias { table, buckets, max_distance, bidirectional } => {

@@ -430,7 +430,9 @@ fn what_multiplies_nothing_is_listed() {
     let y = b.norm(y, "norm", NormKind::Layer, 1e-5, true);
     b.output(y, "y");
     let net = b.finish().unwrap();
-    let (_, _, done) = started(&net, &recipe(&[]), &batch(&net, 32, 1.0, 0)).unwrap();
+    let mut recipe = recipe(&[]);
+    recipe.rules = Recipe::from_yaml("r", "rules: [{match: idle.weight, with: normal}]").unwrap().rules;
+    let (_, _, done) = started(&net, &recipe, &batch(&net, 32, 1.0, 0)).unwrap();
     assert_eq!(done.unused, ["idle.weight"]);
 }
 
