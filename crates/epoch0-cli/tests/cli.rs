@@ -467,6 +467,19 @@ fn lsuv_scales_layers_on_data_and_is_verified() {
 }
 
 #[test]
+fn an_onnx_network_is_calibrated_and_verified() {
+    let room = Room::new();
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../epoch0-format/tests/onnx_corpus");
+    fs::copy(corpus.join("ok-transformer.onnx"), room.path("net.onnx")).unwrap();
+    let out = room.ok(&["init", "net.onnx", "--with", "lsuv", "--examples", "8", "-o", "out"]);
+    assert!(out.contains("c_attn.weight[q]"), "{out}");
+    assert!(room.ok(&["verify-weights", "out"]).starts_with("same values"));
+    fs::remove_file(room.path("net.onnx")).unwrap();
+    let err = room.refused(&["verify-weights", "out"]);
+    assert!(err.contains("its network is that of `net.onnx`, which cannot be had"), "{err}");
+}
+
+#[test]
 fn without_data_lsuv_says_what_it_looks_at() {
     let room = Room::new();
     let out = room.ok(&[

@@ -77,6 +77,7 @@ pub fn initialize(
     });
     let (weights, calibrated) = started.transpose()?.unzip();
     let calibrated = calibrated.flatten();
+    receipt.onnx = described.onnx.is_some().then(|| described.given.clone());
     receipt.calibrated_on = calibrated.as_ref().map(|done| Ran {
         data: options.calibrating.data.map(|(spec, _)| spec.to_owned()),
         examples: done.batch.n_examples,

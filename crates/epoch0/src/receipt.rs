@@ -23,6 +23,9 @@ pub struct Receipt {
     /// Specification of a zoo network; a network from a config has its `config.json` beside the checkpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zoo: Option<String>,
+    /// The ONNX file that the network is read from, as it was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub onnx: Option<String>,
     /// The seed.
     pub seed: u64,
     /// The recipe.
@@ -61,6 +64,7 @@ impl Receipt {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             draws: DRAWS,
             zoo,
+            onnx: None,
             seed,
             recipe: recipe.clone(),
             calibrated_on: None,

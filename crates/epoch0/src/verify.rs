@@ -113,6 +113,13 @@ fn network_of(path: &Path, receipt: Option<&Receipt>) -> Result<Network, Error> 
     if let Some(spec) = receipt.and_then(|receipt| receipt.zoo.as_ref()) {
         return Ok(Described::open(spec)?.net);
     }
+    if let Some(file) = receipt.and_then(|receipt| receipt.onnx.as_ref()) {
+        let missing = |error| Error::Receipt {
+            place: path.display().to_string(),
+            why: format!("its network is that of `{file}`, which cannot be had: {error}"),
+        };
+        return Ok(Described::open(file).map_err(missing)?.net);
+    }
     if !folder.join("config.json").is_file() {
         return Err(Error::Receipt {
             place: path.display().to_string(),
