@@ -41,7 +41,8 @@ fn register(lib: &str, id: &str) -> Option<String> {
     let at = (methods + 1..end).find(|&at| is_row(&lines[at]) && lines[at] > row).unwrap_or(end);
     lines.insert(at, row);
     let module = format!("pub mod {id};");
-    let is_module = |line: &String| line.starts_with("pub mod ") && line != "pub mod start;";
+    let is_no_method = |line: &str| ["pub mod calibrate;", "pub mod start;"].contains(&line);
+    let is_module = |line: &String| line.starts_with("pub mod ") && !is_no_method(line);
     let last = lines.iter().rposition(is_module)?;
     let at = lines.iter().position(|line| is_module(line) && *line > module).unwrap_or(last + 1);
     lines.insert(at, module);

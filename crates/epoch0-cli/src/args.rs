@@ -40,6 +40,7 @@ Examples:
   epoch0 init examples/gpt2/config.json -o out       GPT-2 as transformers starts it
   epoch0 init config.json --with orthogonal --set gain=1.4 --seed 7 -o out
   epoch0 init resnet18 --with he_normal --set mode=fan_out --dry-run
+  epoch0 init lenet --with lsuv --data mnist -o out  scaled layer by layer on a batch of data
   epoch0 verify-weights out                          draw it again and compare every bit
   epoch0 train mlp:784-512-10 --data mnist --for 3ep --with he_normal -o run
   epoch0 compare lenet --with he_normal,xavier_normal --data mnist --seeds 5 --for 1ep
@@ -114,6 +115,16 @@ pub(crate) struct Init {
     /// Recipe in YAML: rules by name, role and place; later rules win.
     #[arg(long, value_name = "FILE", conflicts_with = "with")]
     pub(crate) recipe: Option<PathBuf>,
+    /// Data that methods look at which calibrate (lsuv): a name (`epoch0 data list`), a file or folder, or a generator;
+    /// without any, random inputs that match the network are drawn.
+    #[arg(long, value_name = "DATA")]
+    pub(crate) data: Option<String>,
+    /// Number of examples that they look at [default: as many as fit, 8 to 1024].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) examples: Option<u32>,
+    /// Exit with 1 if a layer is not calibrated to the method's tolerance.
+    #[arg(long)]
+    pub(crate) strict: bool,
     /// Seed: the same seed gives the same bits, whatever the machine, order, sharding and threads.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,

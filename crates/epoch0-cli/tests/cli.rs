@@ -413,3 +413,159 @@ fn completions_and_manual_are_generated() {
     room.ok(&["man", "pages"]);
     assert!(fs::read_dir(room.path("pages")).unwrap().count() >= 9);
 }
+
+const BLOBS: &str = "gaussians:classes=4,dim=16,n=300,separation=2";
+
+#[test]
+fn lsuv_scales_layers_on_data_and_is_verified() {
+    let room = Room::new();
+    let net = "mlp:16-32-32-4";
+    let out = room.ok(&["init", net, "--with", "lsuv", "--data", BLOBS, "-o", "out", "--seed", "3"]);
+    for part in [
+        "calibrated by lsuv on 300 examples of a mixture",
+        "std before",
+        "2.weight",
+        "all layers are where",
+        "wrote",
+    ] {
+        assert!(out.contains(part), "{part} in {out}");
+    }
+    let verified = room.ok(&["verify-weights", "out"]);
+    assert!(verified.starts_with("same values"), "{verified}");
+    let report =
+        room.json(&["init", net, "--with", "lsuv", "--data", BLOBS, "-o", "again", "--seed", "3", "--json"]);
+    let layers = report["calibrated"]["layers"].as_array().unwrap();
+    assert_eq!(layers.len(), 3);
+    for layer in layers {
+        assert!((layer["after"]["std"].as_f64().unwrap() - 1.0).abs() < 1e-5, "{layer}");
+        assert!(layer["iterations"].as_u64().unwrap() <= 1);
+    }
+    let bytes = |name: &str| fs::read(room.path(name)).unwrap();
+    assert_eq!(bytes("out/model.safetensors"), bytes("again/model.safetensors"));
+    // What it begins with, once more: nothing changes.
+    let kept =
+        ["init", "out", "--with", "lsuv", "--set", "keep_weights=true", "--data", BLOBS, "--seed", "3"];
+    let report = room.json(&[&kept[..], &["-o", "kept", "--json"]].concat());
+    assert_eq!(report["calibrated"]["weights_of"], "out");
+    let values = |name: &str| {
+        let checkpoint = Checkpoint::open(room.path(name)).unwrap();
+        checkpoint.tensors().map(|tensor| tensor.bytes().to_vec()).collect::<Vec<_>>()
+    };
+    assert_eq!(values("out"), values("kept"));
+    assert!(room.ok(&["verify-weights", "kept"]).starts_with("same values"));
+    fs::remove_dir_all(room.path("out")).unwrap();
+    let err = room.refused(&["verify-weights", "kept"]);
+    assert!(err.contains("calibrated on the weights of `out`, which cannot be had"), "{err}");
+    // Another weight.
+    let path = room.path("again/model.safetensors");
+    let mut changed = fs::read(&path).unwrap();
+    let last = changed.len() - 1;
+    changed[last] ^= 0x40;
+    fs::write(&path, changed).unwrap();
+    let output = room.run(&["verify-weights", "again"]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn an_onnx_network_is_calibrated_and_verified() {
+    let room = Room::new();
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../epoch0-format/tests/onnx_corpus");
+    fs::copy(corpus.join("ok-transformer.onnx"), room.path("net.onnx")).unwrap();
+    let out = room.ok(&["init", "net.onnx", "--with", "lsuv", "--examples", "8", "-o", "out"]);
+    assert!(out.contains("c_attn.weight[q]"), "{out}");
+    assert!(room.ok(&["verify-weights", "out"]).starts_with("same values"));
+    fs::remove_file(room.path("net.onnx")).unwrap();
+    let err = room.refused(&["verify-weights", "out"]);
+    assert!(err.contains("its network is that of `net.onnx`, which cannot be had"), "{err}");
+}
+
+#[test]
+fn without_data_lsuv_says_what_it_looks_at() {
+    let room = Room::new();
+    let out = room.ok(&[
+        "init",
+        "config.json",
+        "--with",
+        "lsuv",
+        "-o",
+        "out",
+        "--examples",
+        "16",
+        "--dtype",
+        "bf16",
+    ]);
+    assert!(out.contains("on 16 examples of words drawn uniformly that match the network"), "{out}");
+    assert!(out.contains("transformer.h.1.attn.c_attn.weight[v]"), "{out}");
+    assert!(out.contains("tied: its use in an earlier embedding has decided"), "{out}");
+    assert!(room.ok(&["verify-weights", "out"]).starts_with("same values"));
+    let dry = room.ok(&["init", "config.json", "--with", "lsuv", "--dry-run"]);
+    assert!(dry.contains("orthogonal, gain 1") && dry.contains("would be calibrated by lsuv"), "{dry}");
+    room.file("r.yaml", "{base: pytorch_default, calibrate: {with: lsuv, set: {std: 0.5}}}");
+    let report = room.json(&["init", "mlp:4-8-2", "--recipe", "r.yaml", "-o", "half", "--json"]);
+    assert!((report["calibrated"]["layers"][0]["after"]["std"].as_f64().unwrap() - 0.5).abs() < 1e-5);
+}
+
+#[test]
+fn a_layer_that_misses_is_an_error_only_where_that_is_asked_for() {
+    let room = Room::new();
+    let args =
+        ["init", "mlp:4-8-2,act=sigmoid", "--with", "lsuv", "--set", "at=post", "--force", "-o", "out"];
+    let out = room.ok(&args);
+    assert!(out.contains("missed") && out.contains("1 layer is not where it should be"), "{out}");
+    let output = room.run(&[&args[..], &["--strict"]].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+}
+
+#[test]
+fn calibrations_that_make_no_sense_are_refused_and_leave_nothing() {
+    let room = Room::new();
+    room.file("same.csv", &format!("a,b,y\n{}", "1,2,x\n1,2,z\n".repeat(20)));
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["mlp:2-8-2", "--with", "lsuv", "--data", "same.csv"], &["lsuv: the batch", "all the same"]),
+        (
+            &["mlp:3-8-4", "--with", "lsuv", "--data", BLOBS],
+            &["takes numbers of shape [any, 3]", "[any, 16]"],
+        ),
+        (&["mlp:16-8-4", "--with", "lsuv", "--data", "nowhere"], &["nowhere"]),
+        (
+            &["mlp:2-8-2", "--with", "he_normal", "--data", BLOBS],
+            &["--data: he_normal looks at no data", "lsuv"],
+        ),
+        (&["mlp:2-8-2", "--strict"], &["--strict: pytorch_default looks at no data"]),
+        (&["mlp:2-8-2", "--with", "lsuv", "--set", "tol=1"], &["lsuv: tol is 1, allowed [0, 1)"]),
+        (&["mlp:2-8-2", "--with", "lsuv", "--set", "max_itr=3"], &["did you mean `max_iter`"]),
+        (&["mlp:2-8-2", "--with", "lsvu"], &["`lsvu` is unknown"]),
+    ];
+    for (args, parts) in cases {
+        let err = room.refused(&[&["init"], *args, &["-o", "out"]].concat());
+        for part in *parts {
+            assert!(err.contains(part), "{args:?}: `{part}` in {err}");
+        }
+    }
+    assert_eq!(room.names(), ["config.json", "same.csv"]);
+}
+
+#[test]
+fn lsuv_is_a_start_like_any_other() {
+    let room = Room::new();
+    let net = "mlp:16-32-4";
+    let compared = room.json(&[
+        "compare",
+        net,
+        "--with",
+        "he_normal,lsuv",
+        "--data",
+        BLOBS,
+        "--seeds",
+        "2",
+        "--for",
+        "1ep",
+        "--json",
+    ]);
+    assert_eq!(compared["arms"][1]["method"], "lsuv");
+    room.ok(&["train", net, "--with", "lsuv", "--data", BLOBS, "--for", "5it", "-o", "run"]);
+    let examined =
+        room.json(&["examine", net, "--with", "lsuv", "--data", BLOBS, "--only", "propagation", "--json"]);
+    assert_eq!(examined["network"]["start"], "lsuv");
+    assert_eq!(room.json(&["explain", "lsuv", "--json"])["params"][0]["name"], "tol");
+}

@@ -1,5 +1,6 @@
 //! Starts from nothing: initializers, presets of frameworks and models, and recipes that put them together.
 
+pub mod calibrate;
 mod shared;
 pub mod start;
 
@@ -16,6 +17,7 @@ pub mod keras_default;
 pub mod kumar;
 pub mod lecun_normal;
 pub mod lecun_uniform;
+pub mod lsuv;
 pub mod megatron;
 pub mod normal;
 pub mod olmo;
@@ -34,7 +36,9 @@ pub mod zeros;
 
 use epoch0_method::{Entry, Initializer};
 
-/// Every method of the family, by id.
+use calibrate::Calibrator;
+
+/// Every method that draws weights from nothing else, by id.
 pub static METHODS: &[&Entry<dyn Initializer>] = &[
     &constant::ENTRY,
     &delta_orthogonal::ENTRY,
@@ -66,7 +70,10 @@ pub static METHODS: &[&Entry<dyn Initializer>] = &[
     &zeros::ENTRY,
 ];
 
-/// The method of that id or alias.
+/// Every method that looks at a batch, by id.
+pub static CALIBRATORS: &[&Entry<dyn Calibrator>] = &[&lsuv::ENTRY];
+
+/// The initializer of that id or alias; [`calibrate::find`] finds the others.
 ///
 /// # Errors
 /// [`epoch0_method::Error::UnknownMethod`], with ids that are close.

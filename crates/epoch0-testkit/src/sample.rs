@@ -72,7 +72,7 @@ pub(crate) fn plan<'a>(
         with: Some(entry.info.id.to_owned()),
         ..Rule::default()
     };
-    let recipe = Recipe { base: Some(Use::new("filler")), rules: vec![rule] };
+    let recipe = Recipe { base: Some(Use::new("filler")), rules: vec![rule], calibrate: None };
     Plan::new(&[&FILLER, entry], net, &recipe, seed).map_err(|error| error.to_string())
 }
 

@@ -3,8 +3,8 @@
 
 use std::process::ExitCode;
 
-use epoch0_init::METHODS;
-use epoch0_testkit::{checks, hold, mutants};
+use epoch0_init::{CALIBRATORS, METHODS};
+use epoch0_testkit::{calibrators, checks, hold, mutants};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() -> ExitCode {
@@ -16,6 +16,16 @@ fn main() -> ExitCode {
             trials.push(Trial::test(name, move || hold(check, entry).map_err(Failed::from)));
         }
     }
+    for &entry in CALIBRATORS {
+        for check in calibrators::CALIBRATORS {
+            let name = format!("{}::{}", entry.info.id, check.name);
+            trials.push(Trial::test(name, move || hold(check, entry).map_err(Failed::from)));
+        }
+    }
+    for mutant in calibrators::MUTANTS {
+        let name = format!("mutant::{}", mutant.entry.info.id);
+        trials.push(Trial::test(name, move || caught_calibrator(mutant).map_err(Failed::from)));
+    }
     for mutant in mutants::ALL {
         let name = format!("mutant::{}", mutant.entry.info.id);
         trials.push(Trial::test(name, move || caught(mutant).map_err(Failed::from)));
@@ -25,6 +35,17 @@ fn main() -> ExitCode {
 
 fn caught(mutant: &mutants::Mutant) -> Result<(), String> {
     for check in checks::INIT {
+        match ((check.run)(mutant.entry), mutant.caught_by == Some(check.name)) {
+            (Ok(()), true) => return Err(format!("{} does not catch it", check.name)),
+            (Err(why), false) => return Err(format!("{} catches it too: {why}", check.name)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn caught_calibrator(mutant: &calibrators::Mutant) -> Result<(), String> {
+    for check in calibrators::CALIBRATORS {
         match ((check.run)(mutant.entry), mutant.caught_by == Some(check.name)) {
             (Ok(()), true) => return Err(format!("{} does not catch it", check.name)),
             (Err(why), false) => return Err(format!("{} catches it too: {why}", check.name)),

@@ -14,7 +14,7 @@ use epoch0_num::paired::{holm, mean, signed_rank_test, t_test};
 use epoch0_train::{Evaluation, Feed, Settings, Status, Trial, Watch, trials};
 
 use crate::follow::{data_in_words, settings_in_words, versions};
-use crate::{Described, Error, draw_weights, own_precision, summary};
+use crate::{Calibrating, Described, Error, own_precision, start_weights, summary};
 
 /// A start to be compared.
 #[derive(Clone, Debug, PartialEq)]
@@ -137,8 +137,10 @@ pub fn compare(
             "numbers are neither right nor wrong, so there is no accuracy\nhint: compare by loss or area",
         );
     }
+    let on = Calibrating { data: Some((&data.name, data)), examples: None };
     let start = |arm: usize, seed: u64| {
-        draw_weights(net, &contenders[arm].recipe, seed, own_precision(net), &Device::cpu())
+        let (recipe, precision) = (&contenders[arm].recipe, own_precision(net));
+        start_weights(described, recipe, seed, &on, precision, &Device::cpu()).map(|(weights, _)| weights)
     };
     let found = trials(net, data, &contest.settings, contenders.len(), contest.seeds, start, contest.watch)?;
     if found.iter().any(|trial| matches!(trial.status, Status::Stopped { .. })) {

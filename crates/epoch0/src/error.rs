@@ -19,6 +19,9 @@ pub enum Error {
     /// A network could not be run.
     #[error(transparent)]
     Engine(#[from] epoch0_engine::Error),
+    /// A start could not be calibrated.
+    #[error(transparent)]
+    Calibrate(#[from] epoch0_init::calibrate::Error),
     /// A start could not be examined.
     #[error(transparent)]
     Examine(#[from] epoch0_examine::Error),

@@ -21,10 +21,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use epoch0_data::{Dataset, Inputs};
-use epoch0_init::start::{Recipe, Rule, Use};
+use epoch0_init::start::{Recipe, Use};
 use epoch0_method::reading::{Curve, Quantity, Training, Versions};
 use epoch0_net::Source;
 use epoch0_train::record::About;
@@ -39,13 +40,13 @@ impl Described {
             Source::HuggingFace { .. } => "hf_default",
             _ => "pytorch_default",
         };
-        Recipe { base: Some(Use::new(usual)), rules: Vec::new() }
+        Recipe { base: Some(Use::new(usual)), ..Recipe::default() }
     }
 
-    /// The same, with a method for the parameters that it is meant for.
+    /// The same, with a method (see [`Recipe::add`]).
     pub fn recipe_with(&self, method: &str) -> Recipe {
         let mut recipe = self.usual_recipe();
-        recipe.rules.push(Rule { with: Some(method.to_owned()), ..Rule::default() });
+        recipe.add(method, BTreeMap::new());
         recipe
     }
 }

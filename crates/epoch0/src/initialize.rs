@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use epoch0_engine::{Device, Weights};
 use epoch0_format::{
     self as format, NewFolder, Replace, ShardSize, TensorSpec, Watch, Writer, onnx, pt_metadata,
 };
@@ -14,7 +15,9 @@ use epoch0_init::start::{Measured, Plan, Recipe};
 use epoch0_net::ParamId;
 use epoch0_num::Summary;
 
-use crate::{Described, Error, Receipt, Report, receipt};
+use crate::calibrate::stored;
+use crate::receipt::{self, Ran};
+use crate::{Calibrating, Described, Error, Receipt, Report, own_precision, start_weights};
 
 /// How a start is drawn and written.
 #[derive(Clone, Copy, Default)]
@@ -23,12 +26,23 @@ pub struct Options<'a> {
     pub seed: u64,
     /// How large a file becomes before another is begun.
     pub shard_size: ShardSize,
+    /// What it is calibrated on, where the recipe calibrates.
+    pub calibrating: Calibrating<'a>,
     /// Whether a checkpoint that stands at the target may be replaced.
     pub replace: Replace,
     /// Once true, the work ends with an error and leaves nothing.
     pub cancel: Option<&'a AtomicBool>,
     /// Called with the bytes written since the last call.
     pub progress: Option<Progress<'a>>,
+}
+
+impl Options<'_> {
+    fn check_cancelled(&self) -> Result<(), Error> {
+        match self.cancel {
+            Some(cancel) if cancel.load(Ordering::Relaxed) => Err(format::Error::Cancelled.into()),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Called with a number of bytes just written, from any thread.
@@ -58,14 +72,28 @@ pub fn initialize(
     let net = &described.net;
     let plan = Plan::new(METHODS, net, recipe, options.seed)?;
     let mut metadata = pt_metadata();
-    let receipt = Receipt::new(net, recipe, options.seed, plan.digest());
+    let mut receipt = Receipt::new(net, recipe, options.seed, plan.digest());
+    // A calibration needs all weights at once; what is only drawn goes piece by piece into the files.
+    let started = recipe.calibrate.is_some().then(|| {
+        let (on, precision) = (&options.calibrating, own_precision(net));
+        start_weights(described, recipe, options.seed, on, precision, &Device::cpu())
+    });
+    let (weights, calibrated) = started.transpose()?.unzip();
+    let calibrated = calibrated.flatten();
+    receipt.onnx = described.onnx.is_some().then(|| described.given.clone());
+    receipt.calibrated_on = calibrated.as_ref().map(|done| Ran {
+        data: options.calibrating.data.map(|(spec, _)| spec.to_owned()),
+        examples: done.batch.n_examples,
+        weights_of: done.weights_of.clone(),
+    });
     metadata.insert(receipt::KEY.to_owned(), receipt.to_json());
     if out.extension().is_some_and(|extension| extension == "onnx") {
         let Some(onnx) = &described.onnx else {
             return Err(Error::NoOnnx { given: described.given.clone(), out: out.to_owned() });
         };
         metadata.retain(|key, _| key == receipt::KEY);
-        let measured = draw_onnx(&plan, onnx, Path::new(&described.given), out, &metadata, options)?;
+        let from = Path::new(&described.given);
+        let measured = write_onnx(&plan, weights.as_ref(), onnx, from, out, &metadata, options)?;
         let mut report = Report::new(&plan, recipe, &measured);
         report.out = Some(out.display().to_string());
         report.seconds = Some(begun.elapsed().as_secs_f64());
@@ -75,7 +103,10 @@ pub fn initialize(
 
     let folder = NewFolder::begin(out, options.replace)?;
     let writer = Writer::create(folder.path(), layout)?;
-    let measured = draw(&plan, &writer, options)?;
+    let measured = match &weights {
+        Some(weights) => write(&plan, weights, &writer, options)?,
+        None => draw(&plan, &writer, options)?,
+    };
     if let Some(config) = &described.config {
         let text = serde_json::to_string_pretty(config).expect("a config is plain data") + "\n";
         folder.write("config.json", text.as_bytes())?;
@@ -84,15 +115,17 @@ pub fn initialize(
     folder.commit()?;
 
     let mut report = Report::new(&plan, recipe, &measured);
+    report.calibrated = calibrated;
     report.out = Some(out.display().to_string());
     report.files = written.files;
     report.seconds = Some(begun.elapsed().as_secs_f64());
     Ok(report)
 }
 
-/// Draws every parameter into a copy of an ONNX file.
-fn draw_onnx(
+/// Writes every parameter, drawn or one of `weights`, into a copy of an ONNX file.
+fn write_onnx(
     plan: &Plan<'_>,
+    weights: Option<&Weights>,
     onnx: &onnx::Weights,
     from: &Path,
     out: &Path,
@@ -113,11 +146,12 @@ fn draw_onnx(
     }
     let mut measured: BTreeMap<ParamId, Vec<Measured>> = BTreeMap::new();
     onnx::write(from, out, metadata, options.replace, |weight, bytes| {
-        if options.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
-            return Err(Error::from(format::Error::Cancelled));
-        }
+        options.check_cancelled()?;
         let Some(param) = plan.net().find(weight.name()) else { return Ok(()) };
-        let (drawn, sites) = plan.draw_whole(param)?;
+        let (drawn, sites) = match weights {
+            Some(weights) => stored(plan, weights, param)?,
+            None => plan.draw_whole(param)?,
+        };
         bytes.copy_from_slice(&drawn);
         // A parameter that lies in several places is drawn for each.
         if measured.insert(param, sites).is_none()
@@ -128,6 +162,26 @@ fn draw_onnx(
         Ok(())
     })?;
     Ok(measured.into_values().flatten().collect())
+}
+
+/// Writes weights that are there; what was measured comes back in the order of the plan.
+fn write(
+    plan: &Plan<'_>,
+    weights: &Weights,
+    writer: &Writer,
+    options: &Options<'_>,
+) -> Result<Vec<Measured>, Error> {
+    let mut measured = Vec::new();
+    for tensor in 0..plan.net().params().len() {
+        options.check_cancelled()?;
+        let (bytes, sites) = stored(plan, weights, ParamId(tensor as u32))?;
+        writer.write_at(tensor, 0, &bytes)?;
+        measured.extend(sites);
+        if let Some(progress) = options.progress {
+            progress(bytes.len() as u64);
+        }
+    }
+    Ok(measured)
 }
 
 fn layout(
@@ -169,9 +223,7 @@ fn draw(plan: &Plan<'_>, writer: &Writer, options: &Options<'_>) -> Result<Vec<M
     }
 
     for tensor in wholes {
-        if options.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
-            return Err(format::Error::Cancelled.into());
-        }
+        options.check_cancelled()?;
         let (bytes, sites) = plan.draw_whole(param(tensor))?;
         writer.write_at(tensor, 0, &bytes)?;
         measured.extend(sites);

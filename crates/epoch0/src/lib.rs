@@ -14,6 +14,7 @@
 //! # Ok::<(), epoch0::Error>(())
 //! ```
 
+mod calibrate;
 mod compare;
 mod describe;
 mod error;
@@ -26,6 +27,7 @@ mod report;
 mod verify;
 mod weights;
 
+pub use calibrate::{Calibrated, Calibrating, start_weights};
 pub use compare::{Contender, Contest, Criterion, PairedTest, compare};
 pub use describe::Described;
 pub use error::Error;
@@ -33,9 +35,9 @@ pub use examine::{ALL, Examining, Said, USUAL, data_probe, examine, matched_prob
 pub use follow::Curves;
 pub use initialize::{Options, Progress, initialize, plan};
 pub use methods::{Method, method, methods};
-pub use receipt::Receipt;
+pub use receipt::{Ran, Receipt};
 pub use report::{Group, Report};
-pub use verify::{Difference, Match, Tested, Verified, bytes_to_verify, verify};
+pub use verify::{CALIBRATION_NOISE, Difference, Match, Tested, Verified, bytes_to_verify, verify};
 pub use weights::{draw_weights, own_precision, read_weights, write_weights};
 
 pub use epoch0_data as data;

@@ -20,8 +20,9 @@ impl Method {
 /// Every method of every family, by id.
 pub fn methods() -> Vec<Method> {
     let init = epoch0_init::METHODS.iter().map(|&entry| Method::of(entry));
+    let calibrate = epoch0_init::CALIBRATORS.iter().map(|&entry| Method::of(entry));
     let examine = epoch0_examine::METHODS.iter().map(|&entry| Method::of(entry));
-    let mut methods: Vec<_> = init.chain(examine).collect();
+    let mut methods: Vec<_> = init.chain(calibrate).chain(examine).collect();
     methods.sort_by_key(|method| method.info.id);
     methods
 }
@@ -32,6 +33,7 @@ pub fn methods() -> Vec<Method> {
 /// [`Error::UnknownMethod`], with ids that are close.
 pub fn method(name: &str) -> Result<Method, Error> {
     let found = epoch0_init::find(name).map(Method::of);
+    let found = found.or_else(|_| epoch0_init::calibrate::find(name).map(Method::of));
     found.or_else(|_| epoch0_examine::find(name).map(Method::of)).map_err(|_| {
         let methods = methods();
         let known =

@@ -23,12 +23,31 @@ pub struct Receipt {
     /// Specification of a zoo network; a network from a config has its `config.json` beside the checkpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zoo: Option<String>,
+    /// The ONNX file that the network is read from, as it was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub onnx: Option<String>,
     /// The seed.
     pub seed: u64,
     /// The recipe.
     pub recipe: Recipe,
+    /// What the recipe's calibration was done on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibrated_on: Option<Ran>,
     /// SHA-256 of names, shapes, types and laws: tells whether the same is about to be drawn.
     pub plan_sha256: String,
+}
+
+/// The batch of a calibration; which examples, or what is drawn, the seed decides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ran {
+    /// The data, as they were named; absent where inputs were drawn to match the network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// Number of examples.
+    pub examples: usize,
+    /// The checkpoint whose weights were calibrated; absent where they were drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_of: Option<String>,
 }
 
 /// Version of the definition of the draws.
@@ -45,8 +64,10 @@ impl Receipt {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             draws: DRAWS,
             zoo,
+            onnx: None,
             seed,
             recipe: recipe.clone(),
+            calibrated_on: None,
             plan_sha256,
         }
     }

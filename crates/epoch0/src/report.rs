@@ -5,6 +5,8 @@ use epoch0_net::{Fans, Param, Site, Source};
 use epoch0_num::Summary;
 use serde::Serialize;
 
+use crate::Calibrated;
+
 /// Parameters that are drawn alike: the same place in every block, the same law.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Group {
@@ -69,6 +71,9 @@ pub struct Report {
     pub dtype: String,
     /// Parameters, group by group.
     pub groups: Vec<Group>,
+    /// What calibrated it; absent where nothing did, and in a plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibrated: Option<Calibrated>,
     /// Names known besides those that are stored.
     pub ties: Vec<(String, String)>,
     /// The folder written; absent in a plan.
@@ -127,6 +132,7 @@ impl Report {
             bytes: net.bytes(),
             dtype: dtype.map_or_else(String::new, |dtype| dtype.to_string()),
             groups,
+            calibrated: None,
             ties: net
                 .ties()
                 .iter()

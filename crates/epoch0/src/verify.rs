@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::path::Path;
 
+use epoch0_data::Dataset;
+use epoch0_engine::Device;
 use epoch0_format::{Checkpoint, onnx};
 use epoch0_init::METHODS;
 use epoch0_init::start::{Plan, Recipe, Use};
@@ -11,7 +13,9 @@ use epoch0_num::{Dtype, Element, Law, stats, with_element};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::{Described, Error, Progress, Receipt};
+use crate::calibrate::calibrated;
+use crate::receipt::Ran;
+use crate::{Calibrating, Described, Error, Progress, Receipt, own_precision};
 
 /// What checking found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -155,6 +159,13 @@ fn network_of(path: &Path, receipt: Option<&Receipt>) -> Result<Network, Error> 
     if let Some(spec) = receipt.and_then(|receipt| receipt.zoo.as_ref()) {
         return Ok(Described::open(spec)?.net);
     }
+    if let Some(file) = receipt.and_then(|receipt| receipt.onnx.as_ref()) {
+        let missing = |error| Error::Receipt {
+            place: path.display().to_string(),
+            why: format!("its network is that of `{file}`, which cannot be had: {error}"),
+        };
+        return Ok(Described::open(file).map_err(missing)?.net);
+    }
     if !folder.join("config.json").is_file() {
         return Err(Error::Receipt {
             place: path.display().to_string(),
@@ -224,6 +235,14 @@ fn against_receipt<'a>(
         });
     }
     let mut difference = None;
+    if let Some(on) = &receipt.calibrated_on {
+        difference = against_calibration(place, &stored, &plan, &receipt, on)?;
+        return Ok(Verified::Receipt {
+            receipt: Box::new(receipt),
+            n_tensors: net.params().len(),
+            difference,
+        });
+    }
     for id in by_name(net) {
         let name = &net.param(id).name;
         if let Some(element) = first_difference(&plan, id, &stored(name)?, progress)? {
@@ -233,6 +252,65 @@ fn against_receipt<'a>(
         }
     }
     Ok(Verified::Receipt { receipt: Box::new(receipt), n_tensors: net.params().len(), difference })
+}
+
+/// Share of a weight that the last bits of forward passes on different machines may move a calibrated one by.
+pub const CALIBRATION_NOISE: f64 = 1e-5;
+
+/// Draws and calibrates the start again. Forward passes round differently on different machines, so that weights are
+/// compared to within [`CALIBRATION_NOISE`] and a rounding to their type.
+fn against_calibration<'a>(
+    place: &str,
+    stored: &impl Fn(&str) -> Result<Cow<'a, [u8]>, Error>,
+    plan: &Plan<'_>,
+    receipt: &Receipt,
+    on: &Ran,
+) -> Result<Option<Difference>, Error> {
+    let net = plan.net();
+    let missing = |what: &str, error: &dyn std::fmt::Display| Error::Receipt {
+        place: place.to_owned(),
+        why: format!("it was calibrated on {what}, which cannot be had: {error}"),
+    };
+    let data = on.data.as_ref().map(|spec| {
+        let data = Dataset::open(spec).map_err(|error| missing(&format!("`{spec}`"), &error))?;
+        Ok::<_, Error>((spec.as_str(), data))
+    });
+    let data = data.transpose()?;
+    let (precision, device) = (own_precision(net), Device::cpu());
+    let weights = match &on.weights_of {
+        Some(source) => {
+            let no = |error: &dyn std::fmt::Display| missing(&format!("the weights of `{source}`"), error);
+            let described = Described::open_with(source, true).map_err(|error| no(&error))?;
+            let own = described.own_weights(precision, &device).map_err(|error| no(&error))?;
+            own.ok_or_else(|| no(&"it holds no weights"))?
+        }
+        None => plan.weights(precision, &device)?,
+    };
+    let batch =
+        Calibrating { data: data.as_ref().map(|(spec, data)| (*spec, data)), examples: Some(on.examples) };
+    let (weights, _) = calibrated(net, &receipt.recipe, weights, receipt.seed, &batch, precision, &device)?;
+    for id in by_name(net) {
+        let param = net.param(id);
+        let bytes = stored(&param.name)?;
+        let Some(wanted) = weights.get(id) else {
+            if let Some(element) = first_difference(plan, id, &bytes, None)? {
+                let what = format!("element {element} differs from what seed {} draws", receipt.seed);
+                return Ok(Some(Difference { tensor: param.name.clone(), what }));
+            }
+            continue;
+        };
+        let found: Vec<f64> = with_element!(param.dtype, T => {
+            let elements = bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned::<T>);
+            elements.map(Element::to_f64).collect()
+        });
+        let noise = CALIBRATION_NOISE + 2.0 * param.dtype.unit_roundoff();
+        let differs = |(a, b): (&f64, f64)| a.is_nan() != b.is_nan() || (a - b).abs() > noise * b.abs();
+        if let Some(at) = found.iter().zip(wanted.to_f64()).position(differs) {
+            let what = format!("element {at} differs from what seed {} and the batch give", receipt.seed);
+            return Ok(Some(Difference { tensor: param.name.clone(), what }));
+        }
+    }
+    Ok(None)
 }
 
 /// The first element of a tensor that is not what the plan draws.
@@ -283,7 +361,7 @@ fn against_presets(checkpoint: &Checkpoint, net: &Network) -> Result<Vec<Tested>
     let mut tested = presets(net)
         .into_iter()
         .map(|preset| {
-            let recipe = Recipe { base: Some(Use::new(preset)), rules: Vec::new() };
+            let recipe = Recipe { base: Some(Use::new(preset)), ..Recipe::default() };
             let plan = Plan::new(METHODS, net, &recipe, 0)?;
             let matches = (0..net.params().len())
                 .into_par_iter()

@@ -9,8 +9,9 @@ use epoch0_format::{
 use epoch0_init::METHODS;
 use epoch0_init::start::{Plan, Recipe};
 use epoch0_net::Network;
-use epoch0_num::{Dtype, Element, with_element};
+use epoch0_num::Dtype;
 
+use crate::calibrate::{Calibrating, calibrated};
 use crate::{Described, Error};
 
 /// Reads a network's weights from a checkpoint: a folder, a safetensors file or an index. Tensors that the network does
@@ -133,7 +134,8 @@ pub fn own_precision(network: &Network) -> Precision {
     }
 }
 
-/// Draws a network's weights: the same bits as [`crate::initialize`] writes.
+/// Draws a network's weights: the same values as [`crate::initialize`] writes. Where the recipe calibrates them, that is
+/// done on inputs drawn to match the network; [`crate::start_weights`] takes data.
 ///
 /// # Errors
 /// When the recipe does not fit the network.
@@ -144,15 +146,7 @@ pub fn draw_weights(
     precision: Precision,
     device: &Device,
 ) -> Result<Weights, Error> {
-    let plan = Plan::new(METHODS, network, recipe, seed)?;
-    Weights::read(network, precision, device, |id, param| {
-        let (bytes, _) = plan.draw_whole(id)?;
-        Ok(with_element!(param.dtype, T => {
-            let values = bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned::<T>);
-            match param.dtype {
-                Dtype::F64 => Elements::Double(values.map(Element::to_f64).collect()),
-                _ => Elements::Single(values.map(Element::to_f32).collect()),
-            }
-        }))
-    })
+    let weights = Plan::new(METHODS, network, recipe, seed)?.weights(precision, device)?;
+    let on = Calibrating::default();
+    Ok(calibrated(network, recipe, weights, seed, &on, precision, device)?.0)
 }

@@ -19,7 +19,7 @@ struct Written {
 
 pub(super) fn run(args: &Eval, json: bool) -> Result<Outcome, Failure> {
     let spinner = terminal::spinner("running".to_owned());
-    let started = args.start.open()?;
+    let started = args.start.open(None)?;
     let written = evaluate(args, &started);
     spinner.finish_and_clear();
     let arrays = written?;

@@ -14,14 +14,15 @@ pub(super) fn run(args: &Examine, json: bool) -> Result<Outcome, Failure> {
     terminal::catch_interrupts();
     let with = asked(args)?;
     let bar = terminal::share_bar("reading");
-    let started = args.start.open()?;
+    let data = args.data.as_deref().map(|spec| Ok::<_, Failure>((spec, Dataset::open(spec)?))).transpose()?;
+    let data = data.as_ref().map(|(spec, data)| (*spec, data));
+    let started = args.start.open(data)?;
     let net = &started.described.net;
     let examples = args.examples.map(|n| n as usize);
     let (seed, precision) = (args.start.seed, started.precision);
-    let probe = match &args.data {
-        Some(spec) => {
-            let data = Dataset::open(spec)?;
-            data_probe(net, &started.weights, &data, examples, seed, precision, &started.device)?
+    let probe = match data {
+        Some((_, data)) => {
+            data_probe(net, &started.weights, data, examples, seed, precision, &started.device)?
         }
         None => matched_probe(net, &started.weights, examples, seed, precision, &started.device)?,
     };

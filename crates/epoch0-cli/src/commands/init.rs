@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 
+use epoch0::data::Dataset;
 use epoch0::format::Replace;
 use epoch0::net::Source;
-use epoch0::{Described, Options, Report, initialize, plan};
+use epoch0::{Calibrating, Described, Options, Recipe, Report, initialize, plan};
 
 use super::start::Choice;
-use super::{Failure, Outcome};
+use super::{Failure, Outcome, calibration};
 use crate::args::Init;
 use crate::number::{bytes, grouped, short};
 use crate::table::{Align, FAINT, HEADING, Table};
@@ -25,6 +26,11 @@ pub(super) fn run(args: &Init, json: bool) -> Result<Outcome, Failure> {
         recipe: args.recipe.as_deref(),
     };
     let recipe = choice.recipe(&described)?;
+    let data = calibrating_data(args, &choice, &recipe)?;
+    let calibrating = Calibrating {
+        data: data.as_ref().map(|(spec, data)| (*spec, data)),
+        examples: args.examples.map(|n| n as usize),
+    };
     let report = match &args.out {
         Some(out) if !args.dry_run => {
             terminal::catch_interrupts();
@@ -32,6 +38,7 @@ pub(super) fn run(args: &Init, json: bool) -> Result<Outcome, Failure> {
             let progress = |bytes| bar.inc(bytes);
             let options = Options {
                 seed: args.seed,
+                calibrating,
                 shard_size: args.shard_size,
                 replace: if args.force { Replace::Checkpoint } else { Replace::Never },
                 cancel: Some(&terminal::CANCELLED),
@@ -43,7 +50,23 @@ pub(super) fn run(args: &Init, json: bool) -> Result<Outcome, Failure> {
         }
         _ => plan(&described, &recipe, args.seed)?,
     };
-    if json { Outcome::json(&report) } else { Ok(Outcome::text(table(&report))) }
+    let is_met = report.calibrated.as_ref().is_none_or(|done| done.calibration.missed().next().is_none());
+    let text = if json { Outcome::json(&report)?.text } else { table(&report) };
+    Ok(Outcome { text, holds: is_met || !args.strict })
+}
+
+/// The data that were named; naming them, or what goes with them, makes no sense where nothing looks at them.
+fn calibrating_data<'a>(
+    args: &'a Init,
+    choice: &Choice<'_>,
+    recipe: &Recipe,
+) -> Result<Option<(&'a str, Dataset)>, Failure> {
+    let given =
+        [("--data", args.data.is_some()), ("--examples", args.examples.is_some()), ("--strict", args.strict)];
+    if let (None, Some((option, _))) = (&recipe.calibrate, given.iter().find(|(_, is_given)| *is_given)) {
+        return Err(Failure::NoCalibration { option, start: choice.name(recipe) });
+    }
+    args.data.as_deref().map(|spec| Ok((spec, Dataset::open(spec)?))).transpose()
 }
 
 fn table(report: &Report) -> String {
@@ -98,6 +121,9 @@ fn table(report: &Report) -> String {
     for (alias, name) in &report.ties {
         let _ = writeln!(out, "{FAINT}{alias} is {name}{FAINT:#}");
     }
+    if let Some(done) = &report.calibrated {
+        out += &calibration::table(done);
+    }
     match (&report.out, report.seconds) {
         (Some(folder), Some(seconds)) => {
             let files = if report.files.len() == 1 { "file" } else { "files" };
@@ -108,7 +134,12 @@ fn table(report: &Report) -> String {
                 bytes(report.bytes)
             );
         }
-        _ => out.push_str("\nnothing was drawn (dry run)\n"),
+        _ => {
+            out.push_str("\nnothing was drawn (dry run)\n");
+            if let Some(used) = &report.recipe.calibrate {
+                let _ = writeln!(out, "what is drawn would be calibrated by {}", used.with);
+            }
+        }
     }
     out
 }

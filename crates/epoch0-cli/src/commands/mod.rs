@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod calibration;
 mod cite;
 mod compare;
 mod data;
@@ -69,6 +70,10 @@ pub(crate) enum Failure {
     Training(String),
     #[error("interrupted after step {step}{}", written(out.as_deref()))]
     Interrupted { step: u64, out: Option<PathBuf> },
+    #[error(
+        "{option}: {start} looks at no data\nhint: methods that do calibrate what is drawn, such as lsuv"
+    )]
+    NoCalibration { option: &'static str, start: String },
     #[error("sigma is {0}, allowed a finite number above 0")]
     Sigma(f64),
 }

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use epoch0::data::Dataset;
 use epoch0::engine::{Device, Precision, Weights};
 use epoch0::method::Value;
-use epoch0::{Described, Recipe, Rule, Setting, Use, draw_weights};
+use epoch0::{Calibrating, Described, Recipe, Setting, Use, start_weights};
 
 use super::Failure;
 use crate::args::{Start, StartArgs};
@@ -28,7 +29,7 @@ impl Choice<'_> {
         }
         if let Some(with) = self.with {
             let set = self.set.iter().map(|(name, value)| (name.clone(), Setting::One(Value::parse(value))));
-            recipe.rules.push(Rule { with: Some(with.to_owned()), set: set.collect(), ..Rule::default() });
+            recipe.add(with, set.collect());
         }
         Ok(recipe)
     }
@@ -70,7 +71,8 @@ pub(super) struct Started {
 }
 
 impl Start {
-    pub(super) fn open(&self) -> Result<Started, Failure> {
+    /// Opens it; what has to be calibrated is so on the data, or on what matches the network.
+    pub(super) fn open(&self, data: Option<(&str, &Dataset)>) -> Result<Started, Failure> {
         let described = Described::open_with(&self.net, true)?;
         let precision = if self.double { Precision::Double } else { Precision::Single };
         let device = Device::named(&self.device)?;
@@ -81,7 +83,8 @@ impl Start {
             None => {
                 let choice = Choice { base: self.base.as_deref(), ..self.drawn.choice() };
                 let recipe = choice.recipe(&described)?;
-                let weights = draw_weights(&described.net, &recipe, self.seed, precision, &device)?;
+                let on = Calibrating { data, examples: None };
+                let (weights, _) = start_weights(&described, &recipe, self.seed, &on, precision, &device)?;
                 (weights, choice.name(&recipe))
             }
         };

@@ -12,7 +12,7 @@ use epoch0::train::checkpoint::{Saved, read_counts, save};
 use epoch0::train::record::{About, Log};
 use epoch0::train::tensorboard::Events;
 use epoch0::train::{Error, Evaluation, Observer, Status, Step, Trainer};
-use epoch0::{Curves, Described, draw_weights, own_precision};
+use epoch0::{Calibrating, Curves, Described, own_precision, start_weights};
 use epoch0_report::{Document, html};
 use indicatif::ProgressBar;
 
@@ -44,7 +44,7 @@ pub(super) fn run(args: &Train, json: bool) -> Result<Outcome, Failure> {
             let mut described = Described::open(given)?;
             let spec = args.training.data.as_deref().unwrap_or_default();
             let data = Dataset::open(spec).map_err(epoch0::Error::from)?;
-            let (weights, start) = begin(&args.start, &described, args.seed, &device)?;
+            let (weights, start) = begin(&args.start, &described, (spec, &data), args.seed, &device)?;
             let mut about = About {
                 network: given.to_owned(),
                 data: spec.to_owned(),
@@ -90,6 +90,7 @@ impl Start {
 fn begin(
     args: &StartArgs,
     described: &Described,
+    data: (&str, &Dataset),
     seed: u64,
     device: &Device,
 ) -> Result<(Weights, Start), Failure> {
@@ -102,7 +103,9 @@ fn begin(
     let choice = args.choice();
     let recipe = choice.recipe(described)?;
     let name = choice.name(&recipe);
-    Ok((draw_weights(&described.net, &recipe, seed, precision, device)?, Start::Drawn(name)))
+    let on = Calibrating { data: Some(data), examples: None };
+    let (weights, _) = start_weights(described, &recipe, seed, &on, precision, device)?;
+    Ok((weights, Start::Drawn(name)))
 }
 
 /// The network of a training in a folder: by the config that it holds, or by its name in the zoo.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use epoch0::{Verified, bytes_to_verify, verify};
+use epoch0::{CALIBRATION_NOISE, Verified, bytes_to_verify, verify};
 
 use super::{Failure, Outcome};
 use crate::number::short;
@@ -26,6 +26,10 @@ fn show(verified: &Verified) -> String {
         Verified::Receipt { receipt, n_tensors, difference } => {
             let from = format!("seed {}, epoch0 {}", receipt.seed, receipt.version);
             let _ = match difference {
+                None if receipt.calibrated_on.is_some() => writeln!(
+                    out,
+                    "{GOOD}same values{GOOD:#} all {n_tensors} tensors are what {from} draws and calibrates, to {CALIBRATION_NOISE:e}"
+                ),
                 None => {
                     writeln!(out, "{GOOD}same bits{GOOD:#} all {n_tensors} tensors are what {from} draws")
                 }

@@ -6,8 +6,11 @@ pub(crate) mod layer;
 mod pick;
 pub(crate) mod recurrent;
 mod rope;
+mod sweep;
 
 use epoch0_net::{Network, Node, NodeId, Op, ParamId};
+
+pub use sweep::{Turn, sweep};
 
 use crate::value::Value;
 use crate::weights::Parameters;
@@ -73,6 +76,26 @@ pub fn run(
     mode: Mode,
     observe: &mut dyn FnMut(Done<'_>) -> Result<(), Error>,
 ) -> Result<Run, Error> {
+    let home = home(params, inputs);
+    let mut statistics = Vec::new();
+    let outputs = walk(network, inputs, |id, taken| {
+        let node = &network.nodes()[id.0 as usize];
+        let step = Step { network, node, params, mode, home: &home };
+        let made = step.evaluate(taken, |mean, variance, count| {
+            statistics.push(BatchStatistics { node: id, mean, variance, count });
+        })?;
+        observe(Done { id, node, inputs: taken, outputs: &made })?;
+        Ok::<_, Error>(made)
+    })?;
+    Ok(Run { outputs, statistics })
+}
+
+/// Lets `each` do the operations in order; values go after their last reader.
+fn walk<E: From<Error>>(
+    network: &Network,
+    inputs: &[Value],
+    mut each: impl FnMut(NodeId, &[Value]) -> Result<Vec<Value>, E>,
+) -> Result<Vec<Value>, E> {
     check_inputs(network, inputs)?;
     let mut readers = vec![0usize; network.values().len()];
     for node in network.nodes() {
@@ -83,26 +106,21 @@ pub fn run(
     for (id, value) in network.inputs().iter().zip(inputs) {
         values[id.0 as usize] = Some(value.clone());
     }
-    let home = home(params, inputs);
-    let mut statistics = Vec::new();
     for (index, node) in network.nodes().iter().enumerate() {
-        let id = NodeId(index as u32);
-        let step = Step { network, node, params, mode, home: &home };
         let mut taken = Vec::with_capacity(node.inputs.len());
         for input in &node.inputs {
             let slot = &mut values[input.0 as usize];
-            let value =
-                slot.clone().ok_or_else(|| step.unsupported("reads a value that nothing has made"))?;
+            let value = slot.clone().ok_or_else(|| Error::Unsupported {
+                place: place(network, node),
+                what: "reads a value that nothing has made".to_owned(),
+            })?;
             readers[input.0 as usize] -= 1;
             if readers[input.0 as usize] == 0 {
                 *slot = None;
             }
             taken.push(value);
         }
-        let made = step.evaluate(&taken, |mean, variance, count| {
-            statistics.push(BatchStatistics { node: id, mean, variance, count });
-        })?;
-        observe(Done { id, node, inputs: &taken, outputs: &made })?;
+        let made = each(NodeId(index as u32), &taken)?;
         for (output, value) in node.outputs.iter().zip(made) {
             if readers[output.0 as usize] > 0 {
                 values[output.0 as usize] = Some(value);
@@ -115,7 +133,7 @@ pub fn run(
             || Error::Unsupported { place: format!("output `{name}`"), what: "nothing makes it".to_owned() };
         values[output.0 as usize].clone().ok_or_else(missing)
     });
-    Ok(Run { outputs: outputs.collect::<Result<_, _>>()?, statistics })
+    Ok(outputs.collect::<Result<_, _>>()?)
 }
 
 /// One operation of a network by itself, on given inputs.
@@ -218,6 +236,17 @@ impl Step<'_> {
         Ok(var)
     }
 
+    /// A parameter as a value; factors of channels come with the dimensions behind the channels.
+    fn free(&self, id: ParamId) -> Result<Var, Error> {
+        let var = self.param(id)?;
+        let dims = self.node.outputs.first().map_or(&[][..], |&output| &self.network.value(output).dims);
+        let sizes: Option<Vec<usize>> = dims.iter().map(|&axis| self.network.axis(axis).size).collect();
+        Ok(match sizes {
+            Some(sizes) if sizes.iter().product::<usize>() == var.value().len() => var.reshape(&sizes),
+            _ => var.clone(),
+        })
+    }
+
     fn real<'v>(&self, inputs: &'v [Value], at: usize) -> Result<&'v Var, Error> {
         match inputs.get(at) {
             Some(Value::Real(var)) => Ok(var),
@@ -254,7 +283,7 @@ impl Step<'_> {
             Op::Norm { kind, eps, scale, shift, running } => {
                 one(self.norm(inputs, *kind, *eps, [*scale, *shift], *running, statistics)?)
             }
-            Op::Param(id) => one(self.param(*id)?.clone()),
+            Op::Param(id) => one(self.free(*id)?),
             Op::Activation(activation) => one(self.real(inputs, 0)?.activation(activation)),
             Op::Attention(attention) => one(self.attention(inputs, attention)?),
             Op::RelativeBias { table, buckets, max_distance, bidirectional } => {

@@ -6,4 +6,4 @@ mod recipe;
 
 pub use draw::Measured;
 pub use plan::{Plan, Planned};
-pub use recipe::{Pattern, Recipe, Rule, Setting, Use};
+pub use recipe::{OneOrMore, Pattern, Recipe, Rule, Setting, Use};

@@ -52,7 +52,16 @@ struct Source<'a> {
 
 impl<'a> Source<'a> {
     fn new(methods: &Methods, place: String, used: Use, net: &'a Network) -> Result<Self, Error> {
-        let entry = epoch0_method::find(methods, &used.with)?;
+        if crate::calibrate::find(&used.with).is_ok() {
+            return Err(Error::Recipe {
+                place,
+                why: format!(
+                    "{0} draws nothing: it changes what was drawn by what a batch does\nhint: write `calibrate: {0}`",
+                    used.with
+                ),
+            });
+        }
+        let entry = epoch0_method::find(methods, &used.with).map_err(|error| near_both(error, &used.with))?;
         Ok(Self { place, entry, used, made: HashMap::new(), net })
     }
 
@@ -68,6 +77,17 @@ impl<'a> Source<'a> {
     }
 }
 
+/// A name that is unknown may be meant for a calibrator.
+fn near_both(error: Error, name: &str) -> Error {
+    match (crate::calibrate::find(name), error) {
+        (Err(Error::UnknownMethod { near: mut ids, .. }), Error::UnknownMethod { name, near }) => {
+            ids.extend(near);
+            Error::UnknownMethod { name, near: ids }
+        }
+        (_, error) => error,
+    }
+}
+
 impl<'a> Plan<'a> {
     /// Settles what `recipe` makes of every parameter.
     ///
@@ -77,18 +97,23 @@ impl<'a> Plan<'a> {
     pub fn new(methods: &Methods, net: &'a Network, recipe: &Recipe, seed: u64) -> Result<Self, Error> {
         let mut base =
             recipe.base.clone().map(|used| Source::new(methods, "base".to_owned(), used, net)).transpose()?;
-        let mut rules = recipe
-            .rules
+        let (by, drawn) = match recipe.calibrator()? {
+            Some((id, calibrator)) => (id, calibrator.draws()),
+            None => ("", Vec::new()),
+        };
+        let own = recipe.rules.iter().enumerate().map(|(nth, rule)| (format!("rule {}", nth + 1), rule));
+        let mut rules = drawn
             .iter()
-            .enumerate()
-            .map(|(index, rule)| {
-                let place = format!("rule {}", index + 1);
+            .map(|rule| (by.to_owned(), rule))
+            .chain(own)
+            .map(|(place, rule)| {
                 let used = rule.with.clone().map(|with| Use { with, set: rule.set.clone() });
                 let source = used.map(|used| Source::new(methods, place.clone(), used, net)).transpose()?;
                 Ok((place, rule, source))
             })
             .collect::<Result<Vec<_>, Error>>()?;
-        let mut is_used = vec![false; rules.len()];
+        // What a calibrator draws need not be there: a network may have no biases.
+        let mut is_used: Vec<bool> = (0..rules.len()).map(|at| at < drawn.len()).collect();
         let mut sites = Vec::new();
         let mut uncovered = Vec::new();
         let mut by_param = vec![0..0; net.params().len()];

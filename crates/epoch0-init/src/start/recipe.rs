@@ -11,6 +11,8 @@
 //!     with: zeros
 //!   - ends_branch: true            # last weights of residual branches
 //!     scale: 0.5                   # no `with`: what is there already, times 0.5
+//! calibrate: lsuv                  # then changed by what a batch does; may have parameters. What it draws itself
+//!                                  # stands between base and rules
 //! ```
 
 use std::collections::BTreeMap;
@@ -19,6 +21,8 @@ use std::fmt;
 use epoch0_method::{Error, Value, Values};
 use epoch0_net::{Network, Role, Site};
 use serde::{Deserialize, Serialize};
+
+use crate::calibrate::Calibrator;
 
 /// What each parameter of a network is drawn from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -30,6 +34,9 @@ pub struct Recipe {
     /// Rules; later ones win.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
+    /// The method that changes what was drawn by what a batch does (see [`crate::calibrate`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibrate: Option<Use>,
 }
 
 /// A method and its parameters.
@@ -213,6 +220,33 @@ impl TryFrom<String> for Pattern {
 }
 
 impl Recipe {
+    /// Adds a method: a calibrator calibrates what is drawn, any other draws the parameters that it is meant for.
+    pub fn add(&mut self, with: &str, set: BTreeMap<String, Setting>) {
+        if crate::calibrate::find(with).is_ok() {
+            self.calibrate = Some(Use { with: with.to_owned(), set });
+        } else {
+            self.rules.push(Rule { with: Some(with.to_owned()), set, ..Rule::default() });
+        }
+    }
+
+    /// The method that calibrates what is drawn, where there is one.
+    ///
+    /// # Errors
+    /// When there is none of that name, or its parameters are not what they may be.
+    pub fn calibrator(&self) -> Result<Option<(&'static str, Box<dyn Calibrator>)>, Error> {
+        let Some(used) = &self.calibrate else { return Ok(None) };
+        let entry = crate::calibrate::find(&used.with)?;
+        let one = |(name, setting): (&String, &Setting)| match setting {
+            Setting::One(value) => Ok((name.clone(), value.clone())),
+            Setting::OverBlocks(_) => Err(Error::Recipe {
+                place: format!("calibrate: {name}"),
+                why: "a list runs over blocks, and a calibration is one for the whole network".to_owned(),
+            }),
+        };
+        let values = used.set.iter().map(one).collect::<Result<Values, Error>>()?;
+        Ok(Some((entry.info.id, (entry.build)(&values)?)))
+    }
+
     /// Reads a recipe in YAML; `path` is what errors call it.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 
 mod draws;
 mod laws;
+mod lsuv;
 mod nets;
 mod plans;
 mod registry;

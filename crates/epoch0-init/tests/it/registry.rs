@@ -3,15 +3,15 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use epoch0_init::METHODS;
-use epoch0_method::Bibliography;
+use epoch0_init::{CALIBRATORS, METHODS};
+use epoch0_method::{Bibliography, Claim, Info};
 
 const HEADINGS: [&str; 8] =
     ["Idea", "Method", "Shapes", "Cost", "Departures", "Traps", "Example", "References"];
 
 /// Ids that the files in `src` stand for.
 fn files() -> Vec<String> {
-    const NO_METHODS: [&str; 3] = ["lib", "shared", "start"];
+    const NO_METHODS: [&str; 4] = ["calibrate", "lib", "shared", "start"];
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut ids: Vec<_> = std::fs::read_dir(source)
         .unwrap()
@@ -24,15 +24,31 @@ fn files() -> Vec<String> {
     ids
 }
 
+struct Known {
+    info: &'static Info,
+    claims: &'static [Claim],
+}
+
+/// Both registries.
+fn all() -> Vec<Known> {
+    let drawn = METHODS.iter().map(|entry| Known { info: entry.info, claims: entry.claims });
+    let calibrated = CALIBRATORS.iter().map(|entry| Known { info: entry.info, claims: entry.claims });
+    drawn.chain(calibrated).collect()
+}
+
 #[test]
 fn every_file_is_a_method_in_order() {
-    let ids: Vec<_> = METHODS.iter().map(|entry| entry.info.id.to_owned()).collect();
+    let is_sorted = |ids: Vec<&str>| assert!(ids.is_sorted(), "{ids:?}");
+    is_sorted(METHODS.iter().map(|entry| entry.info.id).collect());
+    is_sorted(CALIBRATORS.iter().map(|entry| entry.info.id).collect());
+    let mut ids: Vec<_> = all().iter().map(|entry| entry.info.id.to_owned()).collect();
+    ids.sort();
     assert_eq!(ids, files());
 }
 
 #[test]
 fn sources_are_the_methods_own() {
-    for entry in METHODS {
+    for entry in all() {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let id = entry.info.id;
         let own = [source.join(format!("{id}.rs")), source.join(id).join("mod.rs")];
@@ -44,7 +60,7 @@ fn sources_are_the_methods_own() {
 #[test]
 fn names_are_unique_and_plain() {
     let mut seen = HashSet::new();
-    for entry in METHODS {
+    for entry in all() {
         for name in entry.info.aliases.iter().chain([&entry.info.id]) {
             assert!(seen.insert(*name), "{name} is the name of two methods");
             assert!(name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'), "{name}");
@@ -55,7 +71,7 @@ fn names_are_unique_and_plain() {
 
 #[test]
 fn papers_are_in_the_bibliography_and_cited() {
-    for entry in METHODS {
+    for entry in all() {
         assert!(!entry.info.papers.is_empty(), "{} has no source", entry.info.id);
         let references = entry.info.section("References").unwrap();
         for key in entry.info.papers {
@@ -71,7 +87,7 @@ fn papers_are_in_the_bibliography_and_cited() {
 
 #[test]
 fn headers_have_all_headings_in_order() {
-    for entry in METHODS {
+    for entry in all() {
         let (id, doc) = (entry.info.id, entry.info.doc());
         let headings: Vec<_> = doc.lines().filter_map(|line| line.strip_prefix("# ")).collect();
         assert_eq!(headings, HEADINGS, "{id}");
@@ -85,7 +101,7 @@ fn headers_have_all_headings_in_order() {
 
 #[test]
 fn claims_have_names_of_their_own() {
-    for entry in METHODS {
+    for entry in all() {
         let names: HashSet<_> = entry.claims.iter().map(|claim| claim.name).collect();
         assert_eq!(names.len(), entry.claims.len(), "{}", entry.info.id);
     }
