@@ -3,6 +3,7 @@
 mod shared;
 pub mod start;
 
+pub mod batch_norm;
 pub mod constant;
 pub mod delta_orthogonal;
 pub mod dirac;
@@ -36,6 +37,7 @@ use epoch0_method::{Entry, Initializer};
 
 /// Every method of the family, by id.
 pub static METHODS: &[&Entry<dyn Initializer>] = &[
+    &batch_norm::ENTRY,
     &constant::ENTRY,
     &delta_orthogonal::ENTRY,
     &dirac::ENTRY,

@@ -7,7 +7,7 @@ use epoch0_format::Checkpoint;
 use epoch0_init::METHODS;
 use epoch0_init::start::{Plan, Recipe};
 use epoch0_net::Network;
-use epoch0_num::{Dtype, Element, with_element};
+use epoch0_num::Dtype;
 
 use crate::{Described, Error};
 
@@ -97,15 +97,5 @@ pub fn draw_weights(
     precision: Precision,
     device: &Device,
 ) -> Result<Weights, Error> {
-    let plan = Plan::new(METHODS, network, recipe, seed)?;
-    Weights::read(network, precision, device, |id, param| {
-        let (bytes, _) = plan.draw_whole(id)?;
-        Ok(with_element!(param.dtype, T => {
-            let values = bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned::<T>);
-            match param.dtype {
-                Dtype::F64 => Elements::Double(values.map(Element::to_f64).collect()),
-                _ => Elements::Single(values.map(Element::to_f32).collect()),
-            }
-        }))
-    })
+    Ok(Plan::new(METHODS, network, recipe, seed)?.weights(precision, device)?)
 }

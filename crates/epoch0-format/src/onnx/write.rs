@@ -27,11 +27,21 @@ const ALIGN: u64 = 64;
 pub fn write<E: From<Error>>(
     from: impl AsRef<Path>,
     to: impl AsRef<Path>,
-    mut fill: impl FnMut(Weight<'_>, &mut [u8]) -> Result<(), E>,
+    fill: impl FnMut(Weight<'_>, &mut [u8]) -> Result<(), E>,
 ) -> Result<(), E> {
     let Onnx { weights, .. } = open(from)?;
-    let to = resolve(to.as_ref())?;
-    let plan = Rewrite::of(&weights);
+    rewrite(&weights, to.as_ref(), &HashMap::new(), fill)
+}
+
+/// As [`write()`], with new messages for some of the graph's nodes, by their place in it.
+pub(super) fn rewrite<E: From<Error>>(
+    weights: &Weights,
+    to: &Path,
+    nodes: &HashMap<usize, Vec<u8>>,
+    mut fill: impl FnMut(Weight<'_>, &mut [u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let to = resolve(to)?;
+    let plan = Rewrite::of(weights, nodes);
     let is_beside =
         weights.raws.iter().any(|raw| matches!(raw.place, Place::Mapped { file, .. } if file > 0));
     let beside = if is_beside { Some(free_name(&to)) } else { None };
@@ -50,7 +60,7 @@ pub fn write<E: From<Error>>(
             let gap = at.next_multiple_of(ALIGN) - at;
             out.put(&vec![0; gap as usize])?;
             at += gap;
-            let bytes = plan.bytes(&weights, index, &mut fill)?;
+            let bytes = plan.bytes(weights, index, &mut fill)?;
             out.put(&bytes)?;
             places.insert(index, (at, bytes.len() as u64));
             at += bytes.len() as u64;
@@ -59,7 +69,7 @@ pub fn write<E: From<Error>>(
     }
     let name =
         beside.as_ref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
-    let written = model(&weights, &plan, &to, name.as_deref(), &places, &mut fill);
+    let written = model(weights, &plan, &to, name.as_deref(), &places, &mut fill);
     if written.is_err()
         && let Some(path) = &beside
     {
@@ -70,7 +80,9 @@ pub fn write<E: From<Error>>(
 }
 
 /// What changes in the file.
-struct Rewrite {
+struct Rewrite<'a> {
+    /// New messages of nodes, by their place.
+    nodes: &'a HashMap<usize, Vec<u8>>,
     /// How many tensors the file has; those after them stand for one of them under another name.
     n_stored: usize,
     /// For each tensor the parameters that have elements in it, and how they lie.
@@ -79,8 +91,8 @@ struct Rewrite {
     new: HashSet<usize>,
 }
 
-impl Rewrite {
-    fn of(weights: &Weights) -> Self {
+impl<'a> Rewrite<'a> {
+    fn of(weights: &Weights, nodes: &'a HashMap<usize, Vec<u8>>) -> Self {
         let mut holders: HashMap<usize, Vec<(String, Order)>> = HashMap::new();
         for name in &weights.order {
             let stored = &weights.stored[name];
@@ -99,7 +111,7 @@ impl Rewrite {
         }
         let n_stored = weights.n_stored;
         let new = holders.keys().copied().filter(|&raw| raw >= n_stored).collect();
-        Self { n_stored, holders, new }
+        Self { nodes, n_stored, holders, new }
     }
 
     /// The elements of a tensor with the parameters' new ones.
@@ -163,7 +175,7 @@ fn varint_length(mut value: u64) -> u64 {
 /// Writes the model's own file.
 fn model<E: From<Error>>(
     weights: &Weights,
-    plan: &Rewrite,
+    plan: &Rewrite<'_>,
     to: &Path,
     beside: Option<&str>,
     places: &HashMap<usize, (u64, u64)>,
@@ -218,19 +230,30 @@ fn tensor_length(head: &[u8], length: u64) -> u64 {
 /// The parts of the new graph.
 fn graph<'a>(
     weights: &Weights,
-    plan: &Rewrite,
+    plan: &Rewrite<'_>,
     bytes: &'a [u8],
     twins: &HashSet<&str>,
     beside: Option<&str>,
     places: &HashMap<usize, (u64, u64)>,
 ) -> Result<Vec<Piece<'a>>, super::WireFault> {
     let mut pieces = Vec::new();
-    let mut index = 0;
+    let (mut node, mut index) = (0, 0);
     let mut rest = bytes;
     while let Some(field) = wire::next(&mut rest)? {
         match field.number {
-            // A node that gave a parameter a second name, which is now a parameter of its own.
-            1 if is_renaming(field.bytes()?, twins)? => {}
+            1 => {
+                match plan.nodes.get(&node) {
+                    Some(new) => {
+                        let mut message = Vec::new();
+                        put_bytes(&mut message, 1, new);
+                        pieces.push(Piece::New(message));
+                    }
+                    // A node that gave a parameter a second name, which is now a parameter of its own.
+                    None if is_renaming(field.bytes()?, twins)? => {}
+                    None => pieces.push(Piece::Same(field.whole)),
+                }
+                node += 1;
+            }
             5 => {
                 let raw = &weights.raws[index];
                 if let Some(place) = places.get(&index) {
