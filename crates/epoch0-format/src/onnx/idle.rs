@@ -6,7 +6,7 @@ use std::path::Path;
 use super::proto::{self, Graph, Node};
 use super::store::{Order, Weights};
 use super::wire::{self, WireFault, put_bytes};
-use super::write::rewrite;
+use super::write::{Edits, rewrite};
 use super::{OnnxFault, Weight, open};
 use crate::error::Error;
 
@@ -20,8 +20,8 @@ pub struct IdleNorm {
 }
 
 /// As [`super::write`], but without these batch normalizations: what they add becomes the bias of the convolution or
-/// `Gemm` before them if that has none, or else an `Add`. Says of each whether it was taken out; one that the file has in
-/// a function or under another name stays.
+/// `Gemm` before them, or an `Add` behind a `MatMul`. Says of each whether it was taken out; one that the file has in a
+/// function, under another name or behind something else stays.
 ///
 /// # Errors
 /// Those of [`open`], of `fill`, and of writing.
@@ -49,65 +49,94 @@ fn tensor_of<'a>(weights: &'a Weights, param: &str) -> Option<&'a str> {
     }
 }
 
-/// New messages of nodes, by their place in the graph, and which norms they are for.
-fn edits(weights: &Weights, norms: &[IdleNorm]) -> Result<(HashMap<usize, Vec<u8>>, Vec<bool>), WireFault> {
+/// What changes in the graph, and which norms are taken out of it.
+fn edits(weights: &Weights, norms: &[IdleNorm]) -> Result<(Edits, Vec<bool>), WireFault> {
     let main = weights.files.main();
     let model = proto::model(main)?;
-    let Some(graph) = &model.graph else { return Ok((HashMap::new(), vec![false; norms.len()])) };
+    let mut edits = Edits::default();
+    let Some(graph) = &model.graph else { return Ok((edits, vec![false; norms.len()])) };
     let messages = node_messages(main)?;
-    let mut edits = HashMap::new();
+    let mut uses = HashMap::new();
+    count_uses(graph, &mut uses);
     let mut found = Vec::new();
     for norm in norms {
-        let at = tensor_of(weights, &norm.mean).and_then(|mean| {
-            graph.nodes.iter().position(|node| {
-                node.op == "BatchNormalization" && node.domain.is_empty() && node.inputs.get(3) == Some(&mean)
-            })
-        });
-        let Some(at) = at else {
+        let Some((at, new)) = taken_out(weights, graph, norm) else {
             found.push(false);
             continue;
         };
-        let input = graph.nodes[at].inputs[0];
-        match &norm.shift {
-            None => {
-                edits.insert(at, with(messages[at], "Identity", &[input], false)?);
+        let node = &graph.nodes[at];
+        let input = node.inputs[0];
+        let kept = match new {
+            New::Nothing => {
+                edits.nodes.insert(at, with(messages[at], "Identity", &[input], false)?);
+                None
             }
-            Some(shift) => {
-                let Some(shift) = tensor_of(weights, shift) else {
-                    found.push(false);
-                    continue;
-                };
-                match takes_bias(graph, input) {
-                    Some(layer) => {
-                        let node = &graph.nodes[layer];
-                        let inputs = [node.inputs[0], node.inputs[1], shift];
-                        edits.insert(layer, with(messages[layer], node.op, &inputs, true)?);
-                        edits.insert(at, with(messages[at], "Identity", &[input], false)?);
-                    }
-                    None => {
-                        edits.insert(at, with(messages[at], "Add", &[input, shift], false)?);
-                    }
-                }
+            New::Sum(shift) => {
+                edits.nodes.insert(at, with(messages[at], "Add", &[input, shift], false)?);
+                Some(shift)
             }
-        }
+            New::Bias(layer, shift) => {
+                let node = &graph.nodes[layer];
+                let inputs = [node.inputs[0], node.inputs[1], shift];
+                edits.nodes.insert(layer, with(messages[layer], node.op, &inputs, true)?);
+                edits.nodes.insert(at, with(messages[at], "Identity", &[input], false)?);
+                Some(shift)
+            }
+        };
+        let idle = node.inputs[1..].iter().filter(|name| Some(**name) != kept && uses.get(*name) == Some(&1));
+        // What is an input of the graph too would have to be given.
+        let idle = idle.filter(|name| graph.inputs.iter().all(|info| info.name != **name));
+        edits.dropped.extend(
+            idle.filter_map(|name| weights.raws[..weights.n_stored].iter().position(|raw| raw.name == *name)),
+        );
         found.push(true);
     }
     Ok((edits, found))
 }
 
-/// The node that makes a value, where it can have a bias and has none.
-fn takes_bias(graph: &Graph<'_>, value: &str) -> Option<usize> {
-    let at = graph.nodes.iter().position(|node| node.outputs.contains(&value))?;
-    let node: &Node<'_> = &graph.nodes[at];
-    let factor = |name: &str| node.attrs.iter().find(|(key, _)| *key == name).map(|(_, value)| value);
-    let is_whole = match node.op {
-        "Conv" | "ConvTranspose" => true,
-        // Its bias would be scaled.
-        "Gemm" => matches!(factor("beta"), None | Some(proto::Attr::Float(1.0))),
-        _ => false,
+/// What stands where a norm stood.
+enum New<'a> {
+    Nothing,
+    /// A sum with a tensor.
+    Sum(&'a str),
+    /// Nothing, and a tensor is the bias of another node.
+    Bias(usize, &'a str),
+}
+
+/// The place of a norm among the graph's nodes, and what it becomes.
+fn taken_out<'a>(weights: &'a Weights, graph: &Graph<'a>, norm: &IdleNorm) -> Option<(usize, New<'a>)> {
+    let mean = tensor_of(weights, &norm.mean)?;
+    let is_norm = |node: &Node<'_>| {
+        node.op == "BatchNormalization" && node.domain.is_empty() && node.inputs.get(3) == Some(&mean)
     };
-    (is_whole && node.inputs.len() >= 2 && node.inputs[2..].iter().all(|input| input.is_empty()))
-        .then_some(at)
+    let at = graph.nodes.iter().position(is_norm)?;
+    let Some(shift) = &norm.shift else { return Some((at, New::Nothing)) };
+    let shift = tensor_of(weights, shift)?;
+    let input = graph.nodes[at].inputs[0];
+    let layer = graph.nodes.iter().position(|node| node.outputs.contains(&input))?;
+    let node = &graph.nodes[layer];
+    let beta = node.attrs.iter().find(|(key, _)| *key == "beta").map(|(_, value)| value);
+    match node.op {
+        // A bias that stands there already is zeros: else the shift would have gone into it.
+        "Conv" | "ConvTranspose" => Some((at, New::Bias(layer, shift))),
+        // With another factor its bias would be scaled.
+        "Gemm" if matches!(beta, None | Some(proto::Attr::Float(1.0))) => Some((at, New::Bias(layer, shift))),
+        "Gemm" | "MatMul" => Some((at, New::Sum(shift))),
+        _ => None,
+    }
+}
+
+/// How often each value is read, in graphs inside of the graph too; what a graph answers counts as read.
+fn count_uses<'a>(graph: &Graph<'a>, uses: &mut HashMap<&'a str, usize>) {
+    graph.outputs.iter().for_each(|info| *uses.entry(info.name).or_default() += 1);
+    for node in &graph.nodes {
+        node.inputs.iter().for_each(|input| *uses.entry(input).or_default() += 1);
+        for (_, attr) in &node.attrs {
+            if let proto::Attr::Graph(inner) = attr {
+                count_uses(inner, uses);
+            }
+        }
+    }
 }
 
 /// The messages of the graph's nodes.

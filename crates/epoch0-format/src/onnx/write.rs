@@ -30,18 +30,27 @@ pub fn write<E: From<Error>>(
     fill: impl FnMut(Weight<'_>, &mut [u8]) -> Result<(), E>,
 ) -> Result<(), E> {
     let Onnx { weights, .. } = open(from)?;
-    rewrite(&weights, to.as_ref(), &HashMap::new(), fill)
+    rewrite(&weights, to.as_ref(), &Edits::default(), fill)
 }
 
-/// As [`write()`], with new messages for some of the graph's nodes, by their place in it.
+/// What changes in a graph besides its weights.
+#[derive(Debug, Default)]
+pub(super) struct Edits {
+    /// New messages of nodes, by their place.
+    pub nodes: HashMap<usize, Vec<u8>>,
+    /// Tensors of the file that go.
+    pub dropped: HashSet<usize>,
+}
+
+/// As [`write()`], with other changes too.
 pub(super) fn rewrite<E: From<Error>>(
     weights: &Weights,
     to: &Path,
-    nodes: &HashMap<usize, Vec<u8>>,
+    edits: &Edits,
     mut fill: impl FnMut(Weight<'_>, &mut [u8]) -> Result<(), E>,
 ) -> Result<(), E> {
     let to = resolve(to)?;
-    let plan = Rewrite::of(weights, nodes);
+    let plan = Rewrite::of(weights, edits);
     let is_beside =
         weights.raws.iter().any(|raw| matches!(raw.place, Place::Mapped { file, .. } if file > 0));
     let beside = if is_beside { Some(free_name(&to)) } else { None };
@@ -54,7 +63,7 @@ pub(super) fn rewrite<E: From<Error>>(
             if !is_twin && !matches!(raw.place, Place::Mapped { file, .. } if file > 0) {
                 continue;
             }
-            if is_twin && !plan.new.contains(&index) {
+            if is_twin && !plan.new.contains(&index) || plan.edits.dropped.contains(&index) {
                 continue;
             }
             let gap = at.next_multiple_of(ALIGN) - at;
@@ -81,8 +90,7 @@ pub(super) fn rewrite<E: From<Error>>(
 
 /// What changes in the file.
 struct Rewrite<'a> {
-    /// New messages of nodes, by their place.
-    nodes: &'a HashMap<usize, Vec<u8>>,
+    edits: &'a Edits,
     /// How many tensors the file has; those after them stand for one of them under another name.
     n_stored: usize,
     /// For each tensor the parameters that have elements in it, and how they lie.
@@ -92,7 +100,7 @@ struct Rewrite<'a> {
 }
 
 impl<'a> Rewrite<'a> {
-    fn of(weights: &Weights, nodes: &'a HashMap<usize, Vec<u8>>) -> Self {
+    fn of(weights: &Weights, edits: &'a Edits) -> Self {
         let mut holders: HashMap<usize, Vec<(String, Order)>> = HashMap::new();
         for name in &weights.order {
             let stored = &weights.stored[name];
@@ -111,7 +119,7 @@ impl<'a> Rewrite<'a> {
         }
         let n_stored = weights.n_stored;
         let new = holders.keys().copied().filter(|&raw| raw >= n_stored).collect();
-        Self { nodes, n_stored, holders, new }
+        Self { edits, n_stored, holders, new }
     }
 
     /// The elements of a tensor with the parameters' new ones.
@@ -242,7 +250,7 @@ fn graph<'a>(
     while let Some(field) = wire::next(&mut rest)? {
         match field.number {
             1 => {
-                match plan.nodes.get(&node) {
+                match plan.edits.nodes.get(&node) {
                     Some(new) => {
                         let mut message = Vec::new();
                         put_bytes(&mut message, 1, new);
@@ -254,6 +262,7 @@ fn graph<'a>(
                 }
                 node += 1;
             }
+            5 if plan.edits.dropped.contains(&index) => index += 1,
             5 => {
                 let raw = &weights.raws[index];
                 if let Some(place) = places.get(&index) {
