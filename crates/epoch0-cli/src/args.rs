@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Examine(Examine),
     /// Run a network on arrays, and write its outputs and gradients.
     Eval(Eval),
+    /// Make batch normalizations part of the linear maps and convolutions before them.
+    FoldBn(FoldBn),
     /// Run what a method's papers claim.
     Verify(Verify),
     /// Gains of an activation: torch's table, exact second moment, fixed point, first order.
@@ -232,6 +234,24 @@ pub(crate) struct Eval {
     /// Run as in training: batch normalization uses the batch's statistics.
     #[arg(long)]
     pub(crate) train: bool,
+}
+
+/// Arguments of `fold-bn`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct FoldBn {
+    /// A checkpoint (folder, safetensors file or index), or an ONNX file.
+    #[arg(value_name = "CHECKPOINT|MODEL.onnx")]
+    pub(crate) from: PathBuf,
+    /// The network, where the checkpoint does not say: a config.json or a network of the zoo (resnet18).
+    #[arg(long, value_name = "NET")]
+    pub(crate) net: Option<String>,
+    /// What to write: a folder, in which names and shapes stay and folded normalizations do nothing; or an ONNX file,
+    /// without them.
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) out: PathBuf,
+    /// Replace what stands there.
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// Arguments of `list`.

@@ -98,6 +98,65 @@ fn train_says_what_happened_and_writes_it_down() {
 }
 
 #[test]
+fn layers_are_followed_into_every_record() {
+    let room = Room::new();
+    let follow = ["--for", "20it", "--follow", "0.*", "--follow-every", "5it", "--bn-stats", "population"];
+    let files = ["--log", "run.jsonl", "--tensorboard", "tb", "--report", "run.html"];
+    let out = room.ok(&train(&[&follow[..], &files].concat()));
+    for part in
+        ["wandering of the 50th percentile", "What the activation of 0 meets", "statistics of the population"]
+    {
+        assert!(out.contains(part), "{part} in {out}");
+    }
+    let log = fs::read_to_string(room.path("run.jsonl")).unwrap();
+    let looks: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line["kind"] == "follow")
+        .collect();
+    assert_eq!(
+        looks.iter().map(|look| look["step"].as_u64().unwrap()).collect::<Vec<_>>(),
+        [0, 5, 10, 15, 20]
+    );
+    assert!(looks.iter().all(|look| look["layer"] == "0" && look["p15"].as_f64() < look["p85"].as_f64()));
+    let events = fs::read(fs::read_dir(room.path("tb")).unwrap().next().unwrap().unwrap().path()).unwrap();
+    assert!(events.windows(12).any(|window| window == b"follow/0/p50"));
+    assert!(fs::read_to_string(room.path("run.html")).unwrap().contains("15th to 85th percentile"));
+    assert!(room.refused(&train(&["--follow", "encoder.*"])).contains("0.weight"));
+    assert!(room.refused(&train(&["--follow", "/(/"])).contains("/(/"));
+    assert!(room.refused(&train(&["--bn-momentum", "2"])).contains("0 to 1"));
+}
+
+#[test]
+fn norms_are_folded_into_what_stands_before_them() {
+    let room = Room::new();
+    room.ok(&train(&["--for", "3ep", "-o", "run"]));
+    let out = room.ok(&["fold-bn", "run", "-o", "folded"]);
+    assert!(
+        out.contains("1 into 0") && out.contains("1 folded, 0 stay") && out.contains("wrote folded"),
+        "{out}"
+    );
+    // It is a network with weights, and answers alike.
+    let test = |folder: &str| {
+        let args = ["train", folder, "--data", DATA, "--for", "0it", "--json"];
+        let json: Value = serde_json::from_str(&room.ok(&args)).unwrap();
+        let curves = json["curves"].as_array().unwrap();
+        let losses = curves.iter().find(|curve| curve["name"] == "test_loss").unwrap();
+        losses["values"][0].as_f64().unwrap()
+    };
+    let (before, after) = (test("run"), test("folded"));
+    assert!((before - after).abs() < 1e-5 * before, "{before} and {after}");
+    let json: Value =
+        serde_json::from_str(&room.ok(&["fold-bn", "run", "-o", "folded", "--force", "--json"])).unwrap();
+    assert_eq!(json["folded"][0]["left"], "identity");
+    assert!(room.refused(&["fold-bn", "run", "-o", "folded"]).contains("--force"));
+    // A file alone does not say what network it is of.
+    let file = "run/model.safetensors";
+    room.refused(&["fold-bn", file, "-o", "other"]);
+    room.ok(&["fold-bn", file, "--net", NET, "-o", "other"]);
+}
+
+#[test]
 fn what_was_cut_goes_on_bit_by_bit() {
     let room = Room::new();
     room.ok(&train(&["--for", "10it", "--with", "xavier_normal", "--optimizer", "adamw", "-o", "whole"]));

@@ -1,4 +1,4 @@
-//! Times a network: forward, and forward with backward. `speed resnet18|gpt2|mlp [REPETITIONS]` prints JSON; figures are
+//! Times a network: forward, and forward with backward. `speed resnet18|gpt2|mlp|mlp_bn [REPETITIONS]` prints JSON; figures are
 //! the least of all repetitions, in seconds.
 
 use std::time::Instant;
@@ -46,7 +46,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "resnet18" => ("resnet18", vec![images(&[8, 3, 224, 224])], Mode::Eval),
         "gpt2" => ("gpt:vocab=50257,act=gelu_tanh", words(2, 128), Mode::Eval),
         "mlp" => ("mlp:784-512-512-10", vec![images(&[128, 784])], Mode::Eval),
-        other => return Err(format!("`{other}`: known are resnet18, gpt2, mlp").into()),
+        "mlp_bn" => ("mlp:784-512-512-10,norm=batch", vec![images(&[128, 784])], Mode::Train),
+        other => return Err(format!("`{other}`: known are resnet18, gpt2, mlp, mlp_bn").into()),
     };
     let network = zoo::build(spec)?;
     let weights = weights(&network)?;

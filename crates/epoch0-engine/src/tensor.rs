@@ -7,7 +7,7 @@ use burn_backend::{
 };
 use burn_dispatch::{Dispatch, DispatchTensor};
 
-use crate::host::sums;
+use crate::host::{normalize, sums};
 use crate::{Device, Precision};
 
 type B = Dispatch;
@@ -187,6 +187,19 @@ impl Tensor {
         }
         over.iter().fold(self.clone(), |sum, &dim| {
             if sum.shape()[dim] == 1 { sum } else { Self(B::float_sum_dim(sum.0, dim)) }
+        })
+    }
+
+    /// Mean and biased variance of each index of dimension 1, over all others: `[channels]`.
+    pub(crate) fn batch_statistics(&self) -> (Self, Self) {
+        let dims: Vec<usize> = (0..self.rank()).filter(|&dim| dim != 1).collect();
+        normalize::statistics(self, &dims).unwrap_or_else(|| {
+            let channels = self.shape()[1];
+            let share = channels as f64 / self.len() as f64;
+            let mean = self.sum_dims(&dims).scale(share);
+            let centred = self.sub(&mean);
+            let variance = centred.mul(&centred).sum_dims(&dims).scale(share);
+            (mean.reshape(&[channels]), variance.reshape(&[channels]))
         })
     }
 

@@ -234,7 +234,7 @@ fn weights_beside_the_model_are_read() {
         Replace::Never,
         |weight, bytes| {
             bytes.chunks_exact_mut(4).enumerate().for_each(|(at, element)| {
-                element.copy_from_slice(&((at + weight.len()) as f32).to_le_bytes())
+                element.copy_from_slice(&((at + weight.len()) as f32).to_le_bytes());
             });
             Ok::<(), Error>(())
         },

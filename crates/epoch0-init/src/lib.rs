@@ -4,6 +4,7 @@ pub mod calibrate;
 mod shared;
 pub mod start;
 
+pub mod batch_norm;
 pub mod constant;
 pub mod delta_orthogonal;
 pub mod dirac;
@@ -40,6 +41,7 @@ use calibrate::Calibrator;
 
 /// Every method that draws weights from nothing else, by id.
 pub static METHODS: &[&Entry<dyn Initializer>] = &[
+    &batch_norm::ENTRY,
     &constant::ENTRY,
     &delta_orthogonal::ENTRY,
     &dirac::ENTRY,

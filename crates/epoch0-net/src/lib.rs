@@ -6,6 +6,7 @@
 mod axis;
 mod builder;
 mod error;
+mod fold;
 mod general;
 mod network;
 mod op;
@@ -16,6 +17,7 @@ pub mod zoo;
 pub use axis::{Axis, AxisId, Structure};
 pub use builder::{Builder, Head, Linear, NamedConv, NamedLinear, NamedNorm, NamedRecurrent};
 pub use error::NetError;
+pub use fold::{Fold, Outputs, Unfoldable, WhyNot};
 pub use general::{Binary, Cell, Constant, ConstantData, Extent, Reduction, Relation, Unary};
 pub use network::{Network, Node, NodeId, Source, Tie, Value, ValueId};
 pub use op::{Attention, Layout, NormKind, Op, Pool, Rope, Window};

@@ -28,18 +28,24 @@
 pub mod checkpoint;
 mod error;
 mod feed;
+mod follow;
+mod observer;
 pub mod optimizer;
 pub mod record;
 pub mod schedule;
 mod span;
+mod statistics;
 pub mod tensorboard;
 mod trainer;
 mod trials;
 
 pub use error::Error;
 pub use feed::{Feed, Loss, Task};
+pub use follow::{Following, Look, Percentiles, Seen, wandering};
+pub use observer::{Evaluation, Every, Observer, Status, Step, every};
 pub use optimizer::{Adam, Clip, Decayed, Optimizer, PerParam, Sgd};
 pub use schedule::Schedule;
 pub use span::{Pace, Span};
-pub use trainer::{Evaluation, Every, Observer, Settings, Status, Step, Trainer, every};
-pub use trials::{Trial, Watch, trials};
+pub use statistics::NormStatistics;
+pub use trainer::{Settings, Trainer};
+pub use trials::{Trial, Watch, beside, trials};

@@ -5,6 +5,7 @@
 //! | `run` | what is trained, on what, how: the first line |
 //! | `step` | loss, learning rate and norm of the gradients of a step |
 //! | `test` | loss and accuracy on the test examples |
+//! | `follow` | percentiles of what the activation behind a followed layer meets |
 //! | `end` | how it ended |
 //!
 //! All but `time` is the same whenever the same is run. Numbers that are not finite are `null`. A line appears by one
@@ -19,7 +20,7 @@ use std::time::Instant;
 use epoch0_format::write_file_atomically;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Error, Evaluation, Observer, Settings, Status, Step, Trainer};
+use crate::{Error, Evaluation, Look, Observer, Percentiles, Settings, Status, Step, Trainer};
 
 /// What is trained, on what, and where it started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +82,26 @@ pub enum Line {
         /// When.
         time: Time,
     },
+    /// A look at a layer that is followed: percentiles of the pre-activation of its first unit.
+    Follow {
+        /// Steps taken before it.
+        step: u64,
+        /// Passes over the training examples before it.
+        epoch: f64,
+        /// The layer.
+        layer: String,
+        /// 15th percentile.
+        #[serde(deserialize_with = "maybe")]
+        p15: f64,
+        /// 50th percentile.
+        #[serde(deserialize_with = "maybe")]
+        p50: f64,
+        /// 85th percentile.
+        #[serde(deserialize_with = "maybe")]
+        p85: f64,
+        /// When.
+        time: Time,
+    },
     /// The end.
     End {
         /// `finished`, `stopped` or `diverged`.
@@ -119,6 +140,16 @@ impl Line {
         Self::Test { step, epoch, loss, accuracy, time: Time { seconds } }
     }
 
+    /// Those of a look, one for each layer.
+    pub fn of_look(look: &Look, seconds: f64) -> Vec<Self> {
+        let (step, epoch, time) = (look.step, look.epoch, Time { seconds });
+        let line = |(layer, unit): (&str, Percentiles)| {
+            let Percentiles { p15, p50, p85 } = unit;
+            Self::Follow { step, epoch, layer: layer.to_owned(), p15, p50, p85, time }
+        };
+        look.first_units().map(line).collect()
+    }
+
     /// An end's, after that many steps.
     pub fn of_end(status: &Status, steps: u64, seconds: f64) -> Self {
         let time = Time { seconds };
@@ -136,14 +167,20 @@ impl Line {
     pub fn step(&self) -> Option<u64> {
         match self {
             Self::Run { .. } => None,
-            Self::Step { step, .. } | Self::Test { step, .. } | Self::End { step, .. } => Some(*step),
+            Self::Step { step, .. }
+            | Self::Test { step, .. }
+            | Self::Follow { step, .. }
+            | Self::End { step, .. } => Some(*step),
         }
     }
 
     fn time(&self) -> Option<Time> {
         match self {
             Self::Run { .. } => None,
-            Self::Step { time, .. } | Self::Test { time, .. } | Self::End { time, .. } => Some(*time),
+            Self::Step { time, .. }
+            | Self::Test { time, .. }
+            | Self::Follow { time, .. }
+            | Self::End { time, .. } => Some(*time),
         }
     }
 }
@@ -258,5 +295,9 @@ impl Observer for Log {
     fn tested(&mut self, _: &Trainer<'_>, found: &Evaluation) -> Result<ControlFlow<()>, Error> {
         self.write(&Line::of_test(found, self.seconds()))?;
         Ok(ControlFlow::Continue(()))
+    }
+
+    fn followed(&mut self, _: &Trainer<'_>, look: &Look) -> Result<(), Error> {
+        Line::of_look(look, self.seconds()).iter().try_for_each(|line| self.write(line))
     }
 }

@@ -22,7 +22,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::{Error, Evaluation, Observer, Step, Trainer};
+use crate::{Error, Evaluation, Look, Observer, Step, Trainer};
 
 /// A field of a message: its number, and 0 for whole numbers, 1 for 8 bytes, 2 for bytes of any length, 5 for 4 bytes.
 fn key(out: &mut Vec<u8>, field: u64, wire: u64) {
@@ -162,6 +162,15 @@ impl Observer for Events {
             self.scalar(found.step, "test/accuracy", accuracy)?;
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    fn followed(&mut self, _: &Trainer<'_>, look: &Look) -> Result<(), Error> {
+        for (layer, unit) in look.first_units() {
+            for (name, value) in [("p15", unit.p15), ("p50", unit.p50), ("p85", unit.p85)] {
+                self.scalar(look.step, &format!("follow/{layer}/{name}"), value)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -3,14 +3,15 @@
 use std::ops::ControlFlow;
 
 use epoch0_data::{Batch, BatchSize, Batches, Dataset, Examples, Order as DataOrder};
-use epoch0_engine::{BatchStatistics, Device, Mode, Order, Precision, Tensor, Var, Weights, run, vjp};
+use epoch0_engine::{Device, Mode, Order, Precision, Tensor, Var, Weights, run, vjp};
 use epoch0_net::{Network, NormKind, Op, Param, ParamId, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::error::within;
 use crate::optimizer::{Clip, Decayed, Optimizer, PerParam, Sgd, State};
 use crate::schedule::{Curve, Schedule};
-use crate::{Error, Feed, Pace, Span, Task};
+use crate::statistics::{self, NormStatistics};
+use crate::{Error, Evaluation, Feed, Following, Look, Observer, Pace, Span, Status, Step, Task};
 
 /// How a network is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +36,12 @@ pub struct Settings {
     pub seed: u64,
     /// How often the network is tested; at the start and the end it always is.
     pub test_every: Span,
+    /// Where batch normalizations have the statistics from that they use in evaluation.
+    #[serde(default)]
+    pub statistics: NormStatistics,
+    /// How much of a running statistic a batch replaces, 0 to 1: torch's momentum (Keras counts what is kept, 1 less this).
+    #[serde(default = "statistics::momentum_of_torch")]
+    pub statistics_momentum: f64,
 }
 
 impl Default for Settings {
@@ -51,6 +58,8 @@ impl Default for Settings {
             accumulate: 1,
             seed: 0,
             test_every: Span::Epochs(1.0),
+            statistics: NormStatistics::default(),
+            statistics_momentum: statistics::momentum_of_torch(),
         }
     }
 }
@@ -65,6 +74,7 @@ impl Settings {
         self.clip.check()?;
         within("learning rate", self.learning_rate, 0.0.., "a finite number, at least 0")?;
         within("accumulate", self.accumulate as f64, 1.0.., "1 or more")?;
+        within("momentum of running statistics", self.statistics_momentum, 0.0..=1.0, "0 to 1")?;
         BatchSize::new(self.batch)?;
         Ok(())
     }
@@ -76,121 +86,6 @@ impl Settings {
     }
 }
 
-/// What a step was.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Step {
-    /// Its number, from 1.
-    pub step: u64,
-    /// Passes over the training examples so far.
-    pub epoch: f64,
-    /// Mean loss of its examples, before the weights were changed.
-    pub loss: f64,
-    /// The learning rate.
-    pub learning_rate: f64,
-    /// Euclidean norm of all gradients, before they were clipped; NaN where the loss was not finite.
-    pub gradient_norm: f64,
-}
-
-/// What a test gave.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Evaluation {
-    /// Steps taken before it.
-    pub step: u64,
-    /// Passes over the training examples before it.
-    pub epoch: f64,
-    /// Mean loss over the test examples.
-    pub loss: f64,
-    /// Share of right answers, where answers are right or wrong.
-    pub accuracy: Option<f64>,
-}
-
-/// How a training ended.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Status {
-    /// It ran to its end.
-    Finished,
-    /// An observer stopped it; it can go on.
-    Stopped {
-        /// Steps taken.
-        step: u64,
-    },
-    /// A loss or a gradient was not finite. The weights are those before that step.
-    Diverged {
-        /// The step that could not be taken, from 1.
-        step: u64,
-        /// What was not finite.
-        what: &'static str,
-    },
-}
-
-/// Sees a training on its way. `ControlFlow::Break` stops it after what was just done.
-pub trait Observer {
-    /// After each step.
-    ///
-    /// # Errors
-    /// The observer's own, which end the training.
-    fn step(&mut self, _trainer: &Trainer<'_>, _step: &Step) -> Result<ControlFlow<()>, Error> {
-        Ok(ControlFlow::Continue(()))
-    }
-
-    /// After each test; the first is before the first step.
-    ///
-    /// # Errors
-    /// The observer's own, which end the training.
-    fn tested(&mut self, _trainer: &Trainer<'_>, _found: &Evaluation) -> Result<ControlFlow<()>, Error> {
-        Ok(ControlFlow::Continue(()))
-    }
-}
-
-/// Sees nothing.
-impl Observer for () {}
-
-/// All of them see everything, in order; one is enough to stop the training.
-impl Observer for Vec<&mut dyn Observer> {
-    fn step(&mut self, trainer: &Trainer<'_>, step: &Step) -> Result<ControlFlow<()>, Error> {
-        each(self, |observer| observer.step(trainer, step))
-    }
-
-    fn tested(&mut self, trainer: &Trainer<'_>, found: &Evaluation) -> Result<ControlFlow<()>, Error> {
-        each(self, |observer| observer.tested(trainer, found))
-    }
-}
-
-fn each(
-    observers: &mut [&mut dyn Observer],
-    mut see: impl FnMut(&mut dyn Observer) -> Result<ControlFlow<()>, Error>,
-) -> Result<ControlFlow<()>, Error> {
-    let mut flow = ControlFlow::Continue(());
-    for observer in observers {
-        if see(*observer)?.is_break() {
-            flow = ControlFlow::Break(());
-        }
-    }
-    Ok(flow)
-}
-
-/// An observer that looks at a training every so many steps: for what is measured on the way.
-pub struct Every<F> {
-    steps: u64,
-    look: F,
-}
-
-/// Looks at the training after every `steps` steps.
-pub fn every<F: FnMut(&Trainer<'_>, &Step) -> Result<(), Error>>(steps: u64, look: F) -> Every<F> {
-    Every { steps: steps.max(1), look }
-}
-
-impl<F: FnMut(&Trainer<'_>, &Step) -> Result<(), Error>> Observer for Every<F> {
-    fn step(&mut self, trainer: &Trainer<'_>, step: &Step) -> Result<ControlFlow<()>, Error> {
-        if step.step.is_multiple_of(self.steps) {
-            (self.look)(trainer, step)?;
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-}
-
-/// How much of a running statistic a batch replaces, as in torch.
-const MOMENTUM: f64 = 0.1;
 /// Batches of tests hold at least this many numbers of inputs, or all examples.
 const TEST_NUMBERS: usize = 1 << 18;
 
@@ -212,6 +107,8 @@ pub struct Trainer<'a> {
     steps: u64,
     curve: Curve,
     step: u64,
+    /// Layers that are followed.
+    following: Option<Following>,
     /// The epoch that is read, and its number.
     epoch: Option<(u64, epoch0_data::prepare::Epoch<'a>)>,
 }
@@ -246,8 +143,15 @@ impl<'a> Trainer<'a> {
             steps,
             curve: settings.schedule.over(steps, pace),
             step: 0,
+            following: None,
             epoch: None,
         })
+    }
+
+    /// Follows layers: [`Observer::followed`] is told how what their activations meet is distributed.
+    #[must_use]
+    pub fn following(self, following: Following) -> Self {
+        Self { following: Some(following), ..self }
     }
 
     /// Trains each parameter in its own way: factors of the learning rate, as muP needs, of the weight decay, or not at
@@ -373,7 +277,7 @@ impl<'a> Trainer<'a> {
         let mut gradients: Vec<Option<Var>> = vec![None; ids.len()];
         let mut loss = 0.0;
         let mut trouble = None;
-        let mut statistics = Vec::new();
+        let mut met = Vec::new();
         for batch in &batches {
             let inputs = self.feed.inputs(&batch.inputs, precision, &device);
             let done = run(self.network, &params, &inputs, Mode::Train, &mut |_| Ok(()))?;
@@ -392,7 +296,7 @@ impl<'a> Trainer<'a> {
                     (sum, term) => sum.or(term.map(|term| term.detach())),
                 };
             }
-            statistics.push(done.statistics);
+            met.push(done.statistics);
         }
         drop(vars);
         drop(params);
@@ -405,7 +309,12 @@ impl<'a> Trainer<'a> {
                 .collect();
             gradient_norm = self.state.step(&mut self.weights, gradients, &self.per_param, learning_rate);
             if gradient_norm.is_finite() {
-                statistics.iter().flatten().for_each(|met| self.follow(met));
+                let momentum = self.settings.statistics_momentum;
+                for met in met.iter().flatten() {
+                    if let Some(count) = statistics::follow(self.network, &mut self.weights, met, momentum) {
+                        self.counts[count.0 as usize] += 1;
+                    }
+                }
                 self.step += 1;
             } else {
                 trouble = Some("the norm of the gradients");
@@ -440,22 +349,31 @@ impl<'a> Trainer<'a> {
         Var::constant(gradient).mul(&Var::constant(mask)).value().clone()
     }
 
-    /// Moves a batch normalization's running statistics towards a batch's, the variance unbiased.
-    fn follow(&mut self, met: &BatchStatistics) {
-        let Op::Norm { running: Some([mean, variance, count]), .. } =
-            &self.network.nodes()[met.node.0 as usize].op
-        else {
-            return;
-        };
-        let unbiased = met.count as f64 / (met.count as f64 - 1.0);
-        for (id, found, factor) in [(*mean, &met.mean, 1.0), (*variance, &met.variance, unbiased)] {
-            if let Some(before) = self.weights.get(id) {
-                let kept = Var::constant(before.clone()).scale(1.0 - MOMENTUM);
-                let new = kept.add(&Var::constant(found.clone()).scale(MOMENTUM * factor));
-                self.weights.set(id, new.value().clone());
-            }
-        }
-        self.counts[count.0 as usize] += 1;
+    /// Puts the statistics of the training examples in the place of the running ones: one pass over them, with the weights
+    /// as they are. See [`NormStatistics::Population`].
+    ///
+    /// # Errors
+    /// When the network cannot be run on them.
+    pub fn settle_statistics(&mut self) -> Result<(), Error> {
+        let Settings { batch, seed, .. } = self.settings;
+        let found = statistics::of_population(
+            self.network,
+            &self.weights,
+            &self.feed,
+            &self.data.train,
+            batch,
+            seed,
+        )?;
+        found.into_iter().for_each(|(id, value)| self.weights.set(id, value));
+        Ok(())
+    }
+
+    /// Looks at the layers that are followed, if there are any.
+    fn look(&self) -> Result<Option<Look>, Error> {
+        let Some(following) = &self.following else { return Ok(None) };
+        let layers =
+            following.look(self.network, &self.weights, &self.feed, self.data, self.settings.seed)?;
+        Ok(Some(Look { step: self.step, epoch: self.epoch_number(), layers }))
     }
 
     /// Tests the network on the test examples; on none where the data have none.
@@ -506,6 +424,12 @@ impl<'a> Trainer<'a> {
     /// When the network cannot be run on the data, or an observer fails.
     pub fn run(&mut self, observer: &mut dyn Observer) -> Result<Status, Error> {
         let every = self.settings.test_every.steps(self.pace).max(1);
+        let look_every = self.following.as_ref().map_or(u64::MAX, |following| following.steps(self.pace));
+        if self.step == 0
+            && let Some(look) = self.look()?
+        {
+            observer.followed(self, &look)?;
+        }
         if self.step == 0
             && let Some(found) = self.test()?
             && observer.tested(self, &found)?.is_break()
@@ -519,6 +443,14 @@ impl<'a> Trainer<'a> {
                 return Ok(Status::Diverged { step: step.step, what });
             }
             let is_last = self.step == self.steps;
+            if (is_last || self.step.is_multiple_of(look_every))
+                && let Some(look) = self.look()?
+            {
+                observer.followed(self, &look)?;
+            }
+            if is_last && self.settings.statistics == NormStatistics::Population {
+                self.settle_statistics()?;
+            }
             if (is_last || self.step.is_multiple_of(every))
                 && let Some(found) = self.test()?
                 && observer.tested(self, &found)?.is_break()

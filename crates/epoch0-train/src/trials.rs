@@ -91,25 +91,41 @@ pub fn trials<E: From<Error> + Send>(
         let status = trainer.run(&mut recorder)?;
         Ok(Trial { arm, seed, status, losses: recorder.losses, tests: recorder.tests })
     };
+    let mut found = beside(jobs.len(), |nth| one(jobs[nth]).map(|trial| (nth, trial)))?;
+    found.sort_by_key(|(nth, _)| (jobs[*nth].0, *nth));
+    Ok(found.into_iter().map(|(_, trial)| trial).collect())
+}
+
+/// Does jobs `0..n_jobs` beside each other, on as many threads in all as the current pool has; each is what it would be
+/// alone. Their results come back in order.
+///
+/// # Errors
+/// That of the first job that failed. Then no further one is begun.
+pub fn beside<T: Send, E: Send>(
+    n_jobs: usize,
+    job: impl Fn(usize) -> Result<T, E> + Sync,
+) -> Result<Vec<T>, E> {
     let n_threads = rayon::current_num_threads();
-    let n_workers = n_threads.min(jobs.len()).max(1);
+    let n_workers = n_threads.min(n_jobs).max(1);
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let found: Mutex<Vec<(usize, Result<Trial, E>)>> = Mutex::default();
+    let found: Mutex<Vec<(usize, Result<T, E>)>> = Mutex::default();
     let work = || {
-        // A pool of its own: a trial that waits for its own threads must not begin another one meanwhile.
+        // A pool of its own: a job that waits for its own threads must not begin another one meanwhile.
         let pool = rayon::ThreadPoolBuilder::new().num_threads((n_threads / n_workers).max(1)).build();
         loop {
             let nth = next.fetch_add(1, Ordering::Relaxed);
-            let Some(&job) = jobs.get(nth).filter(|_| !failed.load(Ordering::Relaxed)) else { return };
+            if nth >= n_jobs || failed.load(Ordering::Relaxed) {
+                return;
+            }
             // Without a pool it runs in that of everyone.
-            let trial = match &pool {
-                Ok(pool) => pool.install(|| one(job)),
-                Err(_) => one(job),
+            let done = match &pool {
+                Ok(pool) => pool.install(|| job(nth)),
+                Err(_) => job(nth),
             };
-            if trial.is_err() {
+            if done.is_err() {
                 failed.store(true, Ordering::Relaxed);
             }
-            found.lock().unwrap_or_else(PoisonError::into_inner).push((nth, trial));
+            found.lock().unwrap_or_else(PoisonError::into_inner).push((nth, done));
         }
     };
     std::thread::scope(|scope| {
@@ -118,6 +134,6 @@ pub fn trials<E: From<Error> + Send>(
         }
     });
     let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-    found.sort_by_key(|(nth, _)| (jobs[*nth].0, *nth));
-    found.into_iter().map(|(_, trial)| trial).collect()
+    found.sort_by_key(|(nth, _)| *nth);
+    found.into_iter().map(|(_, done)| done).collect()
 }

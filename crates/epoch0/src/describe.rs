@@ -10,7 +10,7 @@ use epoch0_num::Dtype;
 use epoch0_train::checkpoint::Saved;
 use serde_json::{Map, Value};
 
-use crate::{Error, Receipt};
+use crate::{Error, Receipt, receipt};
 
 /// A network and the files that describe it.
 #[derive(Debug)]
@@ -108,13 +108,18 @@ fn holds_weights(path: &Path) -> bool {
 
 /// The specification of a zoo network whose start or training a folder holds.
 fn zoo_spec(folder: &Path) -> Result<Option<String>, Error> {
-    let receipt = match Checkpoint::open(folder) {
-        Ok(checkpoint) => Receipt::read(&folder.to_string_lossy(), checkpoint.metadata())?,
+    let named = match Checkpoint::open(folder) {
+        Ok(checkpoint) => {
+            let receipt = Receipt::read(&folder.to_string_lossy(), checkpoint.metadata())?;
+            receipt
+                .and_then(|receipt| receipt.zoo)
+                .or_else(|| checkpoint.metadata().get(receipt::NETWORK_KEY).cloned())
+        }
         Err(epoch0_format::Error::NoCheckpoint { .. }) => None,
         Err(error) => return Err(error.into()),
     };
     let of_training = || Saved::open(folder).ok().map(|saved| saved.about.network);
-    Ok(receipt.and_then(|receipt| receipt.zoo).or_else(of_training))
+    Ok(named.or_else(of_training))
 }
 
 fn config_path(given: &Path) -> Option<PathBuf> {

@@ -37,6 +37,16 @@ pub enum Error {
         /// Why not, and a hint.
         why: String,
     },
+    /// Batch normalizations cannot be folded.
+    #[error("fold: {place}: found {found}, allowed {allowed}")]
+    Fold {
+        /// The tensor, network or file.
+        place: String,
+        /// What was found.
+        found: String,
+        /// What is allowed.
+        allowed: String,
+    },
     /// What was named is no network.
     #[error("`{given}` is no network: {why}\nhint: {hint}")]
     NoNetwork {

@@ -25,13 +25,16 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use epoch0_data::{Dataset, Inputs};
-use epoch0_init::start::{Recipe, Use};
-use epoch0_method::reading::{Curve, Quantity, Training, Versions};
-use epoch0_net::Source;
+use epoch0_init::start::{Pattern, Recipe, Rule, Use};
+use epoch0_method::reading::{Axis, Curve, Figure, Quantity, Shape, Training, Versions};
+use epoch0_net::{Network, Source};
 use epoch0_train::record::About;
-use epoch0_train::{Decayed, Evaluation, Observer, Optimizer, Settings, Status, Step, Trainer};
+use epoch0_train::{
+    Decayed, Evaluation, Following, Look, NormStatistics, Observer, Optimizer, Percentiles, Settings, Span,
+    Status, Step, Trainer, wandering,
+};
 
-use crate::{Described, summary};
+use crate::{Described, Error, summary};
 
 impl Described {
     /// The recipe that the network's source itself starts from.
@@ -49,6 +52,16 @@ impl Described {
         recipe.add(method, BTreeMap::new());
         recipe
     }
+}
+
+/// The layers of a network whose weight's name matches a glob (`*` crosses dots), or a regular expression between slashes.
+///
+/// # Errors
+/// When it is no pattern, or none matches.
+pub fn following(network: &Network, pattern: &str, every: Span) -> Result<Following, Error> {
+    let matcher = Pattern::try_from(pattern.to_owned())
+        .map_err(|why| epoch0_method::Error::Recipe { place: "follow".to_owned(), why })?;
+    Ok(Following::of(network, pattern, |name| matcher.is_match(name), every)?)
 }
 
 /// Versions of what makes results.
@@ -96,6 +109,9 @@ pub(crate) fn settings_in_words(settings: &Settings) -> String {
         epoch0_train::Clip::Value(bound) => parts.push(format!("gradients clipped to ± {bound}")),
         _ => {}
     }
+    if settings.statistics == NormStatistics::Population {
+        parts.push("statistics of the population".to_owned());
+    }
     parts.push(match settings.accumulate {
         1 => format!("batch {}", settings.batch),
         n => format!("batch {n} × {}", settings.batch),
@@ -109,6 +125,7 @@ pub(crate) fn settings_in_words(settings: &Settings) -> String {
 pub struct Curves {
     steps: Vec<Step>,
     tests: Vec<Evaluation>,
+    looks: Vec<Look>,
 }
 
 impl Observer for Curves {
@@ -125,6 +142,11 @@ impl Observer for Curves {
         self.tests.push(*found);
         Ok(ControlFlow::Continue(()))
     }
+
+    fn followed(&mut self, _: &Trainer<'_>, look: &Look) -> Result<(), epoch0_train::Error> {
+        self.looks.push(look.clone());
+        Ok(())
+    }
 }
 
 impl Curves {
@@ -136,6 +158,11 @@ impl Curves {
     /// Tests seen.
     pub fn tests(&self) -> &[Evaluation] {
         &self.tests
+    }
+
+    /// Looks at followed layers.
+    pub fn looks(&self) -> &[Look] {
+        &self.looks
     }
 
     /// What the training was and came to, to be shown.
@@ -161,6 +188,18 @@ impl Curves {
             }
         }
         curves.push(self.of_steps("gradient_norm", "norm of the gradients", "", |step| step.gradient_norm));
+        for (layer, spread) in wandering(&self.looks) {
+            let quantity = Quantity::new(
+                &format!("wandering_{}", layer.replace('.', "_")),
+                &format!("wandering of the 50th percentile before the activation of {layer}"),
+                spread,
+                "",
+            );
+            quantities.push(quantity.help(
+                "Standard deviation over the steps that were looked at of a unit's 50th percentile; of the layer's units \
+                 the median.",
+            ));
+        }
         if trainer.settings().schedule != epoch0_train::Schedule::default() {
             curves.push(self.of_steps("learning_rate", "learning rate", "", |step| step.learning_rate));
         }
@@ -171,6 +210,7 @@ impl Curves {
             training: settings_in_words(trainer.settings()),
             seed: about.start_seed.unwrap_or(trainer.settings().seed),
             curves,
+            figures: self.followed_layers(),
             quantities,
             stopped: match status {
                 Status::Finished => None,
@@ -183,6 +223,38 @@ impl Curves {
             },
             versions: versions(),
         }
+    }
+
+    /// A figure for each followed layer: percentiles of its first unit's pre-activation.
+    fn followed_layers(&self) -> Vec<Figure> {
+        let Some(first) = self.looks.first() else { return Vec::new() };
+        let x: Vec<f64> = self.looks.iter().map(|look| look.step as f64).collect();
+        let of_layer = |(at, layer): (usize, &str)| {
+            let of = |which: fn(&Percentiles) -> f64| -> Vec<f64> {
+                let value = |look: &Look| {
+                    look.layers.get(at).and_then(|layer| layer.units.first()).map_or(f64::NAN, which)
+                };
+                self.looks.iter().map(value).collect()
+            };
+            let (low, middle, high) = (of(|unit| unit.p15), of(|unit| unit.p50), of(|unit| unit.p85));
+            let title = format!("What the activation of {layer} meets, first unit");
+            let ends = |values: &[f64]| (values[0], values[values.len() - 1]);
+            let ((start, end), (low_end, high_end)) = (ends(&middle), (ends(&low).1, ends(&high).1));
+            let alt = format!(
+                "The 50th percentile goes from {start:.3} to {end:.3}; at the end the 15th and 85th are {low_end:.3} and \
+                 {high_end:.3}."
+            );
+            Figure::new(
+                &format!("follow_{}", layer.replace('.', "_")),
+                &title,
+                alt,
+                Axis::new("steps"),
+                Axis::new(""),
+            )
+            .with("15th to 85th percentile", Shape::Band { x: x.clone(), low, high })
+            .with("50th percentile", Shape::Line { x: x.clone(), y: middle })
+        };
+        first.layers.iter().map(|layer| layer.name.as_str()).enumerate().map(of_layer).collect()
     }
 
     fn of_steps(&self, name: &str, label: &str, unit: &str, value: impl Fn(&Step) -> f64) -> Curve {

@@ -11,6 +11,9 @@ use crate::Error;
 /// Key of the receipt in a checkpoint's `__metadata__`.
 pub(crate) const KEY: &str = "epoch0";
 
+/// Key of the specification of a zoo network whose checkpoint carries no receipt.
+pub(crate) const NETWORK_KEY: &str = "epoch0_network";
+
 /// What a checkpoint was drawn from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Receipt {

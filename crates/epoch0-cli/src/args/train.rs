@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
-use epoch0::train::{Adam, Clip, Decayed, Optimizer, Schedule, Settings, Sgd, Span};
+use epoch0::train::{Adam, Clip, Decayed, NormStatistics, Optimizer, Schedule, Settings, Sgd, Span};
 use epoch0::{Criterion, PairedTest};
 
 use super::pair;
@@ -35,7 +35,8 @@ pub(crate) struct Train {
         long,
         value_name = "FOLDER",
         conflicts_with_all = ["net", "data", "with", "recipe", "lr", "optimizer", "momentum", "nesterov", "betas", "eps",
-            "weight_decay", "decay_matrices_only", "schedule", "batch", "accumulate", "clip", "clip_value", "test_every"]
+            "weight_decay", "decay_matrices_only", "schedule", "batch", "accumulate", "clip", "clip_value", "test_every",
+            "bn_stats", "bn_momentum"]
     )]
     pub(crate) resume: Option<PathBuf>,
     /// Write what happens as lines of JSON.
@@ -47,6 +48,13 @@ pub(crate) struct Train {
     /// Write event files for TensorBoard.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) tensorboard: Option<PathBuf>,
+    /// Follow layers whose weight's name matches a glob (or /a regular expression/): percentiles of what their activations
+    /// meet go into the log, the event files, the page, and a summary.
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) follow: Option<String>,
+    /// How often to look at them [default: 100 times].
+    #[arg(long, value_name = "SPAN", requires = "follow")]
+    pub(crate) follow_every: Option<Span>,
     /// Write the curves as a page.
     #[arg(long, value_name = "FILE.html")]
     pub(crate) report: Option<PathBuf>,
@@ -129,6 +137,16 @@ pub(crate) enum OptimizerName {
     Adamw,
 }
 
+/// Statistics that batch normalizations use in evaluation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BnStats {
+    /// Means over the last batches of training, later ones counting more.
+    #[default]
+    Ema,
+    /// Those of all training examples, by one more pass at the end.
+    Population,
+}
+
 /// How a network is trained.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct TrainingArgs {
@@ -181,6 +199,12 @@ pub(crate) struct TrainingArgs {
     /// How often to test [default: each epoch; for compare ten times].
     #[arg(long, value_name = "SPAN")]
     pub(crate) test_every: Option<Span>,
+    /// Where batch normalizations have the statistics from that they use in evaluation.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) bn_stats: BnStats,
+    /// How much of a running statistic a batch replaces (torch's momentum; Keras counts what is kept).
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
+    pub(crate) bn_momentum: f64,
 }
 
 fn betas(text: &str) -> Result<(f64, f64), String> {
@@ -234,6 +258,11 @@ impl TrainingArgs {
             accumulate: self.accumulate,
             seed,
             test_every: self.test_every.unwrap_or(settings.test_every),
+            statistics: match self.bn_stats {
+                BnStats::Ema => NormStatistics::Running,
+                BnStats::Population => NormStatistics::Population,
+            },
+            statistics_momentum: self.bn_momentum,
         })
     }
 }

@@ -8,6 +8,7 @@ mod eoc;
 mod eval;
 mod examine;
 mod explain;
+mod fold_bn;
 mod gain;
 mod igb;
 mod init;
@@ -102,6 +103,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Failure> {
         Command::Data(args) => data::run(&args, json),
         Command::Examine(args) => examine::run(&args, json),
         Command::Eval(args) => eval::run(&args, json),
+        Command::FoldBn(args) => fold_bn::run(&args, json),
         Command::Verify(args) => verify::run(&args, json),
         Command::Gain(args) => gain::run(&args, json),
         Command::Eoc(args) => eoc::run(&args, json),

@@ -11,8 +11,8 @@ use epoch0::num::Dtype;
 use epoch0::train::checkpoint::{Saved, read_counts, save};
 use epoch0::train::record::{About, Log};
 use epoch0::train::tensorboard::Events;
-use epoch0::train::{Error, Evaluation, Observer, Status, Step, Trainer};
-use epoch0::{Calibrating, Curves, Described, own_precision, start_weights};
+use epoch0::train::{Error, Evaluation, Observer, Span, Status, Step, Trainer};
+use epoch0::{Calibrating, Curves, Described, following, own_precision, start_weights};
 use epoch0_report::{Document, html};
 use indicatif::ProgressBar;
 
@@ -67,6 +67,9 @@ pub(super) fn run(args: &Train, json: bool) -> Result<Outcome, Failure> {
         }
     }
 }
+
+/// Looks at followed layers, where nothing else is said.
+const LOOKS: u64 = 100;
 
 /// Where weights came from.
 enum Start {
@@ -129,6 +132,11 @@ impl Run<'_> {
     fn finish(self, mut trainer: Trainer<'_>, json: bool) -> Result<Outcome, Failure> {
         let of_train = |error: Error| Failure::from(epoch0::Error::from(error));
         let args = self.args;
+        if let Some(pattern) = &args.follow {
+            let usual = Span::Steps(trainer.n_steps().div_ceil(LOOKS));
+            let following = following(trainer.network(), pattern, args.follow_every.unwrap_or(usual))?;
+            trainer = trainer.following(following);
+        }
         let mut log = match &args.log {
             Some(path) if args.resume.is_some() => {
                 Some(Log::go_on(path, &self.about, &trainer, args.log_every).map_err(of_train)?)

@@ -267,7 +267,7 @@ impl Job for Weights<'_> {
                     let found = found.as_slice::<T>()?;
                     vectors(
                         #[inline(always)]
-                        || add((sums, found)),
+                        || add(sums, found),
                     );
                 }
             }
@@ -279,7 +279,7 @@ impl Job for Weights<'_> {
         for strand in strands {
             vectors(
                 #[inline(always)]
-                || add((&mut all[..], &strand[..])),
+                || add(&mut all[..], &strand[..]),
             );
         }
         Some(tensor(all, &[g.groups * of_group]))

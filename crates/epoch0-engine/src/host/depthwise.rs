@@ -69,7 +69,7 @@ impl Laid {
 
 /// Sums of a laid plane's shifts, each times its weight, added to rows of outputs.
 #[inline(always)]
-fn slide<T: Real>((laid, x, weight, y): (&Laid, &[T], &[T], &mut [T])) {
+fn slide<T: Real>(laid: &Laid, x: &[T], weight: &[T], y: &mut [T]) {
     let (width, span) = (laid.padded[1], laid.span());
     let mut start = 0;
     while start < span {
@@ -99,7 +99,7 @@ fn slide<T: Real>((laid, x, weight, y): (&Laid, &[T], &[T], &mut [T])) {
 
 /// Adds to the taps' sums over a plane: cotangents lie in rows as wide as those of the laid inputs.
 #[inline(always)]
-fn meet<T: Real>((laid, x, y, sums): (&Laid, &[T], &[T], &mut [f64])) {
+fn meet<T: Real>(laid: &Laid, x: &[T], y: &[T], sums: &mut [f64]) {
     for (&shift, sum) in laid.shifts.iter().zip(sums) {
         *sum += total(&Product, &x[shift..][..y.len()], y);
     }
@@ -107,7 +107,7 @@ fn meet<T: Real>((laid, x, y, sums): (&Laid, &[T], &[T], &mut [f64])) {
 
 /// Adds to a plane of outputs.
 #[inline(always)]
-fn plane_outputs<T: Real>((stride, rows, x, weight, y): (usize, &[Vec<Row>], &[T], &[T], &mut [T])) {
+fn plane_outputs<T: Real>(stride: usize, rows: &[Vec<Row>], x: &[T], weight: &[T], y: &mut [T]) {
     for (rows, &by) in rows.iter().zip(weight) {
         for row in rows {
             let (x, y) = (&x[row.input..], &mut y[row.output..][..row.length]);
@@ -120,7 +120,7 @@ fn plane_outputs<T: Real>((stride, rows, x, weight, y): (usize, &[Vec<Row>], &[T
 
 /// Adds to a plane of inputs.
 #[inline(always)]
-fn plane_inputs<T: Real>((stride, rows, y, weight, x): (usize, &[Vec<Row>], &[T], &[T], &mut [T])) {
+fn plane_inputs<T: Real>(stride: usize, rows: &[Vec<Row>], y: &[T], weight: &[T], x: &mut [T]) {
     for (rows, &by) in rows.iter().zip(weight) {
         for row in rows {
             let (x, y) = (&mut x[row.input..], &y[row.output..][..row.length]);
@@ -133,7 +133,7 @@ fn plane_inputs<T: Real>((stride, rows, y, weight, x): (usize, &[Vec<Row>], &[T]
 
 /// Adds to the taps' sums over a plane.
 #[inline(always)]
-fn plane_weights<T: Real>((stride, rows, x, y, sums): (usize, &[Vec<Row>], &[T], &[T], &mut [f64])) {
+fn plane_weights<T: Real>(stride: usize, rows: &[Vec<Row>], x: &[T], y: &[T], sums: &mut [f64]) {
     for (rows, sum) in rows.iter().zip(sums) {
         for row in rows {
             let (x, y) = (&x[row.input..], &y[row.output..][..row.length]);
@@ -170,12 +170,12 @@ impl Job for Outputs<'_> {
                     laid.lay(x, room);
                     vectors(
                         #[inline(always)]
-                        || slide((laid, &room[..], weight, y)),
+                        || slide(laid, &room[..], weight, y),
                     );
                 }
                 None => vectors(
                     #[inline(always)]
-                    || plane_outputs((g.stride[2], &rows[..], x, weight, y)),
+                    || plane_outputs(g.stride[2], &rows[..], x, weight, y),
                 ),
             }
         });
@@ -207,12 +207,12 @@ impl Job for Inputs<'_> {
                         laid.lay(y, room);
                         vectors(
                             #[inline(always)]
-                            || slide((laid, &room[..], weight, &mut *x)),
+                            || slide(laid, &room[..], weight, &mut *x),
                         );
                     }
                     None => vectors(
                         #[inline(always)]
-                        || plane_inputs((g.stride[2], &rows[..], y, weight, &mut *x)),
+                        || plane_inputs(g.stride[2], &rows[..], y, weight, &mut *x),
                     ),
                 }
             }
@@ -254,12 +254,12 @@ impl Job for Weights<'_> {
                             rows.for_each(|(to, from)| to[..laid.out[1]].copy_from_slice(from));
                             vectors(
                                 #[inline(always)]
-                                || meet((laid, &inner[..], &outer[..laid.span()], &mut sums[..])),
+                                || meet(laid, &inner[..], &outer[..laid.span()], &mut sums[..]),
                             );
                         }
                         None => vectors(
                             #[inline(always)]
-                            || plane_weights((g.stride[2], &rows[..], x, y, &mut sums[..])),
+                            || plane_weights(g.stride[2], &rows[..], x, y, &mut sums[..]),
                         ),
                     }
                 }

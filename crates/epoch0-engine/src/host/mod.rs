@@ -90,7 +90,7 @@ pub(crate) fn plus(mut total: Tensor, term: &Tensor) -> Tensor {
 
 /// `total += term`.
 #[inline(always)]
-pub(crate) fn add<T: Real>((total, term): (&mut [T], &[T])) {
+pub(crate) fn add<T: Real>(total: &mut [T], term: &[T]) {
     total.iter_mut().zip(term).for_each(|(total, &term)| *total += term);
 }
 
@@ -100,7 +100,7 @@ fn add_to<T: Real>(total: &mut FlexTensor, term: &FlexTensor) -> Option<()> {
     by_rows(total, 1, &|start, total| {
         vectors(
             #[inline(always)]
-            || add((total, &term[start..])),
+            || add(total, &term[start..]),
         );
     });
     Some(())
@@ -156,21 +156,21 @@ pub(crate) trait Function2: Sync {
 }
 
 #[inline(always)]
-fn fill<T: Real, F: Function>((function, x, out): (&F, &[T], &mut [T])) {
+fn fill<T: Real, F: Function>(function: &F, x: &[T], out: &mut [T]) {
     for (out, &x) in out.iter_mut().zip(x) {
         *out = function.at(x);
     }
 }
 
 #[inline(always)]
-fn fill2<T: Real, F: Function2>((function, x, y, out): (&F, &[T], &[T], &mut [T])) {
+fn fill2<T: Real, F: Function2>(function: &F, x: &[T], y: &[T], out: &mut [T]) {
     for ((out, &x), &y) in out.iter_mut().zip(x).zip(y) {
         *out = function.at(x, y);
     }
 }
 
 #[inline(always)]
-fn fill_with<T: Real, F: Function2>((function, x, y, out): (&F, &[T], T, &mut [T])) {
+fn fill_with<T: Real, F: Function2>(function: &F, x: &[T], y: T, out: &mut [T]) {
     for (out, &x) in out.iter_mut().zip(x) {
         *out = function.at(x, y);
     }
@@ -187,7 +187,7 @@ impl<F: Function> Job for Map<'_, F> {
         by_rows(&mut out, 1, &|start, out| {
             vectors(
                 #[inline(always)]
-                || fill((self.0, &x[start..], out)),
+                || fill(self.0, &x[start..], out),
             );
         });
         tensor(out, &[x.len()])
@@ -210,7 +210,7 @@ impl<F: Function2> Job for Map2<'_, F> {
         by_rows(&mut out, 1, &|start, out| {
             vectors(
                 #[inline(always)]
-                || fill2((self.0, &x[start..], &y[start..], out)),
+                || fill2(self.0, &x[start..], &y[start..], out),
             );
         });
         tensor(out, &[x.len()])
@@ -240,12 +240,12 @@ impl<F: Function2> Job for Grouped<'_, F> {
                 if b == 1 {
                     vectors(
                         #[inline(always)]
-                        || fill2((function, x, y, row)),
+                        || fill2(function, x, y, row),
                     );
                 } else {
                     vectors(
                         #[inline(always)]
-                        || fill_with((function, x, y[at % c], row)),
+                        || fill_with(function, x, y[at % c], row),
                     );
                 }
             }

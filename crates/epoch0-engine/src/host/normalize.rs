@@ -63,6 +63,16 @@ impl Plan {
     }
 }
 
+/// `x − origin`. Sums of it are those of small numbers where all numbers are far from zero, and exact where all are one.
+struct Apart(f64);
+
+impl Function2 for Apart {
+    #[inline(always)]
+    fn at<T: Real>(&self, x: T, _: T) -> T {
+        x - T::of(self.0)
+    }
+}
+
 /// `(x − mean)²`.
 struct Spread(f64);
 
@@ -89,15 +99,21 @@ type Moments = (f64, f64);
 
 /// Mean, and one over the standard deviation, of a stretch.
 #[inline(always)]
-fn moments<T: Real>((plan, x): (&Plan, &[T])) -> Moments {
+fn moments<T: Real>(plan: &Plan, x: &[T]) -> Moments {
     let n = x.len() as f64;
-    let mean = if plan.is_centred { total(&First, x, x) / n } else { 0.0 };
+    let mean = match x {
+        [first, ..] if plan.is_centred => {
+            let origin = first.wide();
+            origin + total(&Apart(origin), x, x) / n
+        }
+        _ => 0.0,
+    };
     plan.finish(mean, total(&Spread(mean), x, x) / n)
 }
 
 /// `Σ f(x, y)` over a group that lies in many stretches.
 #[inline(always)]
-fn over<T: Real, F: Function2>((layout, group, f, x, y): (Layout, usize, &F, &[T], &[T])) -> f64 {
+fn over<T: Real, F: Function2>(layout: Layout, group: usize, f: &F, x: &[T], y: &[T]) -> f64 {
     let Layout { a, c, b } = layout;
     let mut sum = 0.0;
     for at in 0..a {
@@ -109,14 +125,13 @@ fn over<T: Real, F: Function2>((layout, group, f, x, y): (Layout, usize, &F, &[T
 
 /// `(x − mean) · by + shift`.
 #[inline(always)]
-fn shift<T: Real>((x, mean, by, shift, out): (&[T], T, T, T, &mut [T])) {
+fn shift<T: Real>(x: &[T], mean: T, by: T, shift: T, out: &mut [T]) {
     out.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - mean) * by + shift);
 }
 
 /// As [`shift`], with a scale and a shift for each element.
 #[inline(always)]
-#[expect(clippy::type_complexity, reason = "one row of everything that moves together")]
-fn shift_each<T: Real>((x, mean, by, scale, shift, out): (&[T], T, T, &[T], &[T], &mut [T])) {
+fn shift_each<T: Real>(x: &[T], mean: T, by: T, scale: &[T], shift: &[T], out: &mut [T]) {
     for ((y, &x), (&scale, &shift)) in out.iter_mut().zip(x).zip(scale.iter().zip(shift)) {
         *y = (x - mean) * by * scale + shift;
     }
@@ -124,7 +139,7 @@ fn shift_each<T: Real>((x, mean, by, scale, shift, out): (&[T], T, T, &[T], &[T]
 
 /// `x · scale + shift`.
 #[inline(always)]
-fn scale_each<T: Real>((x, scale, shift, out): (&[T], &[T], &[T], &mut [T])) {
+fn scale_each<T: Real>(x: &[T], scale: &[T], shift: &[T], out: &mut [T]) {
     for ((y, &x), (&scale, &shift)) in out.iter_mut().zip(x).zip(scale.iter().zip(shift)) {
         *y = x * scale + shift;
     }
@@ -139,15 +154,32 @@ impl Plan {
     fn sum<T: Real>(&self, group: usize, f: &impl Function2, x: &[T], y: &[T]) -> f64 {
         vectors(
             #[inline(always)]
-            || over((self.layout, group, f, x, y)),
+            || over(self.layout, group, f, x, y),
         )
+    }
+
+    /// Mean (0 where it is not taken away) and variance of a group.
+    fn spread_of<T: Real>(&self, group: usize, x: &[T]) -> (f64, f64) {
+        let n = self.layout.group() as f64;
+        let mean = if self.is_centred {
+            let origin = x[group * self.layout.b].wide();
+            origin + self.sum(group, &Apart(origin), x, x) / n
+        } else {
+            0.0
+        };
+        (mean, self.sum(group, &Spread(mean), x, x) / n)
     }
 
     /// Moments of a group.
     fn moments_of<T: Real>(&self, group: usize, x: &[T]) -> Moments {
-        let n = self.layout.group() as f64;
-        let mean = if self.is_centred { self.sum(group, &First, x, x) / n } else { 0.0 };
-        self.finish(mean, self.sum(group, &Spread(mean), x, x) / n)
+        let (mean, variance) = self.spread_of(group, x);
+        self.finish(mean, variance)
+    }
+
+    /// The plan for the transposed array, where groups are columns: their elements then lie side by side.
+    fn of_columns(&self) -> Option<Self> {
+        let Layout { a, c, b } = self.layout;
+        (a > 1 && b == 1).then_some(Self { layout: Layout { a: 1, c, b: a }, ..*self })
     }
 
     /// Groups that one thread takes at a time.
@@ -161,12 +193,63 @@ impl Plan {
     }
 }
 
+/// `[rows, columns]` as `[columns, rows]`.
+fn transposed<T: Real>(x: &[T], columns: usize) -> Vec<T> {
+    let rows = x.len() / columns;
+    let mut out = vec![T::ZERO; x.len()];
+    for (row, values) in x.chunks_exact(columns).enumerate() {
+        for (column, &value) in values.iter().enumerate() {
+            out[column * rows + row] = value;
+        }
+    }
+    out
+}
+
+/// Mean and biased variance of every group.
+struct Statistics(Plan);
+
+impl Job for Statistics {
+    type Output = (Tensor, Tensor);
+
+    fn run<T: Real>(self, inputs: &[&[T]]) -> (Tensor, Tensor) {
+        let (plan, x) = (self.0, inputs[0]);
+        if let Some(plan) = plan.of_columns() {
+            return Self(plan).run(&[&transposed(x, plan.layout.c)[..]]);
+        }
+        let c = plan.layout.c;
+        let of_groups: Vec<(f64, f64)> = (0..c)
+            .into_par_iter()
+            .with_min_len(plan.groups())
+            .map(|group| plan.spread_of(group, x))
+            .collect();
+        let number =
+            |f: fn(&(f64, f64)) -> f64| tensor(of_groups.iter().map(|g| T::of(f(g))).collect(), &[c]);
+        (number(|g| g.0), number(|g| g.1))
+    }
+}
+
 struct Forward(Plan);
 
 impl Job for Forward {
     type Output = Tensor;
 
     fn run<T: Real>(self, inputs: &[&[T]]) -> Tensor {
+        let values = match self.0.of_columns() {
+            Some(plan) => {
+                let Layout { c, b, .. } = plan.layout;
+                let turned = transposed(inputs[0], c);
+                let inputs: Vec<&[T]> =
+                    std::iter::once(&turned[..]).chain(inputs[1..].iter().copied()).collect();
+                transposed(&Self(plan).values(&inputs), b)
+            }
+            None => self.values(inputs),
+        };
+        tensor(values, &[inputs[0].len()])
+    }
+}
+
+impl Forward {
+    fn values<T: Real>(&self, inputs: &[&[T]]) -> Vec<T> {
         let plan = self.0;
         let Layout { a, c, b } = plan.layout;
         let x = inputs[0];
@@ -186,7 +269,7 @@ impl Job for Forward {
                 let (mean, by) = if a == 1 {
                     vectors(
                         #[inline(always)]
-                        || moments((&plan, x)),
+                        || moments(&plan, x),
                     )
                 } else {
                     moments_of[group]
@@ -195,20 +278,20 @@ impl Job for Forward {
                 match plan.affine {
                     Affine::None => vectors(
                         #[inline(always)]
-                        || shift((x, mean, by, T::ZERO, row)),
+                        || shift(x, mean, by, T::ZERO, row),
                     ),
                     Affine::Group => vectors(
                         #[inline(always)]
-                        || shift((x, mean, by * inputs[1][group], inputs[2][group], row)),
+                        || shift(x, mean, by * inputs[1][group], inputs[2][group], row),
                     ),
                     Affine::Element => vectors(
                         #[inline(always)]
-                        || shift_each((x, mean, by, inputs[1], inputs[2], row)),
+                        || shift_each(x, mean, by, inputs[1], inputs[2], row),
                     ),
                 }
             }
         });
-        tensor(out, &[x.len()])
+        out
     }
 }
 
@@ -220,7 +303,7 @@ pub(crate) struct Pulled {
 
 /// `k · cotangent − m · (x − mean) − l`.
 #[inline(always)]
-fn back<T: Real>((x, cotangent, [k, mean, m, l], out): (&[T], &[T], [T; 4], &mut [T])) {
+fn back<T: Real>(x: &[T], cotangent: &[T], [k, mean, m, l]: [T; 4], out: &mut [T]) {
     for ((out, &x), &cotangent) in out.iter_mut().zip(x).zip(cotangent) {
         *out = cotangent * k - (x - mean) * m - l;
     }
@@ -228,19 +311,21 @@ fn back<T: Real>((x, cotangent, [k, mean, m, l], out): (&[T], &[T], [T; 4], &mut
 
 /// Cotangents of rows that are groups; adds to those of scale and shift.
 #[inline(always)]
-#[expect(clippy::type_complexity, reason = "one row of everything that moves together")]
 fn back_rows<T: Real>(
-    (plan, [x, scale, cotangent], out, [by_scale, by_shift]): (&Plan, [&[T]; 3], &mut [T], [&mut [T]; 2]),
+    plan: &Plan,
+    [x, scale, cotangent]: [&[T]; 3],
+    out: &mut [T],
+    [by_scale, by_shift]: [&mut [T]; 2],
 ) {
     let n = scale.len();
     let rows = x.chunks_exact(n).zip(cotangent.chunks_exact(n));
     for (out, (x, cotangent)) in out.chunks_exact_mut(n).zip(rows) {
-        let (mean, by) = moments((plan, x));
+        let (mean, by) = moments(plan, x);
         let (centre, factor) = (T::of(mean), T::of(by));
         for ((out, &g), &w) in out.iter_mut().zip(cotangent).zip(scale) {
             *out = g * w;
         }
-        add((&mut *by_shift, cotangent));
+        add(&mut *by_shift, cotangent);
         for ((sum, &g), &x) in by_scale.iter_mut().zip(cotangent).zip(x) {
             *sum += g * ((x - centre) * factor);
         }
@@ -260,15 +345,28 @@ impl Job for Backward {
 
     /// With ŷ the standardized values, g the cotangent times the scale, σ the deviation: `(g − mean g − ŷ mean(g ŷ)) / σ`.
     fn run<T: Real>(self, inputs: &[&[T]]) -> Pulled {
-        match self.0.affine {
-            Affine::Element => self.by_element(inputs),
-            _ => self.by_group(inputs),
+        let last = inputs.len() - 1;
+        match (self.0.affine, self.0.of_columns()) {
+            (Affine::Element, _) => self.by_element(inputs),
+            (_, None) => {
+                let (x, affine) = self.by_group(inputs);
+                Pulled { x: tensor(x, &[inputs[0].len()]), affine }
+            }
+            (_, Some(plan)) => {
+                let Layout { c, b, .. } = plan.layout;
+                let (x, cotangent) = (transposed(inputs[0], c), transposed(inputs[last], c));
+                let mut turned = inputs.to_vec();
+                (turned[0], turned[last]) = (&x, &cotangent);
+                let (x, affine) = Self(plan).by_group(&turned);
+                Pulled { x: tensor(transposed(&x, b), &[inputs[0].len()]), affine }
+            }
         }
     }
 }
 
 impl Backward {
-    fn by_group<T: Real>(&self, inputs: &[&[T]]) -> Pulled {
+    /// Elements of the input's cotangent, and the cotangents of scale and shift.
+    fn by_group<T: Real>(&self, inputs: &[&[T]]) -> (Vec<T>, Option<(Tensor, Tensor)>) {
         let plan = self.0;
         let Layout { c, b, .. } = plan.layout;
         let (x, cotangent) = (inputs[0], inputs[inputs.len() - 1]);
@@ -298,15 +396,14 @@ impl Backward {
                 let (mean, k) = (T::of(mean), T::of(k));
                 vectors(
                     #[inline(always)]
-                    || back((&x[range.clone()], &cotangent[range], [k, mean, m, l], row)),
+                    || back(&x[range.clone()], &cotangent[range], [k, mean, m, l], row),
                 );
             }
         });
         let number = |f: fn(&(Moments, (f64, f64))) -> f64| {
             tensor(of_groups.iter().map(|g| T::of(f(g))).collect(), &[c])
         };
-        let affine = (plan.affine == Affine::Group).then(|| (number(|g| g.1.1), number(|g| g.1.0)));
-        Pulled { x: tensor(out, &[x.len()]), affine }
+        (out, (plan.affine == Affine::Group).then(|| (number(|g| g.1.1), number(|g| g.1.0))))
     }
 
     fn by_element<T: Real>(&self, inputs: &[&[T]]) -> Pulled {
@@ -322,7 +419,7 @@ impl Backward {
             let inputs = [&x[range.clone()], scale, &cotangent[range]];
             vectors(
                 #[inline(always)]
-                || back_rows((&plan, inputs, out, [&mut by_scale[..], &mut by_shift[..]])),
+                || back_rows(&plan, inputs, out, [&mut by_scale[..], &mut by_shift[..]]),
             );
             (by_scale, by_shift)
         };
@@ -340,6 +437,12 @@ impl Backward {
 /// Normalized values; `inputs` are the array and, where the plan has them, scale and shift.
 pub(crate) fn value(plan: Plan, inputs: &[&Tensor]) -> Option<Tensor> {
     run(inputs, Forward(plan)).map(|out| out.reshape(&inputs[0].shape()))
+}
+
+/// Mean and biased variance of every group, `[groups]`.
+pub(crate) fn statistics(x: &Tensor, dims: &[usize]) -> Option<(Tensor, Tensor)> {
+    let plan = Plan::of(&x.shape(), dims, 0.0, true, None)?;
+    run(&[x], Statistics(plan))
 }
 
 /// Cotangents of `inputs`.
@@ -372,12 +475,12 @@ impl Job for Scaled {
                 if b == 1 {
                     vectors(
                         #[inline(always)]
-                        || scale_each((x, scale, terms, row)),
+                        || scale_each(x, scale, terms, row),
                     );
                 } else {
                     vectors(
                         #[inline(always)]
-                        || shift((x, T::ZERO, scale[at % c], terms[at % c], row)),
+                        || shift(x, T::ZERO, scale[at % c], terms[at % c], row),
                     );
                 }
             }
@@ -409,4 +512,62 @@ impl Job for Dots {
 pub(crate) fn dots(x: &Tensor, y: &Tensor, dim: usize) -> Option<Tensor> {
     let layout = Layout::of(&x.shape(), |at| at == dim)?;
     run(&[x, y], Dots(layout)).map(|sums| sums.reshape(&[x.shape()[dim]]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Device, Precision, Var};
+
+    fn var(values: Vec<f64>, shape: &[usize], precision: Precision) -> Var {
+        Var::constant(Tensor::from_f64(values, shape, precision, &Device::cpu()))
+    }
+
+    /// Mean and variance by their definitions.
+    fn by_hand(values: &[f64]) -> (f64, f64) {
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        (mean, values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n)
+    }
+
+    #[test]
+    fn statistics_are_those_of_channels() {
+        for shape in [vec![7, 5], vec![1, 5, 3], vec![3, 1, 2, 2], vec![4, 3, 2, 5], vec![9, 1]] {
+            let n: usize = shape.iter().product();
+            let values: Vec<f64> = (0..n).map(|at| ((at * at * 7 + at * 3) % 23) as f64 - 4.0).collect();
+            let (mean, variance) = var(values.clone(), &shape, Precision::Double).value().batch_statistics();
+            let inner: usize = shape[2..].iter().product();
+            for channel in 0..shape[1] {
+                let of_channel = |(at, _): &(usize, &f64)| at / inner % shape[1] == channel;
+                let own: Vec<f64> = values.iter().enumerate().filter(of_channel).map(|(_, x)| *x).collect();
+                let wanted = by_hand(&own);
+                assert!((mean.to_f64()[channel] - wanted.0).abs() < 1e-12, "{shape:?}");
+                assert!((variance.to_f64()[channel] - wanted.1).abs() < 1e-12, "{shape:?}");
+            }
+        }
+    }
+
+    /// A feature without variance gives the shift, wherever it lies; one far from zero keeps its variance.
+    #[test]
+    fn what_lies_far_from_zero_is_normalized_as_near_it() {
+        let shift = var(vec![0.5, -2.0], &[2], Precision::Single);
+        let scale = var(vec![3.0, 1.0], &[2], Precision::Single);
+        for shape in [vec![4000, 2], vec![10, 2, 20, 20]] {
+            let inner: usize = shape[2..].iter().product();
+            let n: usize = shape.iter().product();
+            let is_first = |at: usize| (at / inner.max(1)).is_multiple_of(2);
+            // The first feature is one number, the second one of two numbers 16384 from zero.
+            let value =
+                |at: usize| if is_first(at) { 12_345.679 } else { 16_384.0 + (at / inner / 2 % 2) as f64 };
+            let x = var((0..n).map(value).collect(), &shape, Precision::Single);
+            let y = x.batch_norm(1e-5, &scale, &shift).value().to_f64();
+            for (at, &y) in y.iter().enumerate() {
+                if is_first(at) {
+                    assert_eq!(y, 0.5);
+                } else {
+                    assert!(((y + 2.0).abs() - 1.0).abs() < 1e-3, "{y}");
+                }
+            }
+        }
+    }
 }

@@ -25,6 +25,11 @@ fn geometry(window: &Window, x: &[usize], y: &[usize]) -> Option<Geometry> {
 
 /// Whether a value takes the place of the largest so far. The first of equals stays; what is not a number wins.
 #[inline(always)]
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "which it is cannot be foretold, so that a branch would cost"
+)]
+#[expect(clippy::eq_op, reason = "tells what is not a number")]
 fn is_larger<T: Real>(value: T, largest: T) -> bool {
     (value > largest) | (value != value)
 }
@@ -69,7 +74,7 @@ impl<'a, T: Real> Plane<'a, T> {
 
 /// Raises a plane of outputs to the largest inputs.
 #[inline(always)]
-fn raise<T: Real>((plane, rows, y): (&Plane<'_, T>, &[Vec<Row>], &mut [T])) {
+fn raise<T: Real>(plane: &Plane<'_, T>, rows: &[Vec<Row>], y: &mut [T]) {
     for row in rows.iter().flatten() {
         let (x, y) = (plane.row(row.input, row.length), &mut y[row.output..][..row.length]);
         for at in 0..row.length {
@@ -83,7 +88,11 @@ const NOWHERE: u32 = u32::MAX;
 
 /// Raises a plane of outputs, and finds where the largest inputs are.
 #[inline(always)]
-fn locate<T: Real>((plane, rows, y, places): (&Plane<'_, T>, &[Vec<Row>], &mut [T], &mut [u32])) {
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "which it is cannot be foretold, so that a branch would cost"
+)]
+fn locate<T: Real>(plane: &Plane<'_, T>, rows: &[Vec<Row>], y: &mut [T], places: &mut [u32]) {
     for row in rows.iter().flatten() {
         let (x, y) = (plane.row(row.input, row.length), &mut y[row.output..][..row.length]);
         let places = &mut places[row.output..][..row.length];
@@ -109,7 +118,7 @@ impl Job for Largest<'_> {
         y.par_chunks_mut(to).zip(inputs[0].par_chunks(from)).with_min_len(planes(from)).for_each(|(y, x)| {
             vectors(
                 #[inline(always)]
-                || raise((&Plane::new(g, x), &rows[..], y)),
+                || raise(&Plane::new(g, x), &rows[..], y),
             );
         });
         tensor(y, &[count])
@@ -132,7 +141,7 @@ impl Job for Pull<'_> {
             let (mut y, mut places) = (vec![T::LOWEST; to], vec![NOWHERE; to]);
             vectors(
                 #[inline(always)]
-                || locate((&Plane::new(g, x), &rows[..], &mut y[..], &mut places[..])),
+                || locate(&Plane::new(g, x), &rows[..], &mut y[..], &mut places[..]),
             );
             for (&place, &cotangent) in places.iter().zip(cotangent) {
                 if let Some(pulled) = pulled.get_mut(place as usize) {

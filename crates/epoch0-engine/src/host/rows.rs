@@ -27,7 +27,7 @@ pub(crate) enum Kind {
 }
 
 #[inline(always)]
-fn forward<T: Real>((kind, n, x, out): (Kind, usize, &[T], &mut [T])) {
+fn forward<T: Real>(kind: Kind, n: usize, x: &[T], out: &mut [T]) {
     for (row, x) in out.chunks_exact_mut(n).zip(x.chunks_exact(n)) {
         let max = largest(x);
         for (y, &x) in row.iter_mut().zip(x) {
@@ -48,7 +48,7 @@ fn forward<T: Real>((kind, n, x, out): (Kind, usize, &[T], &mut [T])) {
 }
 
 #[inline(always)]
-fn backward<T: Real>((kind, n, y, cotangent, out): (Kind, usize, &[T], &[T], &mut [T])) {
+fn backward<T: Real>(kind: Kind, n: usize, y: &[T], cotangent: &[T], out: &mut [T]) {
     let rows = y.chunks_exact(n).zip(cotangent.chunks_exact(n));
     for (row, (y, cotangent)) in out.chunks_exact_mut(n).zip(rows) {
         let both = row.iter_mut().zip(y).zip(cotangent);
@@ -77,8 +77,8 @@ impl Job for Forward {
         by_rows(&mut out, n, &|first, out| {
             vectors(
                 #[inline(always)]
-                || forward((kind, n, &x[first * n..], out)),
-            )
+                || forward(kind, n, &x[first * n..], out),
+            );
         });
         tensor(out, &[x.len()])
     }
@@ -96,7 +96,7 @@ impl Job for Backward {
         by_rows(&mut out, n, &|first, out| {
             vectors(
                 #[inline(always)]
-                || backward((kind, n, &y[first * n..], &cotangent[first * n..], out)),
+                || backward(kind, n, &y[first * n..], &cotangent[first * n..], out),
             );
         });
         tensor(out, &[y.len()])

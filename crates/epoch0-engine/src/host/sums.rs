@@ -74,13 +74,13 @@ pub(crate) fn total<T: Real>(f: &impl Function2, x: &[T], y: &[T]) -> f64 {
 
 /// As [`total`], for [`vectors`].
 #[inline(always)]
-fn total_of<T: Real, F: Function2>((f, x, y): (&F, &[T], &[T])) -> f64 {
+fn total_of<T: Real, F: Function2>(f: &F, x: &[T], y: &[T]) -> f64 {
     total(f, x, y)
 }
 
 /// Adds `f(x, y)` of rows to sums of columns.
 #[inline(always)]
-fn add_columns<T: Real, F: Function2>((f, x, y, sums): (&F, &[T], &[T], &mut [T])) {
+fn add_columns<T: Real, F: Function2>(f: &F, x: &[T], y: &[T], sums: &mut [T]) {
     for (x, y) in x.chunks_exact(sums.len()).zip(y.chunks_exact(sums.len())) {
         for ((sum, &x), &y) in sums.iter_mut().zip(x).zip(y) {
             *sum += f.at(x, y);
@@ -120,7 +120,7 @@ pub(crate) fn reduce<T: Real>(layout: Layout, f: &impl Function2, x: &[T], y: &[
         let end = (start + CHUNK).min(row + b);
         vectors(
             #[inline(always)]
-            || total_of((f, &x[start..end], &y[start..end])),
+            || total_of(f, &x[start..end], &y[start..end]),
         )
     };
     let of_group = |group: usize| -> f64 {
@@ -147,7 +147,7 @@ fn columns<T: Real>(a: usize, c: usize, f: &impl Function2, x: &[T], y: &[T]) ->
         let mut sums = vec![T::ZERO; c];
         vectors(
             #[inline(always)]
-            || add_columns((f, &x[range.clone()], &y[range], &mut sums[..])),
+            || add_columns(f, &x[range.clone()], &y[range], &mut sums[..]),
         );
         sums
     };

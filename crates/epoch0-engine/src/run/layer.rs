@@ -165,22 +165,20 @@ impl Step<'_> {
                     split.splice(last..=last, [over / width, width]);
                 }
                 let x = x.reshape(&split);
-                let dim = split.len() - 1;
-                let y = match kind {
-                    NormKind::Rms { offset } => {
-                        let y = x.div(&x.square().mean_keep(&[dim]).add_scalar(eps).sqrt());
-                        match scale {
-                            Some(scale) if offset != 0.0 => y.mul(&scale.add_scalar(offset)),
-                            Some(scale) => y.mul(scale),
-                            None => y,
-                        }
+                let y = match (kind, both(scale, shift)) {
+                    (NormKind::Rms { offset }, _) => {
+                        let scale = match scale {
+                            Some(scale) if offset != 0.0 => scale.add_scalar(offset),
+                            Some(scale) => scale.clone(),
+                            None => Var::constant(x.value().full_like(1.0, &[width])),
+                        };
+                        let y = x.rms_norm(eps, &scale);
+                        shift.map_or(y.clone(), |shift| y.add(shift))
                     }
-                    _ => {
-                        let y = x.standardize(&[dim], eps);
-                        scale.map_or(y.clone(), |scale| y.mul(scale))
-                    }
+                    (_, Some([scale, shift])) => x.layer_norm(eps, &scale, &shift),
+                    (_, None) => x.standardize(&[split.len() - 1], eps),
                 };
-                Ok(shift.map_or(y.clone(), |shift| y.add(shift)).reshape(&shape))
+                Ok(y.reshape(&shape))
             }
             NormKind::LayerChannelsFirst => Ok(affine_channels(&x.standardize(&[1], eps), scale, shift)),
             NormKind::Group { groups } => {
@@ -196,31 +194,28 @@ impl Step<'_> {
             NormKind::Batch => match (self.mode, running) {
                 (Mode::Eval, Some([mean, variance, _])) => {
                     let (mean, variance) = (self.param(mean)?, self.param(variance)?);
-                    let mut factor = variance.add_scalar(eps).sqrt().recip();
-                    if let Some(scale) = scale {
-                        factor = factor.mul(scale);
-                    }
-                    let mut term = mean.mul(&factor).neg();
-                    if let Some(shift) = shift {
-                        term = term.add(shift);
-                    }
-                    Ok(affine_channels(x, Some(&factor), Some(&term)))
+                    let one = |value: f64| Var::constant(mean.value().full_like(value, &[over]));
+                    let [scale, shift] = both(scale, shift).unwrap_or_else(|| [one(1.0), one(0.0)]);
+                    Ok(x.batch_norm_eval(eps, mean, variance, &scale, &shift))
                 }
                 _ => {
-                    let over: Vec<usize> = (0..shape.len()).filter(|&dim| dim != 1).collect();
-                    let count: usize = over.iter().map(|&dim| shape[dim]).product();
+                    let count = x.value().len() / over;
                     if count < 2 {
                         return Err(self.operand(
-                            "one value per channel",
-                            "at least two\nhint: in training batch normalization needs a larger batch",
+                            "one value per feature",
+                            "more than one: in training batch normalization needs a variance\nhint: a larger batch, or \
+                             evaluation by running statistics",
                         ));
                     }
-                    let value = x.value();
-                    let mean = value.sum_dims(&over).scale(1.0 / count as f64);
-                    let centred = value.sub(&mean);
-                    let variance = centred.mul(&centred).sum_dims(&over).scale(1.0 / count as f64);
-                    statistics(mean.reshape(&[shape[1]]), variance.reshape(&[shape[1]]), count);
-                    Ok(affine_channels(&x.standardize(&over, eps), scale, shift))
+                    let (mean, variance) = x.value().batch_statistics();
+                    statistics(mean, variance, count);
+                    Ok(match both(scale, shift) {
+                        Some([scale, shift]) => x.batch_norm(eps, &scale, &shift),
+                        None => {
+                            let dims: Vec<usize> = (0..shape.len()).filter(|&dim| dim != 1).collect();
+                            x.standardize(&dims, eps)
+                        }
+                    })
                 }
             },
         }
@@ -263,8 +258,15 @@ impl Step<'_> {
     }
 }
 
+/// Scale and shift; ones or zeros for what a norm has not, where it has the other.
+fn both(scale: Option<&Var>, shift: Option<&Var>) -> Option<[Var; 2]> {
+    let like = scale.or(shift)?.value();
+    let or = |own: Option<&Var>, value: f64| {
+        own.cloned().unwrap_or_else(|| Var::constant(like.full_like(value, &like.shape())))
+    };
+    Some([or(scale, 1.0), or(shift, 0.0)])
+}
+
 fn affine_channels(x: &Var, scale: Option<&Var>, shift: Option<&Var>) -> Var {
-    let rank = x.rank();
-    let scaled = scale.map_or(x.clone(), |scale| x.mul(&along(scale, 1, rank)));
-    shift.map_or(scaled.clone(), |shift| scaled.add(&along(shift, 1, rank)))
+    both(scale, shift).map_or(x.clone(), |[scale, shift]| x.affine(1, &scale, &shift))
 }

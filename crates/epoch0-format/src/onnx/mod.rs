@@ -21,6 +21,7 @@ mod evaluate;
 mod fold;
 mod fuse;
 mod graph;
+mod idle;
 mod infer;
 mod known;
 mod lower;
@@ -47,6 +48,7 @@ use store::{Files, Raw};
 use walk::Walk;
 
 pub use error::OnnxFault;
+pub use idle::{IdleNorm, write_without};
 pub use store::{Weight, Weights};
 pub use wire::WireFault;
 pub use write::write;

@@ -29,21 +29,45 @@ pub fn write<E: From<Error>>(
     to: impl AsRef<Path>,
     metadata: &BTreeMap<String, String>,
     replace: Replace,
+    fill: impl FnMut(Weight<'_>, &mut [u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let to = free(to.as_ref(), replace)?;
+    let Onnx { weights, .. } = open(from)?;
+    rewrite(&weights, &to, &Edits { metadata: metadata.clone(), ..Edits::default() }, fill)
+}
+
+/// The place for a model; an error where there is something that may not be replaced.
+pub(super) fn free(to: &Path, replace: Replace) -> Result<PathBuf, Error> {
+    let to = resolve(to)?;
+    match fs::symlink_metadata(&to) {
+        Ok(meta) if meta.is_dir() => Err(Error::NotAFile { path: to, found: "a folder" }),
+        Ok(_) if replace == Replace::Never => Err(Error::target(&to, TargetFault::FileExists)),
+        _ => Ok(to),
+    }
+}
+
+/// What changes in a model besides its weights.
+#[derive(Debug, Default)]
+pub(super) struct Edits {
+    /// New messages of nodes, by their place.
+    pub nodes: HashMap<usize, Vec<u8>>,
+    /// Tensors of the file that go.
+    pub dropped: HashSet<usize>,
+    /// Properties, in the place of those of the same keys.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// As [`write()`], with other changes too.
+pub(super) fn rewrite<E: From<Error>>(
+    weights: &Weights,
+    to: &Path,
+    edits: &Edits,
     mut fill: impl FnMut(Weight<'_>, &mut [u8]) -> Result<(), E>,
 ) -> Result<(), E> {
-    let to = resolve(to.as_ref())?;
-    match fs::symlink_metadata(&to) {
-        Ok(meta) if meta.is_dir() => return Err(Error::NotAFile { path: to, found: "a folder" }.into()),
-        Ok(_) if replace == Replace::Never => {
-            return Err(Error::target(&to, TargetFault::FileExists).into());
-        }
-        _ => {}
-    }
-    let Onnx { weights, .. } = open(from)?;
-    let plan = Rewrite::of(&weights);
+    let plan = Rewrite::of(weights, edits);
     let is_beside =
         weights.raws.iter().any(|raw| matches!(raw.place, Place::Mapped { file, .. } if file > 0));
-    let beside = if is_beside { Some(free_name(&to)) } else { None };
+    let beside = if is_beside { Some(free_name(to)) } else { None };
     let mut places = HashMap::new();
     if let Some(path) = &beside {
         let mut out = Out::begin(path)?;
@@ -53,13 +77,13 @@ pub fn write<E: From<Error>>(
             if !is_twin && !matches!(raw.place, Place::Mapped { file, .. } if file > 0) {
                 continue;
             }
-            if is_twin && !plan.new.contains(&index) {
+            if is_twin && !plan.new.contains(&index) || plan.edits.dropped.contains(&index) {
                 continue;
             }
             let gap = at.next_multiple_of(ALIGN) - at;
             out.put(&vec![0; gap as usize])?;
             at += gap;
-            let bytes = plan.bytes(&weights, index, &mut fill)?;
+            let bytes = plan.bytes(weights, index, &mut fill)?;
             out.put(&bytes)?;
             places.insert(index, (at, bytes.len() as u64));
             at += bytes.len() as u64;
@@ -68,7 +92,7 @@ pub fn write<E: From<Error>>(
     }
     let name =
         beside.as_ref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy().into_owned());
-    let written = model(&weights, &plan, &to, name.as_deref(), &places, metadata, &mut fill);
+    let written = model(weights, &plan, to, name.as_deref(), &places, &mut fill);
     if written.is_err()
         && let Some(path) = &beside
     {
@@ -79,7 +103,8 @@ pub fn write<E: From<Error>>(
 }
 
 /// What changes in the file.
-struct Rewrite {
+struct Rewrite<'a> {
+    edits: &'a Edits,
     /// How many tensors the file has; those after them stand for one of them under another name.
     n_stored: usize,
     /// For each tensor the parameters that have elements in it, and how they lie.
@@ -88,8 +113,8 @@ struct Rewrite {
     new: HashSet<usize>,
 }
 
-impl Rewrite {
-    fn of(weights: &Weights) -> Self {
+impl<'a> Rewrite<'a> {
+    fn of(weights: &Weights, edits: &'a Edits) -> Self {
         let mut holders: HashMap<usize, Vec<(String, Order)>> = HashMap::new();
         for name in &weights.order {
             let stored = &weights.stored[name];
@@ -108,7 +133,7 @@ impl Rewrite {
         }
         let n_stored = weights.n_stored;
         let new = holders.keys().copied().filter(|&raw| raw >= n_stored).collect();
-        Self { n_stored, holders, new }
+        Self { edits, n_stored, holders, new }
     }
 
     /// The elements of a tensor with the parameters' new ones.
@@ -172,11 +197,10 @@ fn varint_length(mut value: u64) -> u64 {
 /// Writes the model's own file.
 fn model<E: From<Error>>(
     weights: &Weights,
-    plan: &Rewrite,
+    plan: &Rewrite<'_>,
     to: &Path,
     beside: Option<&str>,
     places: &HashMap<usize, (u64, u64)>,
-    metadata: &BTreeMap<String, String>,
     fill: &mut impl FnMut(Weight<'_>, &mut [u8]) -> Result<(), E>,
 ) -> Result<(), E> {
     let bad = |fault: super::WireFault| Error::onnx(&weights.files.path)(OnnxFault::Wire(fault));
@@ -186,7 +210,7 @@ fn model<E: From<Error>>(
     while let Some(field) = wire::next(&mut rest).map_err(bad)? {
         if field.number == PROPERTY {
             let (key, _) = property(field.bytes().map_err(bad)?).map_err(bad)?;
-            if metadata.contains_key(key) {
+            if plan.edits.metadata.contains_key(key) {
                 continue;
             }
         }
@@ -222,7 +246,7 @@ fn model<E: From<Error>>(
             }
         }
     }
-    for (key, value) in metadata {
+    for (key, value) in &plan.edits.metadata {
         let (mut entry, mut whole) = (Vec::new(), Vec::new());
         put_bytes(&mut entry, 1, key.as_bytes());
         put_bytes(&mut entry, 2, value.as_bytes());
@@ -241,19 +265,31 @@ fn tensor_length(head: &[u8], length: u64) -> u64 {
 /// The parts of the new graph.
 fn graph<'a>(
     weights: &Weights,
-    plan: &Rewrite,
+    plan: &Rewrite<'_>,
     bytes: &'a [u8],
     twins: &HashSet<&str>,
     beside: Option<&str>,
     places: &HashMap<usize, (u64, u64)>,
 ) -> Result<Vec<Piece<'a>>, super::WireFault> {
     let mut pieces = Vec::new();
-    let mut index = 0;
+    let (mut node, mut index) = (0, 0);
     let mut rest = bytes;
     while let Some(field) = wire::next(&mut rest)? {
         match field.number {
-            // A node that gave a parameter a second name, which is now a parameter of its own.
-            1 if is_renaming(field.bytes()?, twins)? => {}
+            1 => {
+                match plan.edits.nodes.get(&node) {
+                    Some(new) => {
+                        let mut message = Vec::new();
+                        put_bytes(&mut message, 1, new);
+                        pieces.push(Piece::New(message));
+                    }
+                    // A node that gave a parameter a second name, which is now a parameter of its own.
+                    None if is_renaming(field.bytes()?, twins)? => {}
+                    None => pieces.push(Piece::Same(field.whole)),
+                }
+                node += 1;
+            }
+            5 if plan.edits.dropped.contains(&index) => index += 1,
             5 => {
                 let raw = &weights.raws[index];
                 if let Some(place) = places.get(&index) {

@@ -1,6 +1,5 @@
 //! Drawing parameters: in pieces where every element has one law, whole where elements are drawn together.
 
-use epoch0_engine::{Device, Elements, Precision, Weights};
 use epoch0_method::{ArrayMut, At, Error, SiteLaw};
 use epoch0_net::{ParamId, Site};
 use epoch0_num::{Dtype, Element, Law, Stream, Summary, with_element};
@@ -82,23 +81,6 @@ impl Plan<'_> {
             measured
         });
         Ok((bytes, measured))
-    }
-
-    /// Draws all parameters, as the engine takes them; nothing is calibrated.
-    ///
-    /// # Errors
-    /// As [`Plan::draw_whole`].
-    pub fn weights(&self, precision: Precision, device: &Device) -> Result<Weights, crate::calibrate::Error> {
-        Weights::read(self.net, precision, device, |id, param| {
-            let (bytes, _) = self.draw_whole(id)?;
-            Ok(with_element!(param.dtype, T => {
-                let values = bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned::<T>);
-                match param.dtype {
-                    Dtype::F64 => Elements::Double(values.map(Element::to_f64).collect()),
-                    _ => Elements::Single(values.map(Element::to_f32).collect()),
-                }
-            }))
-        })
     }
 
     fn draw_sites<T: Element>(&self, param: ParamId, values: &mut [T]) -> Result<Vec<Measured>, Error> {

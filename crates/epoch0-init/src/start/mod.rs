@@ -3,6 +3,7 @@
 mod draw;
 mod plan;
 mod recipe;
+mod weights;
 
 pub use draw::Measured;
 pub use plan::{Plan, Planned};

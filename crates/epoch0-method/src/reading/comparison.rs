@@ -167,6 +167,9 @@ pub struct Training {
     pub seed: u64,
     /// Numbers followed.
     pub curves: Vec<Curve>,
+    /// What else was followed.
+    #[serde(default)]
+    pub figures: Vec<Figure>,
     /// Numbers at the end.
     pub quantities: Vec<Quantity>,
     /// Why and at which step it stopped before its end, where it did.

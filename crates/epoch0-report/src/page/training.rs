@@ -7,7 +7,8 @@ use super::{Page, reading};
 use crate::words;
 
 pub(crate) fn page(training: &Training) -> Page<'_> {
-    let figures: Vec<_> = training.curves.iter().map(figure).collect();
+    let figures: Vec<_> =
+        training.curves.iter().map(figure).chain(training.figures.iter().cloned()).collect();
     let (class, sign, word) = match &training.stopped {
         Some(_) => ("bad", "✕", "Stopped"),
         None => ("ok", "✓", "Finished"),

@@ -186,4 +186,7 @@ pub(crate) fn training(training: &Training, lines: &mut Lines) {
     for curve in &training.curves {
         chart::figure(&self::curve(curve), lines);
     }
+    for figure in &training.figures {
+        chart::figure(figure, lines);
+    }
 }

@@ -7,7 +7,8 @@ use epoch0_engine::{Device, Elements, Precision, Weights};
 use epoch0_net::{Builder, Linear, NormKind, Role, Source};
 use epoch0_num::Dtype;
 use epoch0_train::{
-    Adam, Clip, Error, Evaluation, Observer, Optimizer, PerParam, Settings, Status, Step, Trainer, every,
+    Adam, Clip, Error, Evaluation, Following, Look, NormStatistics, Observer, Optimizer, PerParam, Settings,
+    Span, Status, Step, Trainer, every, wandering,
 };
 
 use crate::common::{bits, gaussians, images, network, plain, settings, weights, weights_in};
@@ -144,6 +145,108 @@ fn running_statistics_are_those_of_torch() {
     assert_eq!(trainer.batch_count(of(Role::BatchCount)), 1);
 }
 
+/// Two full batches of `BatchNorm1d(2)`, and an example that fills none: the mean of the batches' means, and m / (m − 1)
+/// times the mean of their biased variances, by hand.
+#[test]
+fn population_statistics_are_those_of_the_paper() {
+    let mut b = Builder::new("bn", Source::Built, Dtype::F64);
+    let x = b.input("x", &[None, Some(2)]);
+    let x = b.norm(x, "bn", NormKind::Batch, 1e-5, true);
+    let x = b.linear(x, "fc", Linear::new(2));
+    b.output(x, "logits");
+    let network = b.finish().unwrap();
+    let rows: Vec<[f32; 2]> = (0..8).map(|at| [at as f32, ((at * at) % 5) as f32 - 1.0]).collect();
+    let inputs = Inputs::Values(Array::new([8, 2], rows.concat()).unwrap());
+    let targets = Targets::Values(Array::new([8, 2], vec![0.0; 16]).unwrap());
+    let data = Dataset::new("eight", Examples::new("eight", inputs, targets).unwrap(), None);
+    let settings =
+        Settings { statistics: NormStatistics::Population, batch: 3, seed: 4, ..plain(0.0, "2it") };
+    let mut trainer =
+        Trainer::new(&network, weights_in(&network, 0, Precision::Double), &data, settings).unwrap();
+    trainer.run(&mut ()).unwrap();
+    let order = epoch0_data::prepare::order(8, 4, 0);
+    let (mut means, mut variances) = ([0.0; 2], [0.0; 2]);
+    for batch in order.chunks_exact(3) {
+        for unit in 0..2 {
+            let own: Vec<f64> = batch.iter().map(|&nth| f64::from(rows[nth][unit])).collect();
+            let mean = own.iter().sum::<f64>() / 3.0;
+            means[unit] += mean / 2.0;
+            variances[unit] += own.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 3.0 / 2.0;
+        }
+    }
+    for (name, wanted) in
+        [("bn.running_mean", means), ("bn.running_var", variances.map(|variance| variance * 3.0 / 2.0))]
+    {
+        let found = trainer.weights().get(network.find(name).unwrap()).unwrap().to_f64();
+        for (found, wanted) in found.iter().zip(wanted) {
+            assert!((found - wanted).abs() < 1e-12, "{name}: {found}, not {wanted}");
+        }
+    }
+}
+
+#[test]
+fn momentum_is_what_a_batch_replaces() {
+    let (network, data) = (network("mlp:8-16-3,norm=batch"), gaussians());
+    let mean = |momentum: f64| {
+        let settings = Settings { statistics_momentum: momentum, ..plain(0.0, "1it") };
+        let mut trainer = Trainer::new(&network, weights(&network, 0), &data, settings).unwrap();
+        trainer.step().unwrap();
+        trainer.weights().get(network.find("1.running_mean").unwrap()).unwrap().to_f64()
+    };
+    let (whole, tenth) = (mean(1.0), mean(0.1));
+    assert!(mean(0.0).iter().all(|&mean| mean == 0.0));
+    for (whole, tenth) in whole.iter().zip(tenth) {
+        assert!((0.1 * whole - tenth).abs() < 1e-6 * whole.abs().max(0.1), "{whole} and {tenth}");
+    }
+}
+
+#[derive(Default)]
+struct Looks(Vec<Look>);
+
+impl Observer for Looks {
+    fn followed(&mut self, _: &Trainer<'_>, look: &Look) -> Result<(), Error> {
+        self.0.push(look.clone());
+        Ok(())
+    }
+}
+
+#[test]
+fn layers_are_followed_to_what_their_activation_meets() {
+    let (network, data) = (network("mlp:8-16-12-3,norm=batch,act=sigmoid"), gaussians());
+    let following =
+        |pattern: &str| Following::of(&network, pattern, |name| name.starts_with(pattern), Span::Steps(4));
+    let start = || weights(&network, 0);
+    let run = |rate: f64| {
+        let trainer = Trainer::new(&network, start(), &data, plain(rate, "10it")).unwrap();
+        let mut looks = Looks::default();
+        trainer.following(following("").unwrap()).run(&mut looks).unwrap();
+        looks.0
+    };
+    let looks = run(0.5);
+    assert_eq!(looks.iter().map(|look| look.step).collect::<Vec<_>>(), [0, 4, 8, 10]);
+    let names: Vec<(&str, usize)> =
+        looks[0].layers.iter().map(|layer| (layer.name.as_str(), layer.units.len())).collect();
+    // Linear maps; the norms between them and their activations are what is looked at.
+    assert_eq!(names, [("0", 16), ("3", 12), ("6", 3)]);
+    // Normalized, with factor 1 and shift 0: around 0, with about one deviation to either side.
+    for unit in &looks[0].layers[0].units {
+        assert!(unit.p50.abs() < 0.6 && (-1.6..-0.4).contains(&unit.p15) && (0.4..1.6).contains(&unit.p85));
+    }
+    let spreads = wandering(&looks);
+    assert!(spreads.iter().all(|(_, spread)| *spread > 0.0));
+    // What does not learn does not move, although its batches differ.
+    assert!(wandering(&run(0.0)).iter().all(|(_, spread)| *spread == 0.0));
+    let error = following("nothing").unwrap_err().to_string();
+    assert!(error.contains("`nothing`") && error.contains("0.weight"), "{error}");
+    // Being followed changes nothing.
+    let mut alone = Trainer::new(&network, start(), &data, plain(0.5, "10it")).unwrap();
+    alone.run(&mut ()).unwrap();
+    let trainer = Trainer::new(&network, start(), &data, plain(0.5, "10it")).unwrap();
+    let mut trainer = trainer.following(following("").unwrap());
+    trainer.run(&mut ()).unwrap();
+    assert_eq!(bits(alone.weights()), bits(trainer.weights()));
+}
+
 #[test]
 fn what_is_not_finite_stops_with_a_status() {
     let (network, data) = (network("mlp:8-64-64-3"), gaussians());
@@ -248,6 +351,7 @@ fn settings_out_of_range_are_refused() {
     };
     assert!(refused(Settings { batch: 0, ..settings("1it") }).contains("allowed 1 or more"));
     assert!(refused(Settings { accumulate: 0, ..settings("1it") }).contains("accumulate is 0"));
+    assert!(refused(Settings { statistics_momentum: 1.5, ..settings("1it") }).contains("allowed 0 to 1"));
     assert!(
         refused(Settings { learning_rate: f64::NAN, ..settings("1it") }).contains("learning rate is NaN")
     );

@@ -1,12 +1,12 @@
 //! What claims train on: MNIST where it is at hand, otherwise a task made for the purpose.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use epoch0_data::make::{self, Gaussians, GaussiansConfig};
 use epoch0_data::open::DIGITS;
-use epoch0_data::prepare::standardize;
+use epoch0_data::prepare::{Normalize, Per, standardize};
 use epoch0_data::read::idx;
-use epoch0_data::{Inputs, Targets};
+use epoch0_data::{Dataset, Inputs, Targets};
 use epoch0_method::Error;
 
 /// Labelled examples.
@@ -22,11 +22,36 @@ impl Examples {
     /// The first `n` training images of MNIST from `$EPOCH0_DATA/mnist`, or as many examples of a mixture of Gaussians
     /// of the same size where that folder is not there.
     pub(crate) fn mnist_or_mixture(n: usize) -> Result<Self, Error> {
-        let folder = std::env::var_os("EPOCH0_DATA").map(|folder| Path::new(&folder).join("mnist"));
-        match folder.filter(|folder| folder.is_dir()) {
+        match mnist_folder() {
             Some(folder) => Self::mnist(&folder, n),
             None => Self::mixture(n, 784, 10, 0),
         }
+    }
+
+    /// As [`Examples::mnist_or_mixture`], as a set with the following images of the training part to test on, scaled to
+    /// mean 0 and variance 1 as measured on those to train on.
+    pub(crate) fn set(n_train: usize, n_test: usize) -> Result<Dataset, Error> {
+        let n = n_train + n_test;
+        let (examples, name) = match mnist_folder() {
+            Some(folder) => {
+                let digits = DIGITS.map(str::to_owned);
+                let name = format!("MNIST, first {n_train} training images, tested on the next {n_test}");
+                (idx::first_training(&folder, n, &digits), name)
+            }
+            None => {
+                let config = GaussiansConfig { classes: 10, dim: 784, separation: 1.0, seed: 0 };
+                let examples =
+                    Gaussians::new(config).and_then(|mixture| make::examples(&mixture, 0..n as u64));
+                (
+                    examples,
+                    format!("a mixture of 10 Gaussians in 784 dimensions, {n_train} and {n_test} examples"),
+                )
+            }
+        };
+        let examples = examples.map_err(|error| data_error(&error))?.flattened();
+        let part = |range: std::ops::Range<usize>| examples.pick(&range.collect::<Vec<_>>());
+        let data = Dataset::new(name, part(0..n_train), Some(part(n_train..n)));
+        Ok(Normalize::dataset(data, Per::Whole).map_err(|error| data_error(&error))?.0)
     }
 
     fn mnist(folder: &Path, n: usize) -> Result<Self, Error> {
@@ -73,6 +98,11 @@ impl Examples {
         let inputs = which.iter().flat_map(|&nth| &self.inputs[nth * width..(nth + 1) * width]);
         (inputs.copied().collect(), which.iter().map(|&nth| self.classes[nth]).collect())
     }
+}
+
+fn mnist_folder() -> Option<PathBuf> {
+    let folder = std::env::var_os("EPOCH0_DATA").map(|folder| Path::new(&folder).join("mnist"));
+    folder.filter(|folder| folder.is_dir())
 }
 
 fn data_error(error: &epoch0_data::Error) -> Error {

@@ -154,6 +154,7 @@ pub(crate) fn training() -> Training {
                 values: accuracy,
             },
         ],
+        figures: vec![curves()],
         quantities: vec![Quantity::new("loss", "training loss", 0.284, "nats")],
         stopped: Some("The loss is NaN at step 975.".to_owned()),
         versions: versions(),
