@@ -117,16 +117,8 @@ pub(crate) struct Init {
     /// Recipe in YAML: rules by name, role and place; later rules win.
     #[arg(long, value_name = "FILE", conflicts_with = "with")]
     pub(crate) recipe: Option<PathBuf>,
-    /// Data that methods look at which calibrate (lsuv): a name (`epoch0 data list`), a file or folder, or a generator;
-    /// without any, random inputs that match the network are drawn.
-    #[arg(long, value_name = "DATA")]
-    pub(crate) data: Option<String>,
-    /// Number of examples that they look at [default: as many as fit, 8 to 1024].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) examples: Option<u32>,
-    /// Exit with 1 if a layer is not calibrated to the method's tolerance.
-    #[arg(long)]
-    pub(crate) strict: bool,
+    #[command(flatten)]
+    pub(crate) calibrating: CalibratingArgs,
     /// Seed: the same seed gives the same bits, whatever the machine, order, sharding and threads.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
@@ -145,6 +137,21 @@ pub(crate) struct Init {
     /// Accept keys of a config that its family does not have.
     #[arg(long)]
     pub(crate) any_key: bool,
+}
+
+/// What methods look at that calibrate.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CalibratingArgs {
+    /// Data that methods look at which calibrate (lsuv): a name (`epoch0 data list`), a file or folder, or a generator;
+    /// without any, random inputs that match the network are drawn.
+    #[arg(long, value_name = "DATA")]
+    pub(crate) data: Option<String>,
+    /// Number of examples that they look at [default: as many as fit, 8 to 1024].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) examples: Option<u32>,
+    /// Exit with 1 if a layer is not calibrated to the method's tolerance.
+    #[arg(long)]
+    pub(crate) strict: bool,
 }
 
 /// A network with weights: those of a checkpoint, or drawn.

@@ -9,7 +9,7 @@ use epoch0::{Calibrating, Described, Options, Recipe, Report, initialize, plan};
 
 use super::start::Choice;
 use super::{Failure, Outcome, calibration};
-use crate::args::Init;
+use crate::args::{CalibratingArgs, Init};
 use crate::number::{bytes, grouped, short};
 use crate::table::{Align, FAINT, HEADING, Table};
 use crate::terminal;
@@ -26,10 +26,10 @@ pub(super) fn run(args: &Init, json: bool) -> Result<Outcome, Failure> {
         recipe: args.recipe.as_deref(),
     };
     let recipe = choice.recipe(&described)?;
-    let data = calibrating_data(args, &choice, &recipe)?;
+    let data = calibrating_data(&args.calibrating, &choice, &recipe)?;
     let calibrating = Calibrating {
         data: data.as_ref().map(|(spec, data)| (*spec, data)),
-        examples: args.examples.map(|n| n as usize),
+        examples: args.calibrating.examples.map(|n| n as usize),
     };
     let report = match &args.out {
         Some(out) if !args.dry_run => {
@@ -52,12 +52,12 @@ pub(super) fn run(args: &Init, json: bool) -> Result<Outcome, Failure> {
     };
     let is_met = report.calibrated.as_ref().is_none_or(|done| done.calibration.missed().next().is_none());
     let text = if json { Outcome::json(&report)?.text } else { table(&report) };
-    Ok(Outcome { text, holds: is_met || !args.strict })
+    Ok(Outcome { text, holds: is_met || !args.calibrating.strict })
 }
 
 /// The data that were named; naming them, or what goes with them, makes no sense where nothing looks at them.
 fn calibrating_data<'a>(
-    args: &'a Init,
+    args: &'a CalibratingArgs,
     choice: &Choice<'_>,
     recipe: &Recipe,
 ) -> Result<Option<(&'a str, Dataset)>, Failure> {

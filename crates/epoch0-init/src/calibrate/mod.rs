@@ -42,6 +42,9 @@ pub trait Calibrator: Send + Sync + Debug {
     ) -> Result<Calibration, Error>;
 }
 
+/// A calibrator with its id.
+pub type Named = (&'static str, Box<dyn Calibrator>);
+
 /// What a calibration did.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Calibration {

@@ -169,7 +169,7 @@ fn runs(
     jobs.par_iter()
         .map(|&(recipe, seed, lr)| {
             let (weights, _) = start(&net, recipe, seed, &calibration)?;
-            how(lr, seed).train(&net, weights, examples)
+            how(lr, seed).train(&net, &weights, examples)
         })
         .collect()
 }

@@ -22,7 +22,7 @@ use epoch0_method::{Error, Value, Values};
 use epoch0_net::{Network, Role, Site};
 use serde::{Deserialize, Serialize};
 
-use crate::calibrate::Calibrator;
+use crate::calibrate::Named;
 
 /// What each parameter of a network is drawn from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -233,7 +233,7 @@ impl Recipe {
     ///
     /// # Errors
     /// When there is none of that name, or its parameters are not what they may be.
-    pub fn calibrator(&self) -> Result<Option<(&'static str, Box<dyn Calibrator>)>, Error> {
+    pub fn calibrator(&self) -> Result<Option<Named>, Error> {
         let Some(used) = &self.calibrate else { return Ok(None) };
         let entry = crate::calibrate::find(&used.with)?;
         let one = |(name, setting): (&String, &Setting)| match setting {

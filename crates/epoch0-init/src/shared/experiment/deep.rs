@@ -108,7 +108,7 @@ impl Descent {
     pub(crate) fn train(
         &self,
         net: &Network,
-        weights: Weights,
+        weights: &Weights,
         examples: &Examples,
     ) -> Result<Trained, Error> {
         const MOMENTUM: f64 = 0.9;
