@@ -68,7 +68,7 @@ pub struct Pntk {
     /// Examples whose kernel is computed, where none are given.
     #[param(default = 64, range = "[2, 5000]")]
     pub examples: u32,
-    /// How many of them the full kernel is computed of, to compare with; 0 leaves it out.
+    /// How many of them the full kernel is computed of, to compare with, fewer where it would be too large; 0 leaves it out.
     #[param(default = 8, range = "[0, 1000]")]
     pub compare: u32,
 }
@@ -163,7 +163,9 @@ impl Pntk {
                 "Cosine of the centred kernel and that of the classes.",
             );
         }
-        let compare = (self.compare as usize).min(examples);
+        // As many as have a full kernel that is not too large.
+        let outputs = taps.output().map_err(|error| failed(&error))?.value().len() / examples.max(1);
+        let compare = (self.compare as usize).min(examples).min(ntk::LIMIT / outputs.max(1));
         if compare > 0 {
             let first: Vec<Value> = inputs.iter().map(|input| first(input, compare)).collect();
             let taps = Taps::record(net, params, &first, Mode::Eval).map_err(|error| failed(&error))?;
