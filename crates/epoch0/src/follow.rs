@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use epoch0_data::{Dataset, Inputs};
-use epoch0_init::start::{Pattern, Recipe, Rule, Use};
+use epoch0_init::start::{Pattern, Recipe, Use};
 use epoch0_method::reading::{Axis, Curve, Figure, Quantity, Shape, Training, Versions};
 use epoch0_net::{Network, Source};
 use epoch0_train::record::About;

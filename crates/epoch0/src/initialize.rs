@@ -159,7 +159,7 @@ fn write_onnx(
         {
             progress(drawn.len() as u64);
         }
-        Ok(())
+        Ok::<(), Error>(())
     })?;
     Ok(measured.into_values().flatten().collect())
 }

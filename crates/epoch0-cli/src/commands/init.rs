@@ -75,7 +75,7 @@ fn table(report: &Report) -> String {
         Source::HuggingFace { architecture, .. } => architecture.as_str(),
         Source::Zoo { .. } => "zoo",
         Source::Onnx { .. } => "ONNX",
-        Source::Built => "network",
+        _ => "network",
     };
     let _ = writeln!(
         out,
