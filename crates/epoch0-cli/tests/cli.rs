@@ -532,7 +532,7 @@ fn calibrations_that_make_no_sense_are_refused_and_leave_nothing() {
             &["--data: he_normal looks at no data", "lsuv"],
         ),
         (&["mlp:2-8-2", "--strict"], &["--strict: pytorch_default looks at no data"]),
-        (&["mlp:2-8-2", "--with", "lsuv", "--set", "tol=1"], &["lsuv: tol is 1, allowed [0, 1)"]),
+        (&["mlp:2-8-2", "--with", "lsuv", "--set", "tol=1"], &["lsuv: tol is 1, allowed (0, 1)"]),
         (&["mlp:2-8-2", "--with", "lsuv", "--set", "max_itr=3"], &["did you mean `max_iter`"]),
         (&["mlp:2-8-2", "--with", "lsvu"], &["`lsvu` is unknown"]),
     ];

@@ -89,8 +89,8 @@ pub enum Place {
 /// Parameters of LSUV.
 #[derive(Clone, Debug, Params)]
 pub struct Lsuv {
-    /// Deviation of the variance from the target's that is accepted, as a share of it; 0 divides until nothing is left.
-    #[param(default = 0.1, range = "[0, 1)", symbol = "Tol_var")]
+    /// Deviation of the variance from the target's that is accepted, as a share of it.
+    #[param(default = 0.1, range = "(0, 1)", symbol = "Tol_var")]
     pub tol: f64,
     /// Divisions of a layer at most; 0 only measures.
     #[param(default = 10, range = "[0, 1000]", symbol = "T_max")]
