@@ -177,7 +177,7 @@ impl Plan {
     /// The plan for the transposed array, where groups are columns: their elements then lie side by side.
     fn of_columns(&self) -> Option<Self> {
         let Layout { a, c, b } = self.layout;
-        (a > 1 && b == 1).then(|| Self { layout: Layout { a: 1, c, b: a }, ..*self })
+        (a > 1 && b == 1).then_some(Self { layout: Layout { a: 1, c, b: a }, ..*self })
     }
 
     /// Groups that one thread takes at a time.
@@ -523,7 +523,7 @@ mod tests {
         for shape in [vec![4000, 2], vec![10, 2, 20, 20]] {
             let inner: usize = shape[2..].iter().product();
             let n: usize = shape.iter().product();
-            let is_first = |at: usize| at / inner.max(1) % 2 == 0;
+            let is_first = |at: usize| (at / inner.max(1)).is_multiple_of(2);
             // The first feature is one number, the second one of two numbers 16384 from zero.
             let value =
                 |at: usize| if is_first(at) { 12_345.679 } else { 16_384.0 + (at / inner / 2 % 2) as f64 };
