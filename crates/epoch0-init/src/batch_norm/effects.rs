@@ -39,7 +39,11 @@ pub(super) const START_MATTERS_LESS: Claim = Claim {
     kind: ClaimKind::Effect,
     budget_s: 900,
     seeds: 5,
-    expectation: Expectation::Holds,
+    expectation: Expectation::NotReproduced {
+        why: "on MNIST the accuracy spreads over 15.06 points in [8.81, 21.31] with it, and over 82.76 without, where nothing \
+              is learned at either scale. Weights s times as large learn as if the rate were divided by s², a hundred times \
+              larger or smaller, and five epochs at one rate do not make up for that",
+    },
     run: start_matters_less,
 };
 
