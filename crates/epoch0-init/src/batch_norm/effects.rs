@@ -18,7 +18,11 @@ pub(super) const TRAINS_FASTER: Claim = Claim {
     kind: ClaimKind::Effect,
     budget_s: 900,
     seeds: 5,
-    expectation: Expectation::Holds,
+    expectation: Expectation::NotReproduced {
+        why: "on MNIST it takes 0.56 of the steps in [0.44, 0.69], 186 at rate 0.3 against 330 at rate 1. Small rates are where \
+              it helps more: 280 steps against 1720 at rate 0.1. Xavier's start and large rates train three layers well \
+              without it",
+    },
     run: trains_faster,
 };
 
