@@ -177,7 +177,9 @@ impl Geometry {
         let outputs = volume(self.out);
         let length = (WINDOWS / self.taps()).max(256);
         if outputs <= length {
+            // About as many in each, so that threads have as much to do.
             let images = (length / outputs).min(self.batch);
+            let images = self.batch.div_ceil(self.batch.div_ceil(images));
             let all = (0..self.batch).step_by(images).map(|first| {
                 (first..(first + images).min(self.batch)).map(|image| (image, 0, outputs)).collect()
             });
@@ -304,8 +306,41 @@ pub(crate) fn outputs(moves: &Moves, x: &Tensor, weight: &Tensor, shape: &[usize
 
 /// The transpose of a convolution in its input, where there is a quick way.
 pub(crate) fn inputs(moves: &Moves, y: &Tensor, weight: &Tensor, shape: &[usize]) -> Option<Tensor> {
-    let geometry = Geometry::new(moves, shape, &weight.shape(), &y.shape()).filter(Geometry::is_depthwise)?;
-    depthwise::inputs(&geometry, y, weight).map(|x| x.reshape(shape))
+    let geometry = Geometry::new(moves, shape, &weight.shape(), &y.shape())?;
+    if geometry.is_depthwise() {
+        return depthwise::inputs(&geometry, y, weight).map(|x| x.reshape(shape));
+    }
+    // With a stride of one it is a convolution itself: of the taps in reverse, padded by what they reach beyond.
+    let kernel = &weight.shape()[2..];
+    let reach = |dim: usize| ((kernel[dim] - 1) * moves.dilation[dim]).checked_sub(moves.padding[dim]);
+    let padding: Vec<usize> = (0..kernel.len()).map(reach).collect::<Option<_>>()?;
+    if moves.stride.iter().any(|&stride| stride != 1) {
+        return None;
+    }
+    let reversed = run(&[weight], Reversed(&geometry))?;
+    let reversed = reversed.reshape(&[&[shape[1], geometry.outputs], kernel].concat());
+    outputs(&Moves { padding, ..moves.clone() }, y, &reversed, shape)
+}
+
+/// Weights with inputs and outputs of each group exchanged, and taps in reverse.
+struct Reversed<'a>(&'a Geometry);
+
+impl Job for Reversed<'_> {
+    type Output = Tensor;
+
+    fn run<T: Real>(self, inputs: &[&[T]]) -> Tensor {
+        let g = self.0;
+        let kernel = volume(g.kernel);
+        let mut reversed = vec![T::ZERO; inputs[0].len()];
+        for (at, to) in reversed.chunks_exact_mut(kernel).enumerate() {
+            let (group, input, output) =
+                (at / (g.inputs * g.outputs), at / g.outputs % g.inputs, at % g.outputs);
+            let from = ((group * g.outputs + output) * g.inputs + input) * kernel;
+            to.iter_mut().zip(inputs[0][from..from + kernel].iter().rev()).for_each(|(to, &from)| *to = from);
+        }
+        let count = reversed.len();
+        tensor(reversed, &[count])
+    }
 }
 
 /// The transpose of a convolution in its weight, where there is a quick way.

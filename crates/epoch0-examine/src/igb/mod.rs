@@ -145,7 +145,7 @@ impl Examiner for Igb {
         }
         if let (Some(measured), Some(logits)) = (measured, logits) {
             let tried = match measured.is_biased() || self.remedies {
-                true => remedies::tried(subject, watch)?,
+                true => remedies::tried(subject, &logits, watch)?,
                 false => Vec::new(),
             };
             reading.quantities.extend(measured.quantities());

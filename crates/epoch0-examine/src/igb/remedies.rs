@@ -1,11 +1,11 @@
 //! What takes the bias away, tried on the start at hand.
 
-use epoch0_engine::{Mode, Tensor, Value, Var, Weights, ntk, run};
+use epoch0_engine::{Mode, Tensor, Value, Var, Weights, ntk, sweep};
 use epoch0_method::reading::{Cell, Column, Kind, Table};
 use epoch0_net::{Layout, Network, NodeId, Op, ParamId};
 
 use super::measure::{Logits, Measured};
-use crate::shared::inputs::first;
+use crate::shared::inputs::{first, part};
 use crate::{Error, Subject, Watch};
 
 /// Examples that means of activations are taken over at most.
@@ -52,8 +52,9 @@ pub(super) struct Tried {
     pub(super) after: Result<Measured, String>,
 }
 
-/// Tries every remedy. Means are taken over the first half of the examples, guesses counted on the second.
-pub(super) fn tried(subject: &Subject<'_>, watch: Watch<'_>) -> Result<Vec<Tried>, Error> {
+/// Tries every remedy. Means are taken over the first half of the examples, guesses counted on the second. `logits` are
+/// those of the start as it is.
+pub(super) fn tried(subject: &Subject<'_>, logits: &Logits, watch: Watch<'_>) -> Result<Vec<Tried>, Error> {
     let mut all = Vec::new();
     for (at, remedy) in Remedy::ALL.into_iter().enumerate() {
         watch.reach(0.4 + 0.2 * at as f64)?;
@@ -62,7 +63,7 @@ pub(super) fn tried(subject: &Subject<'_>, watch: Watch<'_>) -> Result<Vec<Tried
                 Some(inputs) => guesses(subject, subject.weights, &inputs)?,
                 None => Err("the inputs are words".to_owned()),
             },
-            _ => match remedied(subject, remedy)? {
+            _ => match remedied(subject, remedy, Some(logits))? {
                 Ok(weights) => guesses(subject, &weights, &subject.probe.inputs)?,
                 Err(why) => Err(why),
             },
@@ -72,14 +73,26 @@ pub(super) fn tried(subject: &Subject<'_>, watch: Watch<'_>) -> Result<Vec<Tried
     Ok(all)
 }
 
+/// Guesses on the second half of the examples.
 fn guesses(
     subject: &Subject<'_>,
     weights: &Weights,
     inputs: &[Value],
 ) -> Result<Result<Measured, String>, Error> {
     let none = || "the network does not choose among classes".to_owned();
-    let logits = Logits::of(subject, weights, inputs)?;
-    Ok(logits.ok_or_else(none).map(|logits| Measured::of(logits.halves().1, logits.classes)))
+    let n = subject.probe.summary.n_examples;
+    // A network may be bound to as many examples as there are.
+    let is_whole = n < 2 || subject.probe.first(subject.network, n / 2).len() == subject.probe.len();
+    let later: Vec<Value> = match is_whole {
+        true => inputs.to_vec(),
+        false => inputs.iter().map(|input| part(input, n / 2..n)).collect(),
+    };
+    let logits = Logits::of(subject, weights, &later)?;
+    let of_later = |logits: &Logits| match is_whole {
+        true => Measured::of(logits.halves().1, logits.classes),
+        false => Measured::of(&logits.values, logits.classes),
+    };
+    Ok(logits.as_ref().ok_or_else(none).map(of_later))
 }
 
 /// The weights after a remedy that is written into biases.
@@ -87,16 +100,20 @@ fn guesses(
 /// # Errors
 /// When the network cannot be run, or has no place for it.
 pub fn fixed(subject: &Subject<'_>, remedy: Remedy) -> Result<Weights, Error> {
-    remedied(subject, remedy)?.map_err(|why| Error::Probe {
+    remedied(subject, remedy, None)?.map_err(|why| Error::Probe {
         what: format!("remedy `{}`", remedy.name()),
         found: why,
         allowed: "a network with a place for it".to_owned(),
     })
 }
 
-fn remedied(subject: &Subject<'_>, remedy: Remedy) -> Result<Result<Weights, String>, Error> {
+fn remedied(
+    subject: &Subject<'_>,
+    remedy: Remedy,
+    logits: Option<&Logits>,
+) -> Result<Result<Weights, String>, Error> {
     match remedy {
-        Remedy::Bias => of_readout(subject),
+        Remedy::Bias => of_readout(subject, logits),
         Remedy::Shift => shifted(subject),
         Remedy::Center => Ok(Err("it is one of the data, not of the weights".to_owned())),
     }
@@ -122,14 +139,22 @@ fn centred(inputs: &[Value]) -> Option<Vec<Value>> {
     })
 }
 
-fn of_readout(subject: &Subject<'_>) -> Result<Result<Weights, String>, Error> {
+fn of_readout(subject: &Subject<'_>, logits: Option<&Logits>) -> Result<Result<Weights, String>, Error> {
     let network = subject.network;
     let node = ntk::readout(network).map(|node| &network.nodes()[node.0 as usize].op);
     let Some(&Op::Linear { bias: Some(bias), .. }) = node else {
         return Ok(Err("the readout has no bias".to_owned()));
     };
-    let Some(logits) = Logits::of(subject, subject.weights, &subject.probe.inputs)? else {
-        return Ok(Err("the network does not choose among classes".to_owned()));
+    let own;
+    let logits = match logits {
+        Some(logits) => logits,
+        None => match Logits::of(subject, subject.weights, &subject.probe.inputs)? {
+            Some(found) => {
+                own = found;
+                &own
+            }
+            None => return Ok(Err("the network does not choose among classes".to_owned())),
+        },
     };
     let means = logits.means(logits.halves().0);
     let mut weights = subject.weights.clone();
@@ -202,19 +227,22 @@ fn shifted(subject: &Subject<'_>) -> Result<Result<Weights, String>, Error> {
         false => probe.inputs.iter().map(|input| first(input, probe.summary.n_examples)).collect(),
     };
     let mut weights = subject.weights.clone();
-    for (id, weight, bias) in readers {
-        // Layer by layer: what is before a layer has changed by then.
-        let mut mean = 0.0;
-        run(network, &weights.constants(), &inputs, Mode::Train, &mut |done| {
-            if let (true, Some(met)) = (done.id == id, done.inputs.first().and_then(Value::real)) {
-                mean = mean_of(met);
+    // What is before a layer has changed when its turn comes.
+    let mut params = weights.constants();
+    sweep::<Error>(network, &mut params, &inputs, Mode::Train, |turn| {
+        if let Some(&(id, weight, bias)) = readers.iter().find(|(id, ..)| *id == turn.id)
+            && let Some(met) = turn.inputs.first().and_then(Value::real)
+            && let Some(value) = weights.get(weight)
+        {
+            let mean = mean_of(met);
+            let by: Vec<f64> = row_sums(network, id, value).iter().map(|sum| sum * mean).collect();
+            lower(&mut weights, bias, &by);
+            if let Some(bias_now) = weights.get(bias) {
+                turn.params.set(bias, Var::constant(bias_now.clone()));
             }
-            Ok(())
-        })?;
-        let Some(value) = weights.get(weight) else { continue };
-        let by: Vec<f64> = row_sums(network, id, value).iter().map(|sum| sum * mean).collect();
-        lower(&mut weights, bias, &by);
-    }
+        }
+        Ok(turn.evaluate()?)
+    })?;
     Ok(Ok(weights))
 }
 

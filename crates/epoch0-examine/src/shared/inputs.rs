@@ -1,5 +1,7 @@
 //! What an examiner runs: some examples, and weights under which they do not depend on each other.
 
+use std::ops::Range;
+
 use epoch0_engine::{Mode, Tensor, Value, Weights, run};
 use epoch0_net::{Network, NormKind, Op};
 use epoch0_num::Stream;
@@ -8,18 +10,26 @@ use crate::{Error, Probe, Subject};
 
 /// The first examples of an input.
 pub(crate) fn first(value: &Value, examples: usize) -> Value {
+    part(value, 0..examples)
+}
+
+/// Some examples of an input.
+pub(crate) fn part(value: &Value, examples: Range<usize>) -> Value {
     let mut shape = value.shape();
     let of_one: usize = shape[1..].iter().product();
-    shape[0] = examples;
+    shape[0] = examples.len();
+    let range = examples.start * of_one..examples.end * of_one;
     let part = match value {
         Value::Real(var) => {
             let all = var.value();
-            let values = all.to_f64()[..examples * of_one].to_vec();
+            let values = all.to_f64()[range].to_vec();
             Some(Value::constant(Tensor::from_f64(values, &shape, all.precision(), &all.device())))
         }
-        Value::Index(words) => Value::index(words.iter().copied().take(examples * of_one).collect(), &shape),
+        Value::Index(words) => {
+            Value::index(words.iter().copied().skip(range.start).take(range.len()).collect(), &shape)
+        }
         Value::Truth(truths) => {
-            Value::truth(truths.iter().copied().take(examples * of_one).collect(), &shape)
+            Value::truth(truths.iter().copied().skip(range.start).take(range.len()).collect(), &shape)
         }
     };
     part.expect("as many elements as the shape has")
