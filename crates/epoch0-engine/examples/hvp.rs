@@ -80,7 +80,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     match std::env::args().nth(1).as_deref() {
         Some("mlp") | None => measure("mlp:784-512-512-10", &image(&[128, 784]), &labels(128, 10))?,
         Some("lenet") => measure("lenet", &image(&[128, 1, 28, 28]), &labels(128, 10))?,
-        Some("resnet18") => measure("resnet18", &image(&[8, 3, 64, 64]), &labels(8, 1000))?,
+        Some("resnet18") => measure("resnet18:size=64", &image(&[8, 3, 64, 64]), &labels(8, 1000))?,
         Some("gpt") => {
             let (n, length, vocabulary) = (4, 64, 1000);
             let words: Vec<i64> = (0..n * length).map(|at| (at * at * 31 + 7 * at) % vocabulary).collect();

@@ -57,7 +57,7 @@ impl Described {
             }
             return Ok(Self { onnx: Some(onnx.weights), ..Self::of(onnx.network, given, None) });
         }
-        let hint = "name a config.json, a folder that holds one, an ONNX file, or a network of the zoo such as resnet18 \
+        let hint = "name a config.json, a folder that holds one, an ONNX file, or a network of the zoo such as resnet18 or \
                     mlp:784-512-10 (`epoch0 list zoo`)";
         let no = |why: &str| {
             Err(Error::NoNetwork { given: given.to_owned(), why: why.to_owned(), hint: hint.to_owned() })

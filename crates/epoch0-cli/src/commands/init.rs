@@ -126,13 +126,13 @@ fn table(report: &Report) -> String {
     }
     match (&report.out, report.seconds) {
         (Some(folder), Some(seconds)) => {
-            let files = if report.files.len() == 1 { "file" } else { "files" };
-            let _ = writeln!(
-                out,
-                "\nwrote {folder}/ · {} {files} · {} in {seconds:.1} s",
-                report.files.len(),
-                bytes(report.bytes)
-            );
+            let what = match report.files.len() {
+                // An ONNX file has its own name.
+                0 => folder.clone(),
+                1 => format!("{folder}/ · 1 file"),
+                n => format!("{folder}/ · {n} files"),
+            };
+            let _ = writeln!(out, "\nwrote {what} · {} in {seconds:.1} s", bytes(report.bytes));
         }
         _ => {
             out.push_str("\nnothing was drawn (dry run)\n");
