@@ -16,6 +16,10 @@ only as rounding (`zero_gradients` in export.py: the bias of attention's keys ha
 gradient of the network instead. Prints `found/wanted` parameters: what an exporter folded into a constant has no
 gradient, and where batch norm was folded into a convolution, the chain rule is applied to what is compared
 (origins.py). Exits with 1 when an error exceeds 1e-4, a tensor is missing, or a network cannot be run.
+
+Gradients jump at kinks: a rectifier's input, or two in a pool, within the rounding of f32 may come out on the other side.
+Where gradients of an ONNX file differ, it is run once more in double precision; where that agrees, the network
+holds, and the row says `kink`.
 """
 
 import argparse
@@ -45,6 +49,7 @@ class Row:
     found: int
     wanted: int
     seconds: float
+    double: float | None = None
 
 
 def relative(found, expected, scale=None):
@@ -146,7 +151,10 @@ def onnx_file(program, path):
     about = json.loads((path.parent / f"{name}.json").read_text())
     taken = inputs_in(path)
     inputs = {key: value for key, value in inputs.items() if key in taken}
-    return compare(evaluate(program, [path], inputs), expected, origins, about)
+    row = compare(evaluate(program, [path], inputs), expected, origins, about)
+    if row.output <= MOST < row.gradient < float("inf"):
+        row.double = compare(evaluate(program, [path], inputs, ["--double"]), expected, origins, about).gradient
+    return row
 
 
 def inputs_in(path):
@@ -290,10 +298,12 @@ def main():
     for name, job in jobs:
         try:
             row = job()
-            holds = max(row.output, row.gradient) <= MOST
+            is_kink = row.double is not None and row.double <= MOST
+            holds = row.output <= MOST and (row.gradient <= MOST or is_kink)
             rows[name] = vars(row) | {"holds": holds}
             text = (f"{row.output:8.1e} {row.gradient:9.1e} {row.own:9.1e} {row.found:5}/{row.wanted:<4} "
-                    f"{row.seconds:8.2f}  {row.worst}{'' if holds else '  FAIL'}")
+                    f"{row.seconds:8.2f}  {row.worst}{f'  kink: {row.double:.1e} in double' if is_kink else ''}"
+                    f"{'' if holds else '  FAIL'}")
         except Exception as error:  # noqa: BLE001, one network that fails must not hide the others
             holds = False
             rows[name] = {"holds": False, "error": f"{type(error).__name__}: {error}"}
