@@ -34,7 +34,12 @@ pub(super) static CLAIMS: &[Claim] = &[
         kind: ClaimKind::Effect,
         budget_s: 1200,
         seeds: 5,
-        expectation: Expectation::Holds,
+        expectation: Expectation::NotReproduced {
+            why: "on MNIST its loss is 0.023 nats above Xavier's in [0.001, 0.045], and 0.078 above that of orthonormal \
+                  weights in [0.017, 0.140]: with tanh these two hold 30 layers as well, at 93 to 97 % of the training \
+                  examples all three, and scaling to unit variance puts more units into saturation. On a mixture of \
+                  Gaussians it is below both, by 0.001",
+        },
         run: || trains(Unit::Tanh),
     },
     Claim {
@@ -54,7 +59,11 @@ pub(super) static CLAIMS: &[Claim] = &[
         kind: ClaimKind::Effect,
         budget_s: 2400,
         seeds: 5,
-        expectation: Expectation::Holds,
+        expectation: Expectation::NotReproduced {
+            why: "on MNIST it ends lower than Xavier's start in every seed, by 0.451 nats in [0.213, 0.690], and at 91 to 94 %; \
+                  but Xavier's start does train: it reaches 63 to 82 %, where the claim has it below 30 %. Orthonormal \
+                  weights that are not scaled stay at guessing",
+        },
         run: || trains(Unit::Maxout),
     },
     Claim {
