@@ -89,6 +89,12 @@ impl Described {
         Self { net, given: given.to_owned(), config: None, checkpoint, onnx: None }
     }
 
+    /// The text of its `config.json`, where it has one.
+    pub fn config_text(&self) -> Option<String> {
+        let config = self.config.as_ref()?;
+        Some(serde_json::to_string_pretty(config).expect("a config is plain data") + "\n")
+    }
+
     /// Stores the network's floating-point parameters as another type, and says so in the config.
     pub fn set_dtype(&mut self, dtype: Dtype) {
         self.net.set_dtype(dtype);

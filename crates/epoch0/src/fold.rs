@@ -100,8 +100,7 @@ pub fn fold_checkpoint(
         };
         writer.write_at(nth, 0, &bytes)?;
     }
-    if let Some(config) = &described.config {
-        let text = serde_json::to_string_pretty(config).expect("a config is plain data") + "\n";
+    if let Some(text) = described.config_text() {
         folder.write("config.json", text.as_bytes())?;
     }
     writer.finish()?;

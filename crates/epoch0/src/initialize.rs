@@ -70,8 +70,14 @@ pub fn initialize(
 ) -> Result<Report, Error> {
     let begun = Instant::now();
     let net = &described.net;
+    let onnx = match (out.extension().is_some_and(|extension| extension == "onnx"), &described.onnx) {
+        (false, _) => None,
+        (true, Some(onnx)) => Some(onnx),
+        (true, None) => {
+            return Err(Error::NoOnnx { given: described.given.clone(), out: out.to_owned() });
+        }
+    };
     let plan = Plan::new(METHODS, net, recipe, options.seed)?;
-    let mut metadata = pt_metadata();
     let mut receipt = Receipt::new(net, recipe, options.seed, plan.digest());
     // A calibration needs all weights at once; what is only drawn goes piece by piece into the files.
     let started = recipe.calibrate.is_some().then(|| {
@@ -86,40 +92,45 @@ pub fn initialize(
         examples: done.batch.n_examples,
         weights_of: done.weights_of.clone(),
     });
-    metadata.insert(receipt::KEY.to_owned(), receipt.to_json());
-    if out.extension().is_some_and(|extension| extension == "onnx") {
-        let Some(onnx) = &described.onnx else {
-            return Err(Error::NoOnnx { given: described.given.clone(), out: out.to_owned() });
-        };
-        metadata.retain(|key, _| key == receipt::KEY);
-        let from = Path::new(&described.given);
-        let measured = write_onnx(&plan, weights.as_ref(), onnx, from, out, &metadata, options)?;
-        let mut report = Report::new(&plan, recipe, &measured);
-        report.out = Some(out.display().to_string());
-        report.seconds = Some(begun.elapsed().as_secs_f64());
-        return Ok(report);
-    }
-    let layout = layout(&plan, &metadata, options.shard_size)?;
+    let (measured, files) = match onnx {
+        Some(onnx) => {
+            let from = Path::new(&described.given);
+            (write_onnx(&plan, weights.as_ref(), onnx, from, out, &receipt, options)?, Vec::new())
+        }
+        None => write_folder(&plan, weights.as_ref(), described, out, &receipt, options)?,
+    };
+    let mut report = Report::new(&plan, recipe, &measured);
+    report.calibrated = calibrated;
+    report.out = Some(out.display().to_string());
+    report.files = files;
+    report.seconds = Some(begun.elapsed().as_secs_f64());
+    Ok(report)
+}
 
+/// Writes every parameter, drawn or one of `weights`, into a checkpoint folder; what was measured, and the files' names.
+fn write_folder(
+    plan: &Plan<'_>,
+    weights: Option<&Weights>,
+    described: &Described,
+    out: &Path,
+    receipt: &Receipt,
+    options: &Options<'_>,
+) -> Result<(Vec<Measured>, Vec<String>), Error> {
+    let mut metadata = pt_metadata();
+    metadata.insert(receipt::KEY.to_owned(), receipt.to_json());
+    let layout = layout(plan, &metadata, options.shard_size)?;
     let folder = NewFolder::begin(out, options.replace)?;
     let writer = Writer::create(folder.path(), layout)?;
-    let measured = match &weights {
-        Some(weights) => write(&plan, weights, &writer, options)?,
-        None => draw(&plan, &writer, options)?,
+    let measured = match weights {
+        Some(weights) => write(plan, weights, &writer, options)?,
+        None => draw(plan, &writer, options)?,
     };
-    if let Some(config) = &described.config {
-        let text = serde_json::to_string_pretty(config).expect("a config is plain data") + "\n";
+    if let Some(text) = described.config_text() {
         folder.write("config.json", text.as_bytes())?;
     }
     let written = writer.finish()?;
     folder.commit()?;
-
-    let mut report = Report::new(&plan, recipe, &measured);
-    report.calibrated = calibrated;
-    report.out = Some(out.display().to_string());
-    report.files = written.files;
-    report.seconds = Some(begun.elapsed().as_secs_f64());
-    Ok(report)
+    Ok((measured, written.files))
 }
 
 /// Writes every parameter, drawn or one of `weights`, into a copy of an ONNX file.
@@ -129,7 +140,7 @@ fn write_onnx(
     onnx: &onnx::Weights,
     from: &Path,
     out: &Path,
-    metadata: &BTreeMap<String, String>,
+    receipt: &Receipt,
     options: &Options<'_>,
 ) -> Result<Vec<Measured>, Error> {
     // The file's types are what its operators were written for.
@@ -145,7 +156,8 @@ fn write_onnx(
         }
     }
     let mut measured: BTreeMap<ParamId, Vec<Measured>> = BTreeMap::new();
-    onnx::write(from, out, metadata, options.replace, |weight, bytes| {
+    let metadata = BTreeMap::from([(receipt::KEY.to_owned(), receipt.to_json())]);
+    onnx::write(from, out, &metadata, options.replace, |weight, bytes| {
         options.check_cancelled()?;
         let Some(param) = plan.net().find(weight.name()) else { return Ok(()) };
         let (drawn, sites) = match weights {

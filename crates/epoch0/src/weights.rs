@@ -87,8 +87,7 @@ pub fn write_weights(
         };
         writer.write_at(at, 0, &bytes)?;
     }
-    if let Some(config) = &described.config {
-        let text = serde_json::to_string_pretty(config).expect("a config is plain data") + "\n";
+    if let Some(text) = described.config_text() {
         folder.write("config.json", text.as_bytes())?;
     }
     writer.finish()?;

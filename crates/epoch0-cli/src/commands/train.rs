@@ -218,10 +218,7 @@ impl Saver<'_> {
         if self.written == Some(trainer.step_number()) {
             return Ok(());
         }
-        let config = self.described.config.as_ref().map(|config| {
-            let text = serde_json::to_string_pretty(config).expect("a config is plain data") + "\n";
-            ("config.json", text.into_bytes())
-        });
+        let config = self.described.config_text().map(|text| ("config.json", text.into_bytes()));
         let files: Vec<(&str, Vec<u8>)> = config.into_iter().collect();
         save(trainer, self.about, self.out, self.replace, &files)?;
         // From now on what stands there is its own.

@@ -1,77 +1,22 @@
 //! The command as a user has it: what it prints, what it writes, and what it says when it cannot.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Command;
 
 use epoch0::format::{Checkpoint, NewFolder, Plan, Replace, ShardSize, TensorSpec, Writer, pt_metadata};
 use serde_json::Value;
-use tempfile::TempDir;
+
+use super::room::Room;
 
 const TINY: &str = r#"{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": 300,
     "n_positions": 32, "n_embd": 48, "n_layer": 2, "n_head": 3}"#;
 
-struct Room {
-    folder: TempDir,
-}
-
-impl Room {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("config.json"), TINY).unwrap();
-        Self { folder }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn file(&self, name: &str, text: &str) -> &Self {
-        fs::write(self.path(name), text).unwrap();
-        self
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_epoch0"));
-        command.current_dir(self.folder.path()).args(args);
-        command
-    }
-
-    /// Runs what has to succeed; gives standard output.
-    fn ok(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        let (out, err) = (text(&output.stdout), text(&output.stderr));
-        assert_eq!(output.status.code(), Some(0), "{args:?}: {out}{err}");
-        assert_eq!(err, "", "{args:?} has something to say");
-        out
-    }
-
-    fn json(&self, args: &[&str]) -> Value {
-        serde_json::from_str(&self.ok(args)).unwrap()
-    }
-
-    /// Runs what has to be refused; gives standard error.
-    fn refused(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        let (out, err) = (text(&output.stdout), text(&output.stderr));
-        assert_eq!(output.status.code(), Some(2), "{args:?}: {out}{err}");
-        assert_eq!(out, "", "{args:?} prints data though it failed");
-        assert!(!err.contains("panicked"), "{err}");
-        err
-    }
-
-    fn names(&self) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(self.folder.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
+/// A room with the config of a small network.
+fn configured() -> Room {
+    let room = Room::new();
+    room.file("config.json", TINY);
+    room
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -80,7 +25,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn init_writes_a_checkpoint_and_says_what_was_drawn() {
-    let room = Room::new();
+    let room = configured();
     let out = room.ok(&["init", "config.json", "-o", "out"]);
     for part in ["gpt2", "GPT2LMHeadModel", "h.*.attn.c_proj.weight", "normal(0, 0.01)", "wrote"] {
         assert!(out.contains(part), "{part} in {out}");
@@ -96,7 +41,7 @@ fn init_writes_a_checkpoint_and_says_what_was_drawn() {
 
 #[test]
 fn json_has_the_same_in_stable_keys() {
-    let room = Room::new();
+    let room = configured();
     let report = room.json(&["init", "config.json", "-o", "out", "--json", "--seed", "3", "--dtype", "bf16"]);
     assert_eq!(report["seed"], 3);
     assert_eq!(report["dtype"], "bf16");
@@ -114,7 +59,7 @@ fn json_has_the_same_in_stable_keys() {
 
 #[test]
 fn dry_run_draws_nothing() {
-    let room = Room::new();
+    let room = configured();
     let out = room.ok(&["init", "config.json", "--dry-run", "--with", "orthogonal", "--set", "gain=1.5"]);
     assert!(out.contains("orthogonal, gain 1.5") && out.contains("nothing was drawn"), "{out}");
     assert_eq!(room.names(), ["config.json"]);
@@ -122,7 +67,7 @@ fn dry_run_draws_nothing() {
 
 #[test]
 fn what_stands_there_is_kept_unless_forced() {
-    let room = Room::new();
+    let room = configured();
     room.ok(&["init", "config.json", "-o", "out"]);
     let before = fs::read(room.path("out/model.safetensors")).unwrap();
     let err = room.refused(&["init", "config.json", "-o", "out", "--seed", "1"]);
@@ -139,7 +84,7 @@ fn what_stands_there_is_kept_unless_forced() {
 
 #[test]
 fn weights_are_verified_bit_by_bit() {
-    let room = Room::new();
+    let room = configured();
     room.ok(&[
         "init",
         "config.json",
@@ -186,7 +131,7 @@ fn strip_receipt(from: &Path, to: &Path) {
 
 #[test]
 fn weights_without_a_receipt_are_recognized_by_their_laws() {
-    let room = Room::new();
+    let room = configured();
     let tested = |base: &str, dtype: &str| {
         room.ok(&["init", "config.json", "--force", "-o", "out", "--base", base, "--dtype", dtype]);
         let _ = fs::remove_dir_all(room.path("bare"));
@@ -222,7 +167,7 @@ fn weights_without_a_receipt_are_recognized_by_their_laws() {
 
 #[test]
 fn recipes_decide_by_name_role_and_place() {
-    let room = Room::new();
+    let room = configured();
     let recipe = "base: hf_default
 rules:
   - match: '*.mlp.c_fc.weight'
@@ -235,7 +180,7 @@ rules:
     assert!(room.refused(&["init", "config.json", "--recipe", "bad.yaml", "--dry-run"]).contains("bad.yaml"));
     room.file(
         "r.yaml",
-        &recipe.replace(
+        recipe.replace(
             "{uniform}",
             "uniform\n    set: {low: -0.1, high: 0.1}\n  - ends_branch: true\n    scale: 0.5",
         ),
@@ -254,7 +199,7 @@ rules:
 
 #[test]
 fn a_parameter_without_a_rule_is_named() {
-    let room = Room::new();
+    let room = configured();
     room.file(
         "r.yaml",
         "rules: [{role: [weight, embedding, position, norm_scale, norm_shift], with: normal}]",
@@ -266,12 +211,12 @@ fn a_parameter_without_a_rule_is_named() {
 
 #[test]
 fn mistakes_are_told_with_what_is_allowed() {
-    let room = Room::new();
-    room.file("nokey.json", &TINY.replace("\"n_embd\": 48,", ""))
+    let room = configured();
+    room.file("nokey.json", TINY.replace("\"n_embd\": 48,", ""))
         .file("family.json", r#"{"model_type": "gpt3"}"#)
-        .file("typo.json", &TINY.replace("\"n_layer\"", "\"n_layers\": 2, \"n_layer\""))
+        .file("typo.json", TINY.replace("\"n_layer\"", "\"n_layers\": 2, \"n_layer\""))
         .file("text.json", "not json")
-        .file("heads.json", &TINY.replace("\"n_head\": 3", "\"n_head\": 5"))
+        .file("heads.json", TINY.replace("\"n_head\": 3", "\"n_head\": 5"))
         .file("net.onnx", "");
     let cases: &[(&[&str], &[&str])] = &[
         (&["init", "config.json", "--with", "he_norml"], &["`he_norml` is unknown", "he_normal"]),
@@ -322,7 +267,7 @@ fn mistakes_are_told_with_what_is_allowed() {
 
 #[test]
 fn a_target_that_cannot_be_written_leaves_nothing() {
-    let room = Room::new();
+    let room = configured();
     room.file("file", "");
     for out in ["file/out", "no/such/parent/out", "file"] {
         let err = room.refused(&["init", "config.json", "-o", out]);
@@ -336,7 +281,7 @@ fn a_target_that_cannot_be_written_leaves_nothing() {
 fn an_interrupt_leaves_nothing() {
     use std::time::{Duration, Instant};
 
-    let room = Room::new();
+    let room = configured();
     // Large enough to be interrupted: 10 GB would be written.
     let large =
         TINY.replace("\"n_embd\": 48", "\"n_embd\": 3840").replace("\"n_layer\": 2", "\"n_layer\": 14");
@@ -364,7 +309,7 @@ fn an_interrupt_leaves_nothing() {
 
 #[test]
 fn every_method_explains_and_cites_itself() {
-    let room = Room::new();
+    let room = configured();
     let methods = room.json(&["list", "--json"]);
     let ids: Vec<_> = methods.as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap()).collect();
     assert!(ids.len() >= 27, "{ids:?}");
@@ -384,7 +329,7 @@ fn every_method_explains_and_cites_itself() {
 
 #[test]
 fn gains_are_told_with_their_meaning() {
-    let room = Room::new();
+    let room = configured();
     let rows = room.json(&["gain", "gelu", "--json"]);
     let value = |name: &str| {
         rows.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap()["value"].as_f64()
@@ -397,7 +342,7 @@ fn gains_are_told_with_their_meaning() {
 
 #[test]
 fn claims_run() {
-    let room = Room::new();
+    let room = configured();
     let runs = room.json(&["verify", "27", "--claim", "closed_form", "--json"]);
     assert_eq!(runs[0]["method"], "kumar");
     assert_eq!(runs[0]["verdict"]["holds"], true);
@@ -405,7 +350,7 @@ fn claims_run() {
 
 #[test]
 fn completions_and_manual_are_generated() {
-    let room = Room::new();
+    let room = configured();
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         assert!(room.ok(&["completions", shell]).contains("verify-weights"), "{shell}");
     }
@@ -418,7 +363,7 @@ const BLOBS: &str = "gaussians:classes=4,dim=16,n=300,separation=2";
 
 #[test]
 fn lsuv_scales_layers_on_data_and_is_verified() {
-    let room = Room::new();
+    let room = configured();
     let net = "mlp:16-32-32-4";
     let out = room.ok(&["init", net, "--with", "lsuv", "--data", BLOBS, "-o", "out", "--seed", "3"]);
     for part in [
@@ -468,9 +413,14 @@ fn lsuv_scales_layers_on_data_and_is_verified() {
 
 #[test]
 fn an_onnx_network_is_calibrated_and_verified() {
-    let room = Room::new();
+    let room = configured();
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../epoch0-format/tests/onnx_corpus");
     fs::copy(corpus.join("ok-transformer.onnx"), room.path("net.onnx")).unwrap();
+    let args = ["init", "net.onnx", "--with", "lsuv", "--examples", "8", "--json", "-o", "new.onnx"];
+    let report = room.json(&args);
+    assert_eq!(report["calibrated"]["method"], "lsuv");
+    assert!(report["calibrated"]["layers"].as_array().is_some_and(|layers| !layers.is_empty()));
+    room.ok(&["verify-weights", "new.onnx"]);
     let out = room.ok(&["init", "net.onnx", "--with", "lsuv", "--examples", "8", "-o", "out"]);
     assert!(out.contains("c_attn.weight[q]"), "{out}");
     assert!(room.ok(&["verify-weights", "out"]).starts_with("same values"));
@@ -481,7 +431,7 @@ fn an_onnx_network_is_calibrated_and_verified() {
 
 #[test]
 fn without_data_lsuv_says_what_it_looks_at() {
-    let room = Room::new();
+    let room = configured();
     let out = room.ok(&[
         "init",
         "config.json",
@@ -507,7 +457,7 @@ fn without_data_lsuv_says_what_it_looks_at() {
 
 #[test]
 fn a_layer_that_misses_is_an_error_only_where_that_is_asked_for() {
-    let room = Room::new();
+    let room = configured();
     let args =
         ["init", "mlp:4-8-2,act=sigmoid", "--with", "lsuv", "--set", "at=post", "--force", "-o", "out"];
     let out = room.ok(&args);
@@ -518,8 +468,8 @@ fn a_layer_that_misses_is_an_error_only_where_that_is_asked_for() {
 
 #[test]
 fn calibrations_that_make_no_sense_are_refused_and_leave_nothing() {
-    let room = Room::new();
-    room.file("same.csv", &format!("a,b,y\n{}", "1,2,x\n1,2,z\n".repeat(20)));
+    let room = configured();
+    room.file("same.csv", format!("a,b,y\n{}", "1,2,x\n1,2,z\n".repeat(20)));
     let cases: &[(&[&str], &[&str])] = &[
         (&["mlp:2-8-2", "--with", "lsuv", "--data", "same.csv"], &["lsuv: the batch", "all the same"]),
         (
@@ -547,7 +497,7 @@ fn calibrations_that_make_no_sense_are_refused_and_leave_nothing() {
 
 #[test]
 fn lsuv_is_a_start_like_any_other() {
-    let room = Room::new();
+    let room = configured();
     let net = "mlp:16-32-4";
     let compared = room.json(&[
         "compare",

@@ -1,58 +1,16 @@
 //! `examine` as a user has it, and what it says of files, networks and data that are not right.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Output};
 
 use serde_json::Value;
-use tempfile::TempDir;
+
+use super::room::Room;
 
 const TINY: &str = r#"{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": 64,
     "n_positions": 16, "n_embd": 16, "n_layer": 1, "n_head": 2}"#;
 
 /// Two examples of four numbers, five units, three classes, as PyTorch exports it.
-const PERCEPTRON: &[u8] = include_bytes!("../../epoch0-format/tests/onnx_corpus/ok-perceptron.onnx");
-
-struct Room {
-    folder: TempDir,
-}
-
-impl Room {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> &Self {
-        fs::write(self.path(name), bytes).unwrap();
-        self
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_epoch0"));
-        command.current_dir(self.folder.path()).args(args).output().unwrap()
-    }
-
-    fn ends(&self, code: i32, args: &[&str]) -> (String, String) {
-        let output = self.run(args);
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        let (out, err) = (text(&output.stdout), text(&output.stderr));
-        assert_eq!(output.status.code(), Some(code), "{args:?}: {out}{err}");
-        assert!(!err.contains("panicked"), "{args:?}: {err}");
-        (out, err)
-    }
-
-    /// Runs what has to be refused; gives standard error.
-    fn refused(&self, args: &[&str]) -> String {
-        let (out, err) = self.ends(2, args);
-        assert_eq!(out, "", "{args:?} prints data though it failed");
-        assert!(err.starts_with("error: "), "{args:?}: {err}");
-        err
-    }
-}
+const PERCEPTRON: &[u8] = include_bytes!("../../../epoch0-format/tests/onnx_corpus/ok-perceptron.onnx");
 
 /// A file with a part replaced; the part is there once.
 fn patched(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {

@@ -1,58 +1,17 @@
 //! `train` and `compare` as a user has them.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Output};
 
 use epoch0::format::Checkpoint;
 use serde_json::Value;
-use tempfile::TempDir;
+
+use super::room::Room;
 
 const DATA: &str = "gaussians:classes=3,dim=8,n=300,separation=4";
 const NET: &str = "mlp:8-16-3,norm=batch";
 
 const TINY: &str = r#"{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": 64,
     "n_positions": 16, "n_embd": 16, "n_layer": 1, "n_head": 2}"#;
-
-struct Room {
-    folder: TempDir,
-}
-
-impl Room {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_epoch0"));
-        command.current_dir(self.folder.path()).args(args).output().unwrap()
-    }
-
-    fn ends(&self, code: i32, args: &[&str]) -> (String, String) {
-        let output = self.run(args);
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        let (out, err) = (text(&output.stdout), text(&output.stderr));
-        assert_eq!(output.status.code(), Some(code), "{args:?}: {out}{err}");
-        assert!(!err.contains("panicked"), "{err}");
-        (out, err)
-    }
-
-    fn ok(&self, args: &[&str]) -> String {
-        let (out, err) = self.ends(0, args);
-        assert_eq!(err, "", "{args:?} has something to say");
-        out
-    }
-
-    fn refused(&self, args: &[&str]) -> String {
-        let (out, err) = self.ends(2, args);
-        assert_eq!(out, "", "{args:?} prints data though it failed");
-        err
-    }
-}
 
 fn train<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&["train", NET, "--data", DATA, "--batch", "16"], more].concat()

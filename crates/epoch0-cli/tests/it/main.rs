@@ -1,0 +1,7 @@
+//! The command, run as a user runs it.
+
+mod command;
+mod examine;
+mod room;
+mod theory;
+mod train;
