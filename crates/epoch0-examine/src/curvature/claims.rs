@@ -1,15 +1,13 @@
 //! Losses whose curvature is known.
 
 use epoch0_engine::kernel::Gram;
-use epoch0_engine::{Device, Mode, Order, Precision, Tensor, Var, Weights, grad, run};
+use epoch0_engine::{Mode, run};
 use epoch0_method::{Claim, ClaimKind, Error, Expectation, Params, Values, Verdict};
-use epoch0_net::{Network, zoo};
-use epoch0_num::Stream;
 
 use super::measure::{Measured, measure};
 use super::{Curvature, INFO};
-use crate::shared::start::draw;
-use crate::{Probe, Subject, Watch};
+use crate::Watch;
+use crate::shared::case::{Case, descended, in_claim, matched};
 
 pub(super) static CLAIMS: &[Claim] = &[
     Claim {
@@ -52,39 +50,25 @@ pub(super) static CLAIMS: &[Claim] = &[
     },
 ];
 
-fn of(error: &impl std::fmt::Display) -> Error {
-    Error::Recipe { place: "a claim's network".to_owned(), why: error.to_string() }
-}
-
-struct Case {
-    network: Network,
-    weights: Weights,
-    probe: Probe,
+fn case(spec: &str, examples: usize, seed: u64) -> Result<Case, Error> {
+    Case::new(INFO.id, spec, seed, |network| matched(network, examples, seed))
 }
 
 impl Case {
-    fn new(spec: &str, examples: usize, seed: u64) -> Result<Self, Error> {
-        let network = zoo::build(spec).map_err(|error| of(&error))?;
-        let weights = draw(INFO.id, &network, &Stream::new(seed, "weights"))?;
-        let probe = Probe::matched(&network, examples, seed, Precision::Double, &Device::cpu());
-        Ok(Self { weights, probe: probe.map_err(|error| of(&error))?, network })
-    }
-
     fn measured(&self, change: impl FnOnce(&mut Curvature)) -> Result<Measured, Error> {
         let mut method = Curvature::from_values(INFO.id, &Values::new())?;
         (method.tolerance, method.steps, method.examples) = (1e-10, 200, 1000);
         change(&mut method);
-        let subject = Subject { network: &self.network, weights: &self.weights, probe: &self.probe, seed: 0 };
-        let found = measure(&method, &subject, Watch::default()).map_err(|error| of(&error))?;
-        found.ok_or_else(|| of(&"the loss is not finite"))
+        let found = measure(&method, &self.subject(), Watch::default()).map_err(|error| in_claim(&error))?;
+        found.ok_or_else(|| in_claim(&"the loss is not finite"))
     }
 
     /// Eigenvalues of `XᵀX / n`, from those of `XXᵀ / n`, and their sum.
-    fn inputs(&self) -> Result<(f64, f64), Error> {
-        let inputs = self.probe.inputs[0].real().map(|var| var.value().to_f64()).unwrap_or_default();
+    fn of_inputs(&self) -> Result<(f64, f64), Error> {
+        let inputs = self.inputs();
         let n = self.probe.len();
         let gram = Gram::of_rows(&inputs, &inputs, inputs.len() / n).scaled(1.0 / n as f64);
-        Ok((gram.spectrum().map_err(|error| of(&error))?.max(), gram.trace()))
+        Ok((gram.spectrum().map_err(|error| in_claim(&error))?.max(), gram.trace()))
     }
 
     /// Losses of steps of gradient descent, the start's first.
@@ -94,17 +78,12 @@ impl Case {
         for _ in 0..=steps {
             let params = weights.leaves(&self.network);
             let ran = run(&self.network, &params, &self.probe.inputs, Mode::Train, &mut |_| Ok(()));
-            let ran = ran.map_err(|error| of(&error))?;
-            let answers = self.probe.answers(&ran).map_err(|error| of(&error))?;
-            let loss = self.probe.total_loss(answers, 0).map_err(|error| of(&error))?;
+            let ran = ran.map_err(|error| in_claim(&error))?;
+            let answers = self.probe.answers(&ran).map_err(|error| in_claim(&error))?;
+            let loss = self.probe.total_loss(answers, 0).map_err(|error| in_claim(&error))?;
             let loss = loss.scale(1.0 / self.probe.len() as f64);
             losses.push(loss.value().item());
-            let (ids, wrt): (Vec<_>, Vec<&Var>) = params.tracked().unzip();
-            for ((id, var), slope) in ids.iter().zip(&wrt).zip(grad(&loss, &wrt, Order::Last)) {
-                let (value, slope) = (var.value(), slope.value().to_f64());
-                let moved = value.to_f64().iter().zip(slope).map(|(x, slope)| x - rate * slope).collect();
-                weights.set(*id, Tensor::from_f64(moved, &value.shape(), value.precision(), &value.device()));
-            }
+            weights = descended(&weights, &params, &loss, rate);
         }
         Ok(losses)
     }
@@ -116,11 +95,11 @@ fn relative(found: f64, wanted: f64) -> f64 {
 
 fn squares() -> Result<Verdict, Error> {
     // One number is no choice among classes: squares against targets.
-    let case = Case::new("mlp:7-1,bias=false", 30, 0)?;
-    let (largest, trace) = case.inputs()?;
+    let case = case("mlp:7-1,bias=false", 30, 0)?;
+    let (largest, trace) = case.of_inputs()?;
     let found = case.measured(|method| method.probes = 400)?;
     let gauss_newton = found.gauss_newton.unwrap_or(f64::NAN);
-    let estimate = found.trace.ok_or_else(|| of(&"no trace"))?;
+    let estimate = found.trace.ok_or_else(|| in_claim(&"no trace"))?;
     let off = relative(found.max, largest).max(relative(gauss_newton, largest));
     let is_trace = (estimate.mean - trace).abs() <= 4.0 * estimate.error + 1e-9 * trace;
     Ok(Verdict::at_most(if is_trace { off } else { f64::INFINITY }, 1e-8).detail(format!(
@@ -130,10 +109,10 @@ fn squares() -> Result<Verdict, Error> {
 }
 
 fn softmax() -> Result<Verdict, Error> {
-    let mut case = Case::new("mlp:6-4,bias=false", 40, 0)?;
+    let mut case = case("mlp:6-4,bias=false", 40, 0)?;
     let ids: Vec<_> = case.weights.iter().map(|(id, value)| (id, value.zeros_like())).collect();
     ids.into_iter().for_each(|(id, zeros)| case.weights.set(id, zeros));
-    let wanted = case.inputs()?.0 / 4.0;
+    let wanted = case.of_inputs()?.0 / 4.0;
     let found = case.measured(|_| ())?;
     let gauss_newton = found.gauss_newton.unwrap_or(f64::NAN);
     let off = relative(found.max, wanted).max(relative(gauss_newton, wanted));
@@ -141,7 +120,7 @@ fn softmax() -> Result<Verdict, Error> {
 }
 
 fn edge() -> Result<Verdict, Error> {
-    let case = Case::new("mlp:7-1,bias=false", 30, 0)?;
+    let case = case("mlp:7-1,bias=false", 30, 0)?;
     let limit = 2.0 / case.measured(|_| ())?.max;
     let (below, above) = (case.descend(0.95 * limit, 200)?, case.descend(1.05 * limit, 200)?);
     let ratio = |losses: &[f64]| losses[losses.len() - 1] / losses[0];
@@ -158,7 +137,7 @@ fn edge() -> Result<Verdict, Error> {
 fn limit_of_networks() -> Result<Verdict, Error> {
     let (mut n_right, mut details) = (0, Vec::new());
     for seed in 0..5 {
-        let case = Case::new("mlp:20-50-50-5,act=tanh", 100, seed)?;
+        let case = case("mlp:20-50-50-5,act=tanh", 100, seed)?;
         let limit = 2.0 / case.measured(|method| method.tolerance = 1e-3)?.max;
         let (half, eight) = (case.descend(0.5 * limit, 20)?, case.descend(8.0 * limit, 20)?);
         let (last, most) = (half[20], eight.iter().copied().fold(f64::NEG_INFINITY, f64::max));

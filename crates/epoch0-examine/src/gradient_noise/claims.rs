@@ -7,6 +7,7 @@ use epoch0_net::zoo;
 use epoch0_num::{Law, Stream};
 
 use super::{INFO, noise};
+use crate::shared::case::in_claim;
 use crate::shared::start::{draw, fill};
 
 pub(super) static CLAIMS: &[Claim] = &[
@@ -31,22 +32,18 @@ pub(super) static CLAIMS: &[Claim] = &[
     },
 ];
 
-fn of(error: &impl std::fmt::Display) -> Error {
-    Error::Recipe { place: "a claim's network".to_owned(), why: error.to_string() }
-}
-
 /// The gradient of the answer of a linear map of one output by its weight is the input.
 fn of_inputs(values: Vec<f64>, width: usize) -> Result<super::Noise, Error> {
-    let network = zoo::build(&format!("mlp:{width}-1,bias=false")).map_err(|error| of(&error))?;
+    let network = zoo::build(&format!("mlp:{width}-1,bias=false")).map_err(|error| in_claim(&error))?;
     let weights = draw(INFO.id, &network, &Stream::new(0, "weights"))?;
     let shape = [values.len() / width, width];
     let inputs = Value::constant(Tensor::from_f64(values, &shape, Precision::Double, &Device::cpu()));
     let params = weights.leaves(&network);
-    let taps = Taps::record(&network, &params, &[inputs], Mode::Eval).map_err(|error| of(&error))?;
-    let output = taps.output().map_err(|error| of(&error))?;
+    let taps = Taps::record(&network, &params, &[inputs], Mode::Eval).map_err(|error| in_claim(&error))?;
+    let output = taps.output().map_err(|error| in_claim(&error))?;
     let ones = output.value().full_like(1.0, &output.shape());
-    let gradients = taps.backward(&[(output, ones)]).map_err(|error| of(&error))?;
-    let id = gradients.params().next().ok_or_else(|| of(&"no parameter"))?;
+    let gradients = taps.backward(&[(output, ones)]).map_err(|error| in_claim(&error))?;
+    let id = gradients.params().next().ok_or_else(|| in_claim(&"no parameter"))?;
     Ok(noise(&gradients, id))
 }
 

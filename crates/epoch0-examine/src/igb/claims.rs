@@ -7,20 +7,19 @@ use epoch0_data::open::DIGITS;
 use epoch0_data::read::idx;
 use epoch0_engine::{Device, Precision, Tensor, Value, Weights};
 use epoch0_method::{Claim, ClaimKind, Error, Expectation, Verdict};
-use epoch0_net::{Network, zoo};
+use epoch0_net::Network;
+use epoch0_num::Activation;
 use epoch0_num::meanfield::MeanFieldError;
 use epoch0_num::meanfield::guessing::{Guess, Signal, Stage, follow, perceptron};
 use epoch0_num::quadrature::expectation;
 use epoch0_num::special::{normal_cdf, normal_quantile};
 use epoch0_num::stats::{Moments, kolmogorov_smirnov};
-use epoch0_num::{Activation, Stream};
 
 use super::measure::{Logits, Measured};
 use super::remedies::{Remedy, fixed};
 use super::simulate::{Nets, gaussian_inputs};
 use super::{INFO, failed};
-use crate::shared::start::draw;
-use crate::{Probe, Subject};
+use crate::shared::case::{Case, in_claim, matched};
 
 pub(super) static CLAIMS: &[Claim] = &[
     Claim {
@@ -256,54 +255,25 @@ fn depth_and_relu_cause_it() -> Result<Verdict, Error> {
     })
 }
 
-/// A start of a zoo's network with inputs.
-struct Case {
-    network: Network,
-    weights: Weights,
-    probe: Probe,
-}
-
 impl Case {
-    fn new(
-        spec: &str,
-        probe: impl FnOnce(&Network) -> Result<Probe, Error>,
-        seed: u64,
-    ) -> Result<Self, Error> {
-        let network = zoo::build(spec).map_err(|error| recipe(&error))?;
-        let weights = draw(INFO.id, &network, &Stream::new(seed, "weights"))?;
-        Ok(Self { probe: probe(&network)?, weights, network })
-    }
-
-    fn subject(&self) -> Subject<'_> {
-        Subject { network: &self.network, weights: &self.weights, probe: &self.probe, seed: 0 }
-    }
-
     /// What is guessed, on all examples, or on the second half.
     fn guesses(&self, weights: &Weights, is_half: bool) -> Result<Measured, Error> {
         let logits =
-            Logits::of(&self.subject(), weights, &self.probe.inputs).map_err(|error| recipe(&error))?;
-        let logits = logits.ok_or_else(|| recipe(&"no classes"))?;
+            Logits::of(&self.subject(), weights, &self.probe.inputs).map_err(|error| in_claim(&error))?;
+        let logits = logits.ok_or_else(|| in_claim(&"no classes"))?;
         let values = if is_half { logits.halves().1 } else { &logits.values };
         Ok(Measured::of(values, logits.classes))
     }
 }
 
-fn recipe(error: &impl std::fmt::Display) -> Error {
-    Error::Recipe { place: "a claim's network".to_owned(), why: error.to_string() }
-}
-
-fn matched(network: &Network, examples: usize) -> Result<Probe, Error> {
-    Probe::matched(network, examples, 0, Precision::Double, &Device::cpu()).map_err(|error| recipe(&error))
-}
-
 fn bias_takes_it_all() -> Result<Verdict, Error> {
     // The same examples twice: means of the first half are those of the second.
-    let mut case = Case::new("mlp:20-100-100-100-5", |network| matched(network, 200), 0)?;
+    let mut case = Case::new(INFO.id, "mlp:20-100-100-100-5", 0, |network| matched(network, 200, 0))?;
     let inputs = case.probe.inputs[0].real().map(|var| var.value().to_f64()).unwrap_or_default();
     let inputs = Tensor::from_f64(inputs.repeat(2), &[400, 20], Precision::Double, &Device::cpu());
     case.probe.inputs = vec![Value::constant(inputs)];
     let before = case.guesses(&case.weights, false)?;
-    let fixed = fixed(&case.subject(), Remedy::Bias).map_err(|error| recipe(&error))?;
+    let fixed = fixed(&case.subject(), Remedy::Bias).map_err(|error| in_claim(&error))?;
     let after = case.guesses(&fixed, false)?;
     Ok(Verdict::at_most(after.gamma, 1e-6).detail(format!("γ was {:.3}", before.gamma)))
 }
@@ -311,9 +281,9 @@ fn bias_takes_it_all() -> Result<Verdict, Error> {
 fn shift_takes_it_from_one_layer() -> Result<Verdict, Error> {
     let (mut before, mut after) = (0.0, 0.0);
     for seed in 0..10 {
-        let case = Case::new("mlp:100-400-10", |network| matched(network, 200), seed)?;
+        let case = Case::new(INFO.id, "mlp:100-400-10", seed, |network| matched(network, 200, 0))?;
         before += case.guesses(&case.weights, true)?.gamma / 10.0;
-        let fixed = fixed(&case.subject(), Remedy::Shift).map_err(|error| recipe(&error))?;
+        let fixed = fixed(&case.subject(), Remedy::Shift).map_err(|error| in_claim(&error))?;
         after += case.guesses(&fixed, true)?.gamma / 10.0;
     }
     let mut verdict = Verdict::at_most(after, 0.05);
@@ -332,10 +302,11 @@ fn mnist(n: usize) -> Result<Vec<f32>, Error> {
             hint: "set EPOCH0_DATA to a folder of data sets".to_owned(),
         });
     };
-    let read = idx::first_training(&folder, n, &DIGITS.map(str::to_owned)).map_err(|error| recipe(&error))?;
+    let read =
+        idx::first_training(&folder, n, &DIGITS.map(str::to_owned)).map_err(|error| in_claim(&error))?;
     match read.into_parts().0 {
         Inputs::Pixels(images) => Ok(images.data().iter().map(|&byte| f32::from(byte) / 255.0).collect()),
-        _ => Err(recipe(&"MNIST has no pixels")),
+        _ => Err(in_claim(&"MNIST has no pixels")),
     }
 }
 
@@ -375,16 +346,16 @@ fn bias_evens_guesses() -> Result<Verdict, Error> {
     let (mut mean, mut details) = (0.0, Vec::new());
     for seed in 0..5 {
         let probe = |network: &Network| {
-            let mut probe = matched(network, n)?;
+            let mut probe = matched(network, n, 0)?;
             let inputs = Tensor::from_f32(images.clone(), &[n, 784], Precision::Single, &Device::cpu());
             probe.inputs = vec![Value::constant(inputs.cast(Precision::Double))];
             Ok(probe)
         };
-        let case = Case::new("mlp:784-200-200-200-200-10", probe, seed)?;
+        let case = Case::new(INFO.id, "mlp:784-200-200-200-200-10", seed, probe)?;
         let before = case.guesses(&case.weights, true)?.top;
         let mut tops = Vec::new();
         for remedy in [Remedy::Bias, Remedy::Shift] {
-            let fixed = fixed(&case.subject(), remedy).map_err(|error| recipe(&error))?;
+            let fixed = fixed(&case.subject(), remedy).map_err(|error| in_claim(&error))?;
             tops.push(case.guesses(&fixed, true)?.top);
         }
         mean += tops[0] / 5.0;

@@ -145,16 +145,12 @@ fn of_readout(subject: &Subject<'_>, logits: Option<&Logits>) -> Result<Result<W
     let Some(&Op::Linear { bias: Some(bias), .. }) = node else {
         return Ok(Err("the readout has no bias".to_owned()));
     };
-    let own;
-    let logits = match logits {
-        Some(logits) => logits,
-        None => match Logits::of(subject, subject.weights, &subject.probe.inputs)? {
-            Some(found) => {
-                own = found;
-                &own
-            }
-            None => return Ok(Err("the network does not choose among classes".to_owned())),
-        },
+    let own = match logits {
+        Some(_) => None,
+        None => Logits::of(subject, subject.weights, &subject.probe.inputs)?,
+    };
+    let Some(logits) = logits.or(own.as_ref()) else {
+        return Ok(Err("the network does not choose among classes".to_owned()));
     };
     let means = logits.means(logits.halves().0);
     let mut weights = subject.weights.clone();

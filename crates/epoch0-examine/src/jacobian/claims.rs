@@ -7,8 +7,9 @@ use epoch0_net::{Network, zoo};
 use epoch0_num::{Law, Stream, joint};
 
 use super::{INFO, Jacobian, measure::measure};
+use crate::shared::case::{in_claim, matched};
 use crate::shared::start::{failed, fill};
-use crate::{Probe, Subject, Watch};
+use crate::{Subject, Watch};
 
 pub(super) static CLAIMS: &[Claim] = &[
     Claim {
@@ -159,23 +160,18 @@ fn estimates() -> Result<Verdict, Error> {
     let weights = draw(&net, Weighted::Gaussian(2.0), 3)?;
     let tensor = inputs(1, 48, 1.0, 3)?;
     let (mean, spread) = moments(&all(&net, &weights, tensor.clone())?);
-    let mut probe =
-        Probe::matched(&net, 1, 3, Precision::Double, &Device::cpu()).map_err(|error| of(&error))?;
+    let mut probe = matched(&net, 1, 3)?;
     probe.inputs = vec![Value::constant(tensor)];
     let subject = Subject { network: &net, weights: &weights, probe: &probe, seed: 3 };
     let defaults = Jacobian::from_values(INFO.id, &Values::new())?;
     let method = Jacobian { probes: 4000, exact: 0, ..defaults };
-    let found = measure(&method, &subject, Watch::default()).map_err(|error| of(&error))?;
+    let found = measure(&method, &subject, Watch::default()).map_err(|error| in_claim(&error))?;
     let estimated = found.answers.spread.unwrap_or(f64::NAN);
     let off = (found.answers.mean_square / mean - 1.0).abs().max((estimated / spread - 1.0).abs());
     Ok(Verdict::at_most(off, 0.05).detail(format!(
         "mean square {:.4} for {mean:.4}, spread {estimated:.3} for {spread:.3}",
         found.answers.mean_square
     )))
-}
-
-fn of(error: &crate::Error) -> Error {
-    Error::Recipe { place: "a claim's network".to_owned(), why: error.to_string() }
 }
 
 fn orthogonal_tanh_is_an_isometry() -> Result<Verdict, Error> {

@@ -2,15 +2,12 @@
 
 use epoch0_engine::kernel::Gram;
 use epoch0_engine::taps::Taps;
-use epoch0_engine::{Device, Mode, Order, Precision, Tensor, Var, grad, ntk, run};
+use epoch0_engine::{Mode, ntk, run};
 use epoch0_method::{Claim, ClaimKind, Error, Expectation, Verdict};
-use epoch0_net::zoo;
-use epoch0_num::Stream;
 
 use super::INFO;
-use crate::Probe;
+use crate::shared::case::{Case, descended, in_claim, matched};
 use crate::shared::kernel::label_alignment;
-use crate::shared::start::draw;
 
 pub(super) static CLAIMS: &[Claim] = &[
     Claim {
@@ -51,28 +48,11 @@ pub(super) static CLAIMS: &[Claim] = &[
     },
 ];
 
-fn of(error: &impl std::fmt::Display) -> Error {
-    Error::Recipe { place: "a claim's network".to_owned(), why: error.to_string() }
-}
-
-struct Case {
-    network: epoch0_net::Network,
-    weights: epoch0_engine::Weights,
-    probe: Probe,
+fn case(spec: &str, examples: usize, seed: u64) -> Result<Case, Error> {
+    Case::new(INFO.id, spec, seed, |network| matched(network, examples, 0))
 }
 
 impl Case {
-    fn new(spec: &str, examples: usize, seed: u64) -> Result<Self, Error> {
-        let network = zoo::build(spec).map_err(|error| of(&error))?;
-        let weights = draw(INFO.id, &network, &Stream::new(seed, "weights"))?;
-        let probe = Probe::matched(&network, examples, 0, Precision::Double, &Device::cpu());
-        Ok(Self { probe: probe.map_err(|error| of(&error))?, weights, network })
-    }
-
-    fn inputs(&self) -> Vec<f64> {
-        self.probe.inputs[0].real().map(|var| var.value().to_f64()).unwrap_or_default()
-    }
-
     fn kernel(
         &self,
         of_taps: fn(&Taps<'_>, Option<&Taps<'_>>) -> Result<Gram, epoch0_engine::Error>,
@@ -80,12 +60,12 @@ impl Case {
         let params = self.weights.leaves(&self.network);
         Taps::record(&self.network, &params, &self.probe.inputs, Mode::Eval)
             .and_then(|taps| of_taps(&taps, None))
-            .map_err(|error| of(&error))
+            .map_err(|error| in_claim(&error))
     }
 }
 
 fn linear() -> Result<Verdict, Error> {
-    let case = Case::new("mlp:5-3", 12, 0)?;
+    let case = case("mlp:5-3", 12, 0)?;
     let inputs = case.inputs();
     let wanted = Gram::of_rows(&inputs, &inputs, 5);
     let found = case.kernel(ntk::trace)?;
@@ -98,24 +78,19 @@ fn linear() -> Result<Verdict, Error> {
 }
 
 fn foretells_a_step() -> Result<Verdict, Error> {
-    let case = Case::new("mlp:6-40-1,act=tanh", 10, 0)?;
+    let case = case("mlp:6-40-1,act=tanh", 10, 0)?;
     let kernel = case.kernel(ntk::trace)?;
     let answers = |weights: &epoch0_engine::Weights| {
         let params = weights.leaves(&case.network);
         let ran = run(&case.network, &params, &case.probe.inputs, Mode::Eval, &mut |_| Ok(()));
-        let ran = ran.map_err(|error| of(&error))?;
-        Ok::<_, Error>((params, case.probe.answers(&ran).map_err(|error| of(&error))?.clone()))
+        let ran = ran.map_err(|error| in_claim(&error))?;
+        Ok::<_, Error>((params, case.probe.answers(&ran).map_err(|error| in_claim(&error))?.clone()))
     };
     let (params, before) = answers(&case.weights)?;
     // Half the sum of squares against targets of zero: the error is the answer itself.
     let loss = before.square().sum().scale(0.5);
-    let (ids, wrt): (Vec<_>, Vec<&Var>) = params.tracked().unzip();
-    let (rate, mut moved) = (1e-6, case.weights.clone());
-    for ((id, var), slope) in ids.iter().zip(&wrt).zip(grad(&loss, &wrt, Order::Last)) {
-        let (value, slope) = (var.value(), slope.value().to_f64());
-        let values = value.to_f64().iter().zip(slope).map(|(x, slope)| x - rate * slope).collect();
-        moved.set(*id, Tensor::from_f64(values, &value.shape(), Precision::Double, &Device::cpu()));
-    }
+    let rate = 1e-6;
+    let moved = descended(&case.weights, &params, &loss, rate);
     let (before, after) = (before.value().to_f64(), answers(&moved)?.1.value().to_f64());
     let (mut off, mut size) = (0.0f64, 0.0f64);
     for row in 0..before.len() {
@@ -130,7 +105,7 @@ fn alignment_of_labels() -> Result<Verdict, Error> {
     let labels = [0, 1, 2, 0, 1, 1, 2, 0];
     let same = |at: usize| f64::from(u8::from(labels[at / 8] == labels[at % 8]));
     let classes = Gram::new(8, 8, (0..64).map(same).collect());
-    let inputs = Case::new("mlp:5-3", 8, 0)?.inputs();
+    let inputs = case("mlp:5-3", 8, 0)?.inputs();
     let any = Gram::of_rows(&inputs, &inputs, 5);
     let shifted = any.clone().plus(&Gram::new(8, 8, vec![3.0; 64]));
     let off = (label_alignment(&classes, &labels) - 1.0).abs();
@@ -142,9 +117,7 @@ fn constant_in_the_limit() -> Result<Verdict, Error> {
     let (mut logs, mut details) = (Vec::new(), Vec::new());
     for width in [32u32, 128, 512] {
         let kernels: Vec<Gram> = (0..5)
-            .map(|seed| {
-                Case::new(&format!("mlp:10-{width}-{width}-1,bias=false"), 8, seed)?.kernel(ntk::trace)
-            })
+            .map(|seed| case(&format!("mlp:10-{width}-{width}-1,bias=false"), 8, seed)?.kernel(ntk::trace))
             .collect::<Result<_, _>>()?;
         // The law of `draw` keeps activations of one size, so that gradients by weights grow with the width.
         let mut mean = vec![0.0; 64];

@@ -9,7 +9,7 @@ use epoch0_engine::{
 };
 use epoch0_method::{Claim, ClaimKind, Error, Expectation, Verdict};
 use epoch0_net::{Network, Role, zoo};
-use epoch0_num::{Law, Stream};
+use epoch0_num::{Law, Stream, paired};
 
 use super::{INFO, distance, failed};
 use crate::shared::start::draw;
@@ -271,15 +271,6 @@ fn task(n: usize, seed: u64, part: &str) -> Result<(Value, Vec<i64>), Error> {
     Ok((Value::constant(inputs), labels))
 }
 
-/// 95 % interval of the mean of five numbers, by Student's law with four degrees of freedom.
-fn interval(values: &[f64]) -> (f64, f64) {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    let half = 2.776 * (variance / n).sqrt();
-    (mean - half, mean + half)
-}
-
 /// Labels as 1 for the class and 0 elsewhere, less the mean, less what the network answers.
 fn residuals(taps: &Taps<'_>, labels: &[i64]) -> Result<Vec<f64>, Error> {
     let answers = of(taps.output())?.value().to_f64();
@@ -336,7 +327,7 @@ fn regression_as_with_the_full_kernel() -> Result<Verdict, Error> {
     verdict.holds &= mean(&to_features) >= -0.5;
     verdict.bound.push_str(" points, and at most 0.5 below the features' kernel");
     details.push(format!("over the features' kernel by {:.2} points", mean(&to_features)));
-    verdict.interval = Some(interval(&to_full));
+    verdict.interval = Some(paired::mean(&to_full, 0.95).interval);
     Ok(Verdict { details, ..verdict })
 }
 

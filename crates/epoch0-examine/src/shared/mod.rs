@@ -1,5 +1,6 @@
 //! What several examiners need.
 
+pub(crate) mod case;
 pub(crate) mod inputs;
 pub(crate) mod kernel;
 pub(crate) mod numbers;

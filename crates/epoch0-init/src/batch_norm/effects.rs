@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use epoch0_data::Dataset;
 use epoch0_method::{Claim, ClaimKind, Error, Expectation, Verdict};
 use epoch0_net::{Network, zoo};
+use epoch0_num::paired;
 use epoch0_train::{
     Evaluation, Following, Look, Observer, Optimizer, Settings, Sgd, Span, Step, Trainer, beside, wandering,
 };
@@ -99,14 +100,6 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// 95 % interval of the mean of five numbers, by Student's law with four degrees of freedom.
-fn interval(values: &[f64]) -> (f64, f64) {
-    let (n, mean) = (values.len() as f64, mean(values));
-    let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    let half = 2.776 * (variance / n).sqrt();
-    (mean - half, mean + half)
-}
-
 fn listed(values: impl IntoIterator<Item = f64>, digits: usize) -> String {
     values.into_iter().map(|value| format!("{value:.digits$}")).collect::<Vec<_>>().join(", ")
 }
@@ -165,7 +158,11 @@ fn trains_faster() -> Result<Verdict, Error> {
     }
     let ratios: Vec<f64> = best[1].iter().zip(&best[0]).map(|(with, without)| with / without).collect();
     let measured = mean(&best[1]) / mean(&best[0]);
-    Ok(Verdict { details, interval: Some(interval(&ratios)), ..Verdict::at_most(measured, 0.2) })
+    Ok(Verdict {
+        details,
+        interval: Some(paired::mean(&ratios, 0.95).interval),
+        ..Verdict::at_most(measured, 0.2)
+    })
 }
 
 /// Mean loss of the last steps.
@@ -214,7 +211,7 @@ fn larger_rates() -> Result<Verdict, Error> {
         .collect();
     let logs: Vec<f64> =
         largest[1].iter().zip(&largest[0]).map(|(with, without)| (with / without).ln()).collect();
-    let (low, high) = interval(&logs);
+    let (low, high) = paired::mean(&logs, 0.95).interval;
     let measured = mean(&logs).exp();
     let mut details = vec![
         data.name.clone(),
@@ -301,7 +298,7 @@ fn start_matters_less() -> Result<Verdict, Error> {
         holds: with <= 2.0 && without >= 10.0,
         measured: with,
         bound: "at most 2 points with it, and at least 10 without".to_owned(),
-        interval: Some(interval(&spreads[1])),
+        interval: Some(paired::mean(&spreads[1], 0.95).interval),
         details,
     })
 }
@@ -347,5 +344,9 @@ fn inputs_move_less() -> Result<Verdict, Error> {
     for (arm, found) in ARMS.iter().zip([without, with]) {
         details.push(format!("norm={arm}: {}", listed(found.iter().copied(), 3)));
     }
-    Ok(Verdict { details, interval: Some(interval(&ratios)), ..Verdict::at_most(mean(&ratios), 0.5) })
+    Ok(Verdict {
+        details,
+        interval: Some(paired::mean(&ratios, 0.95).interval),
+        ..Verdict::at_most(mean(&ratios), 0.5)
+    })
 }

@@ -5,7 +5,7 @@ use epoch0_num::{Activation, Law, Stream, gain};
 use rayon::prelude::*;
 
 use super::{Distribution, Keep, Kumar};
-use crate::shared::experiment::{Examples, Mlp, Training, broken, network};
+use crate::shared::experiment::{Examples, Mlp, Training, broken, interval, network};
 use crate::xavier_normal::XavierNormal;
 
 pub(super) static CLAIMS: &[Claim] = &[
@@ -293,17 +293,6 @@ fn gradients_reach_the_first_layer() -> Result<Verdict, Error> {
         interval: Some((10f64.powf(low), 10f64.powf(high))),
         details,
     })
-}
-
-/// The mean over seeds with its 95 % interval: `(low, mean, high)`.
-fn interval(values: &[f64]) -> (f64, f64, f64) {
-    // Student's t at 97.5 % for 4 and 9 degrees of freedom: 5 and 10 seeds.
-    let t = if values.len() == 5 { 2.776 } else { 2.262 };
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let var = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    let half = t * (var / n).sqrt();
-    (mean - half, mean, mean + half)
 }
 
 fn rounded(values: &[f64]) -> String {

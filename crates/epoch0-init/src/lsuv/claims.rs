@@ -5,7 +5,7 @@ use epoch0_method::{Claim, ClaimKind, Error, Expectation, Verdict};
 use epoch0_net::{Network, Op};
 use rayon::prelude::*;
 
-use crate::shared::experiment::{Descent, Examples, Trained, Unit, batch, broken, deep, start};
+use crate::shared::experiment::{Descent, Examples, Trained, Unit, batch, broken, deep, interval, start};
 
 pub(super) static CLAIMS: &[Claim] = &[
     Claim {
@@ -245,16 +245,6 @@ fn as_fast_as_batch_norm() -> Result<Verdict, Error> {
             "momentum 0.9, the fastest of learning rates {RATES:?}, batch 100, at most {most} steps"
         ))
         .detail(format!("steps of lsuv {ours:?}, of batch normalization from Xavier's start {theirs:?}")))
-}
-
-/// The mean over five seeds with its 95 % interval: `(low, mean, high)`.
-fn interval(values: &[f64]) -> (f64, f64, f64) {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let var = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    // Student's t at 97.5 % for 4 degrees of freedom.
-    let half = 2.776 * (var / n).sqrt();
-    (mean - half, mean, mean + half)
 }
 
 #[cfg(test)]

@@ -7,3 +7,11 @@ mod mlp;
 pub(crate) use data::Examples;
 pub(crate) use deep::{Descent, Trained, Unit, batch, deep, start};
 pub(crate) use mlp::{Mlp, Training, broken, network};
+
+use epoch0_num::paired;
+
+/// The mean over seeds with its 95 % interval: `(low, mean, high)`.
+pub(crate) fn interval(values: &[f64]) -> (f64, f64, f64) {
+    let paired::Mean { mean, interval: (low, high) } = paired::mean(values, 0.95);
+    (low, mean, high)
+}
