@@ -4,13 +4,13 @@
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No device has that name.
-    #[error(
-        "device `{name}`: not known to this build\nhint: cpu is always there; cuda and wgpu need a build with that feature"
-    )]
+    /// No device has that name, or it cannot do what is asked.
+    #[error("device `{name}`: {why}")]
     Device {
         /// The name.
         name: String,
+        /// What stands against it, and a hint.
+        why: String,
     },
     /// An input of the network is missing, or not what it takes.
     #[error("input `{name}`: found {found}, allowed {allowed}")]

@@ -33,7 +33,7 @@ fn count(shape: &[usize]) -> usize {
 }
 
 impl Precision {
-    fn dtype(self) -> FloatDType {
+    pub(crate) fn dtype(self) -> FloatDType {
         match self {
             Self::Single => FloatDType::F32,
             Self::Double => FloatDType::F64,

@@ -58,7 +58,7 @@ pub(crate) struct Train {
     /// Write the curves as a page.
     #[arg(long, value_name = "FILE.html")]
     pub(crate) report: Option<PathBuf>,
-    /// Where to compute.
+    /// Where to compute: cpu, or cuda and wgpu in builds that have them.
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub(crate) device: String,
 }
