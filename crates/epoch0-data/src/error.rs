@@ -146,6 +146,9 @@ pub enum FetchFault {
     /// Another process is at it.
     #[error("another process fetches this set\nhint: wait for it")]
     Busy,
+    /// Whoever hears of its progress has had enough.
+    #[error("stopped\nhint: the files that are whole are kept; the next fetch goes on with the others")]
+    Stopped,
 }
 
 impl Error {

@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use epoch0_data::fetch::{File, KNOWN, Options, Set, fetch, fetch_set};
+use epoch0_data::fetch::{File, KNOWN, Options, Progress, Set, fetch, fetch_set};
 use epoch0_data::{Error, FetchFault};
 use sha2::{Digest, Sha256};
 
@@ -69,7 +70,7 @@ const PATIENT: Options = Options { patience: Duration::from_secs(20), slowest: 1
 fn one(url: &str, body: &[u8], cache: &Path, options: Options) -> Result<std::path::PathBuf, Error> {
     let sha256 = sum(body);
     let files = [File { url, name: "a.bin", sha256: &sha256, bytes: body.len() as u64, members: &[] }];
-    fetch_set(&Set { name: "set", files: &files }, cache, options, &mut |_| {})
+    fetch_set(&Set { name: "set", files: &files }, cache, options, &mut go_on)
 }
 
 fn fault(result: Result<std::path::PathBuf, Error>) -> FetchFault {
@@ -83,6 +84,11 @@ fn fault(result: Result<std::path::PathBuf, Error>) -> FetchFault {
 fn nothing(cache: &Path) {
     assert!(!cache.join("set").exists());
     assert!(!cache.join(".set.part/a.bin").exists());
+    assert!(!cache.join(".set.part/a.bin.tmp").exists());
+}
+
+fn go_on(_: Progress<'_>) -> ControlFlow<()> {
+    ControlFlow::Continue(())
 }
 
 #[test]
@@ -102,6 +108,7 @@ fn the_right_files_come_once() {
     let mut seen = Vec::new();
     let folder = fetch_set(&set, &cache, PATIENT, &mut |progress| {
         seen.push((progress.file.to_owned(), progress.done, progress.total));
+        ControlFlow::Continue(())
     })
     .unwrap();
     assert_eq!(folder, cache.join("set"));
@@ -137,17 +144,35 @@ fn what_came_whole_is_kept_when_another_file_fails() {
         members: &[],
     });
     let set = Set { name: "set", files: &files };
-    let failed = fault(fetch_set(&set, room.path(), PATIENT, &mut |_| {}));
+    let failed = fault(fetch_set(&set, room.path(), PATIENT, &mut go_on));
     assert!(matches!(failed, FetchFault::Status { status: 503 }), "{failed}");
     assert!(!room.path().join("set").exists(), "the set is not there in part");
-    fetch_set(&set, room.path(), PATIENT, &mut |_| {}).unwrap();
+    fetch_set(&set, room.path(), PATIENT, &mut go_on).unwrap();
     assert_eq!(*server.asked.lock().unwrap(), ["/a", "/b", "/b"]);
     // A part that was changed meanwhile is fetched again.
     let again = tempfile::tempdir().unwrap();
     fs::create_dir(again.path().join(".set.part")).unwrap();
     fs::write(again.path().join(".set.part/a.bin"), "x").unwrap();
-    let folder = fetch_set(&set, again.path(), PATIENT, &mut |_| {}).unwrap();
+    let folder = fetch_set(&set, again.path(), PATIENT, &mut go_on).unwrap();
     assert_eq!(fs::read(folder.join("a.bin")).unwrap(), b"a");
+}
+
+#[test]
+fn who_has_had_enough_finds_nothing() {
+    let body = vec![7; 1 << 20];
+    let sent = body.clone();
+    let server = Server::start(move |_, stream| send(stream, &sent));
+    let room = tempfile::tempdir().unwrap();
+    let sha256 = sum(&body);
+    let file = File { url: &server.address, name: "a.bin", sha256: &sha256, bytes: 1 << 20, members: &[] };
+    let mut done = 0;
+    let stopped = fetch_set(&Set { name: "set", files: &[file] }, room.path(), PATIENT, &mut |progress| {
+        done = progress.done;
+        ControlFlow::Break(())
+    });
+    assert!(matches!(fault(stopped), FetchFault::Stopped));
+    assert!(done < 1 << 20, "the first piece is enough");
+    nothing(room.path());
 }
 
 #[test]
@@ -294,7 +319,7 @@ fn members_are_taken_out_of_archives() {
         members: &["train.bin", "test.bin"],
     };
     let folder =
-        fetch_set(&Set { name: "set", files: &[file] }, &room.path().join("cache"), PATIENT, &mut |_| {})
+        fetch_set(&Set { name: "set", files: &[file] }, &room.path().join("cache"), PATIENT, &mut go_on)
             .unwrap();
     let mut names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
@@ -302,7 +327,7 @@ fn members_are_taken_out_of_archives() {
     assert_eq!(fs::read(folder.join("test.bin")).unwrap(), b"test");
     assert!(!room.path().join("outside.bin").exists() && !room.path().join("cache/outside.bin").exists());
     let missing = File { members: &["train.bin", "absent.bin"], ..file };
-    let error = fetch_set(&Set { name: "other", files: &[missing] }, room.path(), PATIENT, &mut |_| {});
+    let error = fetch_set(&Set { name: "other", files: &[missing] }, room.path(), PATIENT, &mut go_on);
     let error = error.unwrap_err().to_string();
     assert!(error.contains("it is without absent.bin"), "{error}");
     assert!(!room.path().join("other").exists());
@@ -319,21 +344,21 @@ fn folders_are_not_touched_unasked() {
     assert_eq!(fs::read(room.path().join("set/mine.txt")).unwrap(), b"mine");
     // A set that would leave the cache.
     for name in ["../set", "a/b", "", "..", "/set"] {
-        let error = fetch_set(&Set { name, files: &[] }, room.path(), PATIENT, &mut |_| {}).unwrap_err();
+        let error = fetch_set(&Set { name, files: &[] }, room.path(), PATIENT, &mut go_on).unwrap_err();
         assert!(error.to_string().contains("allowed file names without folders"), "{error}");
     }
     // Two processes at one set: the second is told.
     let lock = fs::File::create(room.path().join(".busy.lock")).unwrap();
     lock.lock().unwrap();
     let file = File { url: &server.address, name: "a.bin", sha256: "", bytes: 1, members: &[] };
-    let failed = fault(fetch_set(&Set { name: "busy", files: &[file] }, room.path(), PATIENT, &mut |_| {}));
+    let failed = fault(fetch_set(&Set { name: "busy", files: &[file] }, room.path(), PATIENT, &mut go_on));
     assert!(matches!(failed, FetchFault::Busy), "{failed}");
 }
 
 #[test]
 fn sets_are_known_by_name() {
     let room = tempfile::tempdir().unwrap();
-    let error = fetch("minst", room.path(), PATIENT, &mut |_| {}).unwrap_err().to_string();
+    let error = fetch("minst", room.path(), PATIENT, &mut go_on).unwrap_err().to_string();
     assert!(error.contains("`minst` cannot be fetched, allowed mnist, fashion-mnist, cifar10"), "{error}");
     assert!(error.contains("hint: did you mean mnist"), "{error}");
     for set in KNOWN {

@@ -1,6 +1,8 @@
 //! `epoch0 data`: what `--data` understands, and fetching public sets.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 use epoch0::data::{fetch, make, open};
 use serde::Serialize;
@@ -80,11 +82,16 @@ fn fetch_set(name: &str, cache: Option<PathBuf>, json: bool) -> Result<Outcome, 
             hint: "no home folder is known: give --cache FOLDER".to_owned(),
         });
     };
+    terminal::catch_interrupts();
     let bar = terminal::byte_bar(0, "fetching");
     let folder = fetch::fetch(name, &cache, fetch::Options::default(), &mut |progress| {
         bar.set_message(progress.file.to_owned());
         bar.set_length(progress.total);
         bar.set_position(progress.done);
+        match terminal::CANCELLED.load(Ordering::SeqCst) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
     });
     bar.finish_and_clear();
     let fetched = Fetched { name: name.to_owned(), folder: folder?.display().to_string() };

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -43,15 +44,16 @@ pub struct Progress<'a> {
 }
 
 /// Fetches a set of [`KNOWN`] into its folder in the cache, and returns that. A set that is there is not fetched again.
+/// `progress` hears of every piece and may say that it is enough.
 ///
 /// # Errors
 /// When no set has the name, the network or the server fails, a file is not the one that it has to be, another process
-/// fetches the same set, or the folder cannot be written.
+/// fetches the same set, the folder cannot be written, or it was enough.
 pub fn fetch(
     name: &str,
     cache: &Path,
     options: Options,
-    progress: &mut dyn FnMut(Progress<'_>),
+    progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
 ) -> Result<PathBuf, Error> {
     let known = || KNOWN.iter().map(|set| set.name);
     match KNOWN.iter().find(|set| set.name == name) {
@@ -70,7 +72,7 @@ pub fn fetch_set(
     set: &Set<'_>,
     cache: &Path,
     options: Options,
-    progress: &mut dyn FnMut(Progress<'_>),
+    progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
 ) -> Result<PathBuf, Error> {
     let names = || set.files.iter().flat_map(|file| file.members.iter().chain([&file.name]));
     if let Some(name) = names().chain([&set.name]).find(|name| !is_plain(name)) {
@@ -127,7 +129,7 @@ fn get(
     file: &File<'_>,
     aside: &Path,
     options: Options,
-    progress: &mut dyn FnMut(Progress<'_>),
+    progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
 ) -> Result<(), Error> {
     let path = aside.join(file.name);
     let is_archive = !file.members.is_empty();
@@ -138,7 +140,10 @@ fn get(
     let is_there = path.is_file() && sum_of(&path)? == file.sha256;
     if !is_there {
         let temporary = aside.join(format!("{}.tmp", file.name));
-        download(file, &temporary, options, progress)?;
+        download(file, &temporary, options, progress).inspect_err(|_| {
+            // What came is of no use to another try; if it cannot go, the first error says more.
+            let _ = fs::remove_file(&temporary);
+        })?;
         fs::rename(&temporary, &path).map_err(Error::io("move the file to", &path))?;
     }
     if is_archive {
@@ -152,7 +157,7 @@ fn download(
     file: &File<'_>,
     path: &Path,
     options: Options,
-    progress: &mut dyn FnMut(Progress<'_>),
+    progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
 ) -> Result<(), Error> {
     let fault = |fault| fault_of(file, fault);
     let for_body = options.patience + Duration::from_secs(file.bytes / options.slowest.max(1));
@@ -187,7 +192,9 @@ fn download(
         }
         hash.update(&buffer[..n]);
         out.write_all(&buffer[..n]).map_err(Error::io("write", path))?;
-        progress(Progress { file: file.name, done, total: file.bytes });
+        if progress(Progress { file: file.name, done, total: file.bytes }).is_break() {
+            return Err(fault(FetchFault::Stopped));
+        }
     }
     out.sync_all().map_err(Error::io("write", path))?;
     if let Some(announced) = announced.filter(|&announced| done < announced) {
@@ -195,7 +202,6 @@ fn download(
     }
     let found = hex(&hash.finalize());
     if found != file.sha256 {
-        let _ = fs::remove_file(path);
         return Err(fault(FetchFault::Checksum { found, allowed: file.sha256.to_owned() }));
     }
     Ok(())
