@@ -395,11 +395,6 @@ impl Lower<'_, '_> {
         let module = self.module(node, scale, shift);
         let leaf = |leaf: &str| Self::leaf(&module, leaf);
         if node.op == "BatchNormalization" {
-            if node.int("training_mode") == Some(1) {
-                return Err(node.refuse(
-                    "it is in training mode, allowed evaluation\nhint: call model.eval() before the export",
-                ));
-            }
             let names = [
                 self.vector(scale, &leaf("weight")),
                 self.vector(shift, &leaf("bias")),
