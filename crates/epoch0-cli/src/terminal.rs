@@ -84,6 +84,13 @@ pub(crate) fn finish(outcome: &Outcome) -> ExitCode {
     }
 }
 
+/// Says on standard error what one should know of what goes on all the same.
+pub(crate) fn warn(text: &str) {
+    const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+    // There is nowhere left to say that standard error cannot be written.
+    let _ = writeln!(anstream::stderr(), "{WARNING}warning:{WARNING:#} {text}");
+}
+
 /// Prints an error and tells the exit code.
 pub(crate) fn fail(failure: &Failure) -> ExitCode {
     const ERROR: Style = AnsiColor::Red.on_default().bold();

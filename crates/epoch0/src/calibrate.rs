@@ -42,6 +42,18 @@ pub struct Calibrated {
     pub weights_of: Option<String>,
 }
 
+impl Calibrated {
+    /// What was not reached, in a sentence; nothing where all was.
+    pub fn shortfall(&self) -> Option<String> {
+        let names: Vec<&str> = self.calibration.missed().map(|layer| layer.name.as_str()).collect();
+        let (named, more) = names.split_at(names.len().min(3));
+        let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+        (!names.is_empty()).then(|| {
+            format!("{} did not bring {}{more} where it should be", self.calibration.method, named.join(", "))
+        })
+    }
+}
+
 /// Draws a start in memory and calibrates it where its recipe says so: the same values as [`crate::initialize`] writes.
 ///
 /// A calibrator that takes weights as they are is given those of `described`, where it has any and the recipe says

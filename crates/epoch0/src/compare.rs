@@ -3,8 +3,10 @@
 //! Arms are paired: with one seed all of them see the same examples in the same order, so that what a difference is tested
 //! against is how it varies from seed to seed.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Mutex;
 
 use epoch0_data::Dataset;
 use epoch0_engine::Device;
@@ -138,9 +140,14 @@ pub fn compare(
         );
     }
     let on = Calibrating { data: Some((&data.name, data)), examples: None };
+    let shortfalls = Mutex::new(BTreeMap::new());
     let start = |arm: usize, seed: u64| {
         let (recipe, precision) = (&contenders[arm].recipe, own_precision(net));
-        start_weights(described, recipe, seed, &on, precision, &Device::cpu()).map(|(weights, _)| weights)
+        let (weights, done) = start_weights(described, recipe, seed, &on, precision, &Device::cpu())?;
+        if let (Some(shortfall), Ok(mut all)) = (done.and_then(|done| done.shortfall()), shortfalls.lock()) {
+            all.insert((arm, seed), shortfall);
+        }
+        Ok::<_, Error>(weights)
     };
     let found = trials(net, data, &contest.settings, contenders.len(), contest.seeds, start, contest.watch)?;
     if found.iter().any(|trial| matches!(trial.status, Status::Stopped { .. })) {
@@ -176,6 +183,13 @@ pub fn compare(
         .collect::<Vec<_>>();
     let names: Vec<&str> = contenders.iter().map(|contender| contender.name.as_str()).collect();
     let is_any_diverged = arms.iter().any(|arm| arm.diverged > 0);
+    let shortfalls = shortfalls.into_inner().unwrap_or_default();
+    let shortfall = match shortfalls.first_key_value() {
+        Some(((_, seed), first)) => {
+            format!(" In {} of the trials a start fell short; with seed {seed}, {first}.", shortfalls.len())
+        }
+        None => String::new(),
+    };
     Ok(Comparison {
         title: format!("{} on {}", net.name(), data.name),
         network: summary(net, ""),
@@ -187,7 +201,7 @@ pub fn compare(
         level: 1.0 - LEVEL,
         seeds: contest.seeds.to_vec(),
         figures: figures(&names, &by_arm, has_accuracy),
-        note: tested.note(&names, contest.seeds.len(), is_any_diverged),
+        note: tested.note(&names, contest.seeds.len(), is_any_diverged) + &shortfall,
         arms,
         versions: versions(),
     })

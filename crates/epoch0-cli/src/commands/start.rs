@@ -9,6 +9,7 @@ use epoch0::{Calibrating, Described, Recipe, Setting, Use, start_weights};
 
 use super::Failure;
 use crate::args::{Start, StartArgs};
+use crate::terminal;
 
 /// What decides how weights are drawn.
 pub(super) struct Choice<'a> {
@@ -75,7 +76,7 @@ impl Start {
     pub(super) fn open(&self, data: Option<(&str, &Dataset)>) -> Result<Started, Failure> {
         let described = Described::open_with(&self.net, true)?;
         let precision = if self.double { Precision::Double } else { Precision::Single };
-        let device = Device::named(&self.device)?;
+        let device = Device::named(&self.device)?.with(precision)?;
         let is_drawn = self.drawn.is_given() || self.base.is_some();
         let own = if is_drawn { None } else { described.own_weights(precision, &device)? };
         let (weights, from) = match own {
@@ -84,7 +85,10 @@ impl Start {
                 let choice = Choice { base: self.base.as_deref(), ..self.drawn.choice() };
                 let recipe = choice.recipe(&described)?;
                 let on = Calibrating { data, examples: None };
-                let (weights, _) = start_weights(&described, &recipe, self.seed, &on, precision, &device)?;
+                let (weights, done) = start_weights(&described, &recipe, self.seed, &on, precision, &device)?;
+                if let Some(shortfall) = done.and_then(|done| done.shortfall()) {
+                    terminal::warn(&shortfall);
+                }
                 (weights, choice.name(&recipe))
             }
         };

@@ -107,7 +107,10 @@ fn begin(
     let recipe = choice.recipe(described)?;
     let name = choice.name(&recipe);
     let on = Calibrating { data: Some(data), examples: None };
-    let (weights, _) = start_weights(described, &recipe, seed, &on, precision, device)?;
+    let (weights, done) = start_weights(described, &recipe, seed, &on, precision, device)?;
+    if let Some(shortfall) = done.and_then(|done| done.shortfall()) {
+        terminal::warn(&shortfall);
+    }
     Ok((weights, Start::Drawn(name)))
 }
 
