@@ -9,9 +9,7 @@ use epoch0_train::schedule::Schedule;
 use epoch0_train::{Optimizer, Settings, Sgd, Trainer};
 
 use super::effects;
-use crate::METHODS;
-use crate::shared::experiment::broken;
-use crate::start::{Plan, Recipe};
+use crate::shared::experiment::{broken, draw_start, of};
 
 pub(super) static CLAIMS: &[Claim] = &[
     Claim {
@@ -73,19 +71,6 @@ pub(super) static CLAIMS: &[Claim] = &[
     effects::START_MATTERS_LESS,
     effects::INPUTS_MOVE_LESS,
 ];
-
-/// A room's error as the method's.
-pub(super) fn of<T, E: std::fmt::Display>(found: Result<T, E>) -> Result<T, Error> {
-    found.map_err(|error| broken(&error))
-}
-
-/// A network's weights by a recipe in YAML.
-pub(super) fn draw_start(net: &Network, recipe: &str, seed: u64) -> Result<Weights, Error> {
-    let recipe = Recipe::from_yaml("a claim's recipe", recipe)?;
-    let is_double = net.params().iter().any(|param| param.dtype == Dtype::F64);
-    let precision = if is_double { Precision::Double } else { Precision::Single };
-    Plan::new(METHODS, net, &recipe, seed)?.weights(precision, &Device::cpu())
-}
 
 fn normal(name: &str, shape: &[usize]) -> Result<Tensor, Error> {
     let mut values = vec![0.0; shape.iter().product()];

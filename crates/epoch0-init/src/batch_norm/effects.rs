@@ -4,14 +4,13 @@ use std::ops::ControlFlow;
 
 use epoch0_data::Dataset;
 use epoch0_method::{Claim, ClaimKind, Error, Expectation, Verdict};
-use epoch0_net::{Network, zoo};
+use epoch0_net::Network;
 use epoch0_num::paired;
-use epoch0_train::{
-    Evaluation, Following, Look, Observer, Optimizer, Settings, Sgd, Span, Step, Trainer, beside, wandering,
-};
+use epoch0_train::{Following, Look, Observer, Settings, Span, Step, Trainer, beside, wandering};
 
-use super::claims::{draw_start, of};
-use crate::shared::experiment::Examples;
+use crate::shared::experiment::{
+    Arm, By, Examples, at_best_rate, descent, draw_start, listed, mean, of, zoo_network,
+};
 
 pub(super) const TRAINS_FASTER: Claim = Claim {
     name: "trains_faster",
@@ -73,55 +72,23 @@ fn data() -> Result<Dataset, Error> {
 
 fn perceptron(n_hidden: usize, act: &str, norm: &str) -> Result<Network, Error> {
     let hidden = "100-".repeat(n_hidden);
-    of(zoo::build(&format!("mlp:784-{hidden}10,act={act},norm={norm}")))
+    zoo_network(&format!("mlp:784-{hidden}10,act={act},norm={norm}"))
 }
 
 /// Plain gradient descent for so many steps.
 fn settings(learning_rate: f64, steps: u64, seed: u64) -> Settings {
-    Settings {
-        length: Span::Steps(steps),
-        optimizer: Optimizer::Sgd(Sgd::default()),
-        learning_rate,
-        batch: BATCH,
-        seed,
-        ..Settings::default()
-    }
+    descent(learning_rate, Span::Steps(steps), BATCH, seed)
 }
 
 /// Weights by a method, biases 0.
-fn start(net: &Network, method: &str, scale: f64, seed: u64) -> Result<epoch0_engine::Weights, Error> {
-    let recipe = format!(
+fn recipe(method: &str, scale: f64) -> String {
+    format!(
         "{{base: pytorch_default, rules: [{{role: bias, with: zeros}}, {{with: {method}, scale: {scale}}}]}}"
-    );
-    draw_start(net, &recipe, seed)
+    )
 }
 
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-fn listed(values: impl IntoIterator<Item = f64>, digits: usize) -> String {
-    values.into_iter().map(|value| format!("{value:.digits$}")).collect::<Vec<_>>().join(", ")
-}
-
-/// Stops once the test accuracy is there.
-struct Until {
-    accuracy: f64,
-    reached: Option<u64>,
-}
-
-impl Observer for Until {
-    fn tested(
-        &mut self,
-        _: &Trainer<'_>,
-        found: &Evaluation,
-    ) -> Result<ControlFlow<()>, epoch0_train::Error> {
-        if found.accuracy.is_some_and(|accuracy| accuracy >= self.accuracy) {
-            self.reached = Some(found.step);
-            return Ok(ControlFlow::Break(()));
-        }
-        Ok(ControlFlow::Continue(()))
-    }
+fn start(net: &Network, method: &str, scale: f64, seed: u64) -> Result<epoch0_engine::Weights, Error> {
+    draw_start(net, &recipe(method, scale), seed)
 }
 
 fn trains_faster() -> Result<Verdict, Error> {
@@ -130,34 +97,19 @@ fn trains_faster() -> Result<Verdict, Error> {
     const EVERY: u64 = 10;
     let data = data()?;
     let nets = [perceptron(3, "sigmoid", ARMS[0])?, perceptron(3, "sigmoid", ARMS[1])?];
-    let per_arm = RATES.len() * SEEDS as usize;
-    // Steps to 90 %, all of them where it was not reached.
-    let steps = beside(2 * per_arm, |job| {
-        let (net, rate, seed) =
-            (&nets[job / per_arm], RATES[job % per_arm / SEEDS as usize], job as u64 % SEEDS);
-        let settings = Settings { test_every: Span::Steps(EVERY), ..settings(rate, STEPS, seed) };
-        let mut trainer = of(Trainer::new(net, start(net, "xavier_normal", 1.0, seed)?, &data, settings))?;
-        let mut until = Until { accuracy: 0.9, reached: None };
-        of(trainer.run(&mut until))?;
-        Ok::<_, Error>(until.reached.map_or(STEPS as f64, |step| step as f64))
-    })?;
+    let arms = [0, 1].map(|at| Arm { name: ARMS[at], net: &nets[at], recipe: recipe("xavier_normal", 1.0) });
+    let training = |rate, seed| Settings { test_every: Span::Steps(EVERY), ..settings(rate, STEPS, seed) };
+    let found = at_best_rate(&data, &arms, &RATES, SEEDS as usize, By::StepsTo(0.9), training)?;
     let mut details = vec![
         data.name.clone(),
         format!(
             "steps to 90 %, tested every {EVERY}, {STEPS} where that was not reached; Xavier's start, batch {BATCH}"
         ),
     ];
-    let mut best = Vec::new();
-    for (arm, of_arm) in ARMS.iter().zip(steps.chunks(per_arm)) {
-        let by_rate: Vec<&[f64]> = of_arm.chunks(SEEDS as usize).collect();
-        for (rate, steps) in RATES.iter().zip(&by_rate) {
-            details.push(format!("norm={arm}, rate {rate}: {}", listed(steps.iter().copied(), 0)));
-        }
-        let fastest = by_rate.into_iter().min_by(|a, b| mean(a).total_cmp(&mean(b)));
-        best.push(fastest.unwrap_or(&[]).to_vec());
-    }
-    let ratios: Vec<f64> = best[1].iter().zip(&best[0]).map(|(with, without)| with / without).collect();
-    let measured = mean(&best[1]) / mean(&best[0]);
+    details.extend(found.iter().map(|found| format!("norm={}", found.details)));
+    let best = [&found[0].best, &found[1].best];
+    let ratios: Vec<f64> = best[1].iter().zip(best[0]).map(|(with, without)| with / without).collect();
+    let measured = mean(best[1]) / mean(best[0]);
     Ok(Verdict {
         details,
         interval: Some(paired::mean(&ratios, 0.95).interval),
@@ -241,53 +193,28 @@ fn start_matters_less() -> Result<Verdict, Error> {
     const EPOCHS: f64 = 5.0;
     let data = data()?;
     let nets = [perceptron(10, "tanh", ARMS[0])?, perceptron(10, "tanh", ARMS[1])?];
-    let accuracy = |net: &Network, rate: f64, scale: f64, seed: u64| {
-        let settings = Settings {
-            length: Span::Epochs(EPOCHS),
-            test_every: Span::Epochs(EPOCHS),
-            ..settings(rate, 0, seed)
-        };
-        let mut trainer = of(Trainer::new(net, start(net, "xavier_normal", scale, seed)?, &data, settings))?;
-        of(trainer.run(&mut ()))?;
-        // What diverged is as good as its last weights.
-        let found = of(trainer.test())?.and_then(|found| found.accuracy);
-        Ok::<_, Error>(100.0 * found.unwrap_or(f64::NAN))
-    };
+    let training = |rate: f64, seed: u64| descent(rate, Span::Epochs(EPOCHS), BATCH, seed);
     let n_seeds = SEEDS as usize;
-    let per_arm = RATES.len() * n_seeds;
-    let tried = beside(2 * per_arm, |job| {
-        accuracy(&nets[job / per_arm], RATES[job % per_arm / n_seeds], 1.0, job as u64 % SEEDS)
-    })?;
+    let arm = |at: usize, scale: f64| Arm {
+        name: ARMS[at],
+        net: &nets[at],
+        recipe: recipe("xavier_normal", scale),
+    };
+    let tried = at_best_rate(&data, &[arm(0, 1.0), arm(1, 1.0)], &RATES, n_seeds, By::Accuracy, training)?;
     let mut details = vec![
         data.name.clone(),
         format!("test accuracy in % after {EPOCHS} epochs; Xavier's start times a scale, batch {BATCH}"),
     ];
-    let mut best = Vec::new();
-    for (arm, of_arm) in ARMS.iter().zip(tried.chunks(per_arm)) {
-        let means: Vec<f64> = of_arm.chunks(n_seeds).map(mean).collect();
-        details.push(format!(
-            "norm={arm}, scale 1, mean at rates {RATES:?}: {}",
-            listed(means.iter().copied(), 2)
-        ));
-        let at = (0..RATES.len()).max_by(|&a, &b| means[a].total_cmp(&means[b])).unwrap_or(0);
-        best.push(RATES[at]);
-    }
-    let per_arm = SCALES.len() * n_seeds;
-    let found = beside(2 * per_arm, |job| {
-        let arm = job / per_arm;
-        accuracy(&nets[arm], best[arm], SCALES[job % per_arm / n_seeds], job as u64 % SEEDS)
-    })?;
+    details.extend(tried.iter().map(|tried| format!("scale 1, norm={}", tried.details)));
     let mut spreads = Vec::new();
-    for ((arm, of_arm), rate) in ARMS.iter().zip(found.chunks(per_arm)).zip(&best) {
-        let by_scale: Vec<&[f64]> = of_arm.chunks(n_seeds).collect();
-        for (scale, found) in SCALES.iter().zip(&by_scale) {
-            details.push(format!(
-                "norm={arm}, rate {rate}, scale {scale}: {}",
-                listed(found.iter().copied(), 2)
-            ));
+    for (at, tried) in tried.iter().enumerate() {
+        let arms = SCALES.map(|scale| arm(at, scale));
+        let found = at_best_rate(&data, &arms, &[tried.rate], n_seeds, By::Accuracy, training)?;
+        for (scale, found) in SCALES.iter().zip(&found) {
+            details.push(format!("scale {scale}, norm={}", found.details));
         }
         let spread = |seed: usize| {
-            let of_seed = || by_scale.iter().map(|found| found[seed]);
+            let of_seed = || found.iter().map(|found| found.best[seed]);
             of_seed().fold(f64::NEG_INFINITY, f64::max) - of_seed().fold(f64::INFINITY, f64::min)
         };
         spreads.push((0..n_seeds).map(spread).collect::<Vec<_>>());

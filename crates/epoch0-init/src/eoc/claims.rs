@@ -8,6 +8,7 @@ use epoch0_num::quadrature::gauss_hermite;
 use epoch0_num::{Activation, Law, Stream};
 use rayon::prelude::*;
 
+use super::effects;
 use crate::shared::experiment::{Mlp, broken};
 
 pub(super) static CLAIMS: &[Claim] = &[
@@ -78,6 +79,8 @@ pub(super) static CLAIMS: &[Claim] = &[
         expectation: Expectation::Holds,
         run: correlations_have_their_depth_scale,
     },
+    effects::TRAINS_DEEP,
+    effects::POINT_FITS_DEPTH,
 ];
 
 #[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]

@@ -62,6 +62,7 @@
 //!   for the maps; [xiao2018dynamical] for convolutions
 
 mod claims;
+mod effects;
 
 use std::sync::{Mutex, PoisonError};
 

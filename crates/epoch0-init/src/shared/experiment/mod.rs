@@ -1,9 +1,11 @@
 //! What claims are run on: small networks and examples for them.
 
+mod arms;
 mod data;
 mod deep;
 mod mlp;
 
+pub(crate) use arms::{Arm, By, at_best_rate, descent, draw_start, listed, mean, of, zoo_network};
 pub(crate) use data::Examples;
 pub(crate) use deep::{Descent, Trained, Unit, batch, deep, start};
 pub(crate) use mlp::{Mlp, Training, broken, network};

@@ -1,0 +1,167 @@
+//! Starts that are trained side by side, each at the learning rate that suits it best.
+
+use std::ops::ControlFlow;
+
+use epoch0_data::Dataset;
+use epoch0_engine::{Device, Precision, Weights};
+use epoch0_method::Error;
+use epoch0_net::{Network, zoo};
+use epoch0_num::Dtype;
+use epoch0_train::{Evaluation, Observer, Optimizer, Settings, Sgd, Span, Trainer, beside};
+
+use super::broken;
+use crate::METHODS;
+use crate::start::{Plan, Recipe};
+
+/// A room's error as the method's.
+pub(crate) fn of<T, E: std::fmt::Display>(found: Result<T, E>) -> Result<T, Error> {
+    found.map_err(|error| broken(&error))
+}
+
+/// A network of the zoo.
+pub(crate) fn zoo_network(name: &str) -> Result<Network, Error> {
+    of(zoo::build(name))
+}
+
+/// A network's weights by a recipe in YAML.
+pub(crate) fn draw_start(net: &Network, recipe: &str, seed: u64) -> Result<Weights, Error> {
+    let recipe = Recipe::from_yaml("a claim's recipe", recipe)?;
+    let is_double = net.params().iter().any(|param| param.dtype == Dtype::F64);
+    let precision = if is_double { Precision::Double } else { Precision::Single };
+    Plan::new(METHODS, net, &recipe, seed)?.weights(precision, &Device::cpu())
+}
+
+/// Plain gradient descent for so long.
+pub(crate) fn descent(learning_rate: f64, length: Span, batch: usize, seed: u64) -> Settings {
+    Settings {
+        length,
+        optimizer: Optimizer::Sgd(Sgd::default()),
+        learning_rate,
+        batch,
+        seed,
+        ..Settings::default()
+    }
+}
+
+/// Mean of some numbers.
+pub(crate) fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Numbers for people.
+pub(crate) fn listed(values: impl IntoIterator<Item = f64>, digits: usize) -> String {
+    values.into_iter().map(|value| format!("{value:.digits$}")).collect::<Vec<_>>().join(", ")
+}
+
+/// A start of a network.
+pub(crate) struct Arm<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) net: &'a Network,
+    /// In YAML.
+    pub(crate) recipe: String,
+}
+
+/// What training made of a start.
+pub(crate) struct Swept {
+    /// The rate with the best mean.
+    pub(crate) rate: f64,
+    /// What was found at that rate, by seed.
+    pub(crate) best: Vec<f64>,
+    /// What was found at each rate, for people.
+    pub(crate) details: String,
+}
+
+/// What a training is judged by.
+#[derive(Clone, Copy)]
+pub(crate) enum By {
+    /// Test accuracy in % at the end; what diverged is tested with the last weights that it had.
+    Accuracy,
+    /// Steps until a test first shows that share of right answers; all steps where none does.
+    StepsTo(f64),
+}
+
+/// Stops once the test accuracy is there.
+struct Until {
+    accuracy: f64,
+    reached: Option<u64>,
+}
+
+impl Observer for Until {
+    fn tested(
+        &mut self,
+        _: &Trainer<'_>,
+        found: &Evaluation,
+    ) -> Result<ControlFlow<()>, epoch0_train::Error> {
+        if found.accuracy.is_some_and(|accuracy| accuracy >= self.accuracy) {
+            self.reached = Some(found.step);
+            return Ok(ControlFlow::Break(()));
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+impl By {
+    fn of(self, mut trainer: Trainer<'_>, most: u64) -> Result<f64, Error> {
+        match self {
+            Self::Accuracy => {
+                of(trainer.run(&mut ()))?;
+                let found = of(trainer.test())?.and_then(|found| found.accuracy);
+                Ok(100.0 * found.unwrap_or(f64::NAN))
+            }
+            Self::StepsTo(accuracy) => {
+                let mut until = Until { accuracy, reached: None };
+                of(trainer.run(&mut until))?;
+                Ok(until.reached.unwrap_or(most) as f64)
+            }
+        }
+    }
+
+    fn best(self, means: &[f64]) -> usize {
+        let of = |at: usize| match self {
+            Self::Accuracy => -means[at],
+            Self::StepsTo(_) => means[at],
+        };
+        (0..means.len()).min_by(|&a, &b| of(a).total_cmp(&of(b))).unwrap_or(0)
+    }
+
+    fn digits(self) -> usize {
+        if matches!(self, Self::Accuracy) { 2 } else { 0 }
+    }
+}
+
+/// Trains every arm with every rate and seeds `0..n_seeds`.
+pub(crate) fn at_best_rate(
+    data: &Dataset,
+    arms: &[Arm<'_>],
+    rates: &[f64],
+    n_seeds: usize,
+    by: By,
+    settings: impl Fn(f64, u64) -> Settings + Sync,
+) -> Result<Vec<Swept>, Error> {
+    let per_arm = rates.len() * n_seeds;
+    let found = beside(arms.len() * per_arm, |job| {
+        let (arm, rate, seed) =
+            (&arms[job / per_arm], rates[job % per_arm / n_seeds], (job % n_seeds) as u64);
+        let weights = draw_start(arm.net, &arm.recipe, seed)?;
+        let mut settings = settings(rate, seed);
+        if matches!(by, By::Accuracy) {
+            settings.test_every = settings.length;
+        }
+        let most = settings.length.steps(settings.pace(data.train.len()));
+        by.of(of(Trainer::new(arm.net, weights, data, settings))?, most)
+    })?;
+    let swept = arms.iter().zip(found.chunks(per_arm)).map(|(arm, of_arm)| {
+        let by_rate: Vec<&[f64]> = of_arm.chunks(n_seeds).collect();
+        let means: Vec<f64> = by_rate.iter().map(|found| mean(found)).collect();
+        let at = by.best(&means);
+        let details = format!(
+            "{}: mean at rates {rates:?}: {}; at {}: {}",
+            arm.name,
+            listed(means.iter().copied(), by.digits()),
+            rates[at],
+            listed(by_rate[at].iter().copied(), by.digits())
+        );
+        Swept { rate: rates[at], best: by_rate[at].to_vec(), details }
+    });
+    Ok(swept.collect())
+}
