@@ -2,7 +2,8 @@
 
 use std::f64::consts::PI;
 
-use epoch0_num::meanfield::guessing::{Guess, Signal, Stage, expected_top_share, follow, perceptron};
+use epoch0_num::meanfield::guessing::{Guess, expected_top_share};
+use epoch0_num::meanfield::{Signal, Stage, follow, perceptron};
 use epoch0_num::quadrature::expectation;
 use epoch0_num::special::normal_cdf;
 use epoch0_num::{Activation, Law, Stream};

@@ -3,9 +3,8 @@
 use std::fmt::Write as _;
 
 use epoch0::num::Stream;
-use epoch0::num::meanfield::guessing::{
-    Guess, Signal, Stage, TopShare, expected_top_share, follow, perceptron,
-};
+use epoch0::num::meanfield::guessing::{Guess, TopShare, expected_top_share};
+use epoch0::num::meanfield::{Signal, Stage, follow, perceptron};
 use serde::Serialize;
 
 use super::{Failure, Outcome};

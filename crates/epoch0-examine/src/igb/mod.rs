@@ -68,7 +68,8 @@ use epoch0_method::{Entry, Error, Family, Info, Params, Status, Values};
 use epoch0_net::{Network, NormKind, Op, Pool, Window};
 use epoch0_num::Stream;
 use epoch0_num::meanfield::MeanFieldError;
-use epoch0_num::meanfield::guessing::{Guess, Signal, Stage, expected_top_share};
+use epoch0_num::meanfield::guessing::{Guess, expected_top_share};
+use epoch0_num::meanfield::{Signal, Stage};
 
 use crate::shared::show::broken;
 use crate::{Examiner, Subject, Watch};

@@ -15,7 +15,7 @@
 //! inputs come together there (Hayou et al. 2019). Convolutions have the same maps, with the receptive field in the
 //! fan-in.
 //!
-//! [`guessing`] reads off the same maps how far an untrained classifier favours some classes.
+//! What is no plain stack is followed by a [`Signal`] through each operation. [`guessing`] reads off the same maps how far an untrained classifier favours some classes.
 
 mod edge;
 pub mod guessing;
@@ -24,12 +24,14 @@ mod layer;
 mod map;
 mod phase;
 mod root;
+mod signal;
 mod trajectory;
 
 pub use edge::{Edge, EdgePoint, Rate, edge_at_depth, edge_at_q, edge_at_sigma_b, edge_range, rate};
 pub use layer::Layer;
 pub use map::CorrelationMap;
 pub use phase::{FixedPoint, Limit, Phase, PhaseReport};
+pub use signal::{Signal, Stage, follow, perceptron};
 pub use trajectory::{Trajectory, trajectory};
 
 use crate::gain::GainError;

@@ -1,11 +1,13 @@
-//! What two independent inputs have in common, from stage to stage.
+//! A unit's moments, and what two independent inputs have in common, from operation to operation.
+
+mod graph;
 
 use std::fmt;
 
-use super::super::kernel::{difference, expect, second_moment};
-use super::super::{MeanFieldError, from_zero, of};
+use super::kernel::{difference, expect, second_moment};
+use super::{MeanFieldError, from_zero, of};
 use crate::Activation;
-use crate::quadrature::{REACH, expectation};
+use crate::quadrature::{REACH, expectation, expectation_pair};
 use crate::special::normal_cdf;
 
 /// A part of a network that is plain from end to end.
@@ -65,9 +67,9 @@ pub struct Signal {
 /// How a unit comes from Gaussians.
 #[derive(Clone, Debug, PartialEq)]
 enum From {
-    /// It is the activation (or nothing) of the largest of `positions` Gaussians of variance `q`, any two of which
-    /// have correlation `rho`.
-    Gaussian { q: f64, rho: f64, positions: u32, act: Option<Activation> },
+    /// It is the activation (or nothing) of the largest of `positions` Gaussians of that mean and variance `q`, any two
+    /// of which have correlation `rho`.
+    Gaussian { mean: f64, q: f64, rho: f64, positions: u32, act: Option<Activation> },
     /// Only the moments are known.
     Other,
 }
@@ -96,10 +98,22 @@ impl Signal {
         self.cross / (self.second - self.cross)
     }
 
-    fn gaussian(q: f64, cross: f64) -> Self {
-        let rho = if q > 0.0 { (cross / q).clamp(0.0, 1.0) } else { 0.0 };
-        let from = From::Gaussian { q, rho, positions: 1, act: None };
-        Self { mean: 0.0, second: q, cross, from }
+    /// A Gaussian of that mean, variance, and covariance of two independent inputs.
+    fn gaussian(mean: f64, q: f64, cov: f64) -> Self {
+        let rho = if q > 0.0 { (cov / q).clamp(0.0, 1.0) } else { 0.0 };
+        let square = mean * mean;
+        let from = From::Gaussian { mean, q, rho, positions: 1, act: None };
+        Self { mean, second: q + square, cross: cov + square, from }
+    }
+
+    /// Variance of a unit.
+    pub fn variance(&self) -> f64 {
+        self.second - self.mean * self.mean
+    }
+
+    /// Covariance of a unit for two independent inputs; rounding does not make it negative.
+    pub fn covariance(&self) -> f64 {
+        (self.cross - self.mean * self.mean).max(0.0)
     }
 
     /// Behind a stage.
@@ -116,10 +130,12 @@ impl Signal {
                 from_zero("sigma_w", *sigma_w)?;
                 from_zero("sigma_b", *sigma_b)?;
                 let (weight, bias) = (sigma_w * sigma_w, sigma_b * sigma_b);
-                self.varied(Self::gaussian(weight * self.second + bias, weight * self.cross + bias))
+                self.varied(Self::gaussian(0.0, weight * self.second + bias, weight * self.cross + bias))
             }
             Stage::Activation(act) => match &self.from {
-                From::Gaussian { q, rho, positions, act: None } => activated(act, *q, *rho, *positions),
+                From::Gaussian { mean, q, rho, positions, act: None } => {
+                    activated(act, *mean, *q, *rho, *positions)
+                }
                 _ => {
                     Err(refused("an activation has to stand behind a linear map, batch norm or max-pooling"))
                 }
@@ -127,12 +143,14 @@ impl Signal {
             Stage::MaxPool(k) => {
                 count("positions of a pool", *k)?;
                 match &self.from {
-                    From::Gaussian { q, rho, positions, act } => {
+                    From::Gaussian { mean, q, rho, positions, act } => {
                         let positions = positions.saturating_mul(*k);
                         match act {
-                            None => largest(*q, *rho, positions),
+                            None => largest(*mean, *q, *rho, positions),
                             // The largest of what a monotone function gives is what it gives for the largest.
-                            Some(act) if is_monotone(act, *q) => activated(act, *q, *rho, positions),
+                            Some(act) if is_monotone(act, *mean, *q) => {
+                                activated(act, *mean, *q, *rho, positions)
+                            }
                             Some(_) => Err(refused(
                                 "max-pooling has to stand before an activation that is not monotone",
                             )),
@@ -148,31 +166,34 @@ impl Signal {
                 let share = 1.0 / f64::from(*k);
                 let second = share * self.second + (1.0 - share) * self.cross;
                 match &self.from {
-                    From::Gaussian { positions: 1, act: None, .. } => Ok(Self::gaussian(second, self.cross)),
+                    From::Gaussian { positions: 1, act: None, .. } => {
+                        let variance = second - self.mean * self.mean;
+                        Ok(Self::gaussian(self.mean, variance, self.covariance()))
+                    }
                     _ if *k == 1 => Ok(self.clone()),
                     _ => Ok(Self { second, from: From::Other, ..self.clone() }),
                 }
             }
             Stage::BatchNorm => match &self.from {
-                From::Gaussian { positions: 1, act: None, .. } => self.varied(Self::gaussian(1.0, 0.0)),
+                From::Gaussian { positions: 1, act: None, .. } => self.varied(Self::gaussian(0.0, 1.0, 0.0)),
                 _ => self.varied(Self { mean: 0.0, second: 1.0, cross: 0.0, from: From::Other }),
             },
             Stage::LayerNorm => self.behind(&Stage::Shift)?.behind(&Stage::RmsNorm),
             Stage::RmsNorm => {
-                let cross = self.rho();
-                if let From::Gaussian { positions: 1, act: None, .. } = &self.from {
-                    self.varied(Self::gaussian(1.0, cross))
+                let mean = self.mean / self.second.sqrt();
+                self.varied(if let From::Gaussian { positions: 1, act: None, .. } = &self.from {
+                    Self::gaussian(mean, self.variance() / self.second, self.covariance() / self.second)
                 } else {
-                    let mean = self.mean / self.second.sqrt();
-                    self.varied(Self { mean, second: 1.0, cross, from: From::Other })
-                }
+                    Self { mean, second: 1.0, cross: self.rho(), from: From::Other }
+                })
             }
             Stage::Shift if self.mean == 0.0 => Ok(self.clone()),
             Stage::Shift => {
-                let square = self.mean * self.mean;
-                // Rounding must not leave less in common than nothing.
-                let cross = (self.cross - square).max(0.0);
-                self.varied(Self { mean: 0.0, second: self.second - square, cross, from: From::Other })
+                let (second, cross) = (self.variance(), self.covariance());
+                self.varied(match &self.from {
+                    From::Gaussian { positions: 1, act: None, .. } => Self::gaussian(0.0, second, cross),
+                    _ => Self { mean: 0.0, second, cross, from: From::Other },
+                })
             }
         }
     }
@@ -191,7 +212,7 @@ impl Signal {
 ///
 /// # Example
 /// ```
-/// use epoch0_num::{Activation, meanfield::guessing::{Signal, follow, perceptron}};
+/// use epoch0_num::{Activation, meanfield::{Signal, follow, perceptron}};
 /// let stages = perceptron(&Activation::Relu, 1, 2f64.sqrt(), 0.0, 1);
 /// let gamma = follow(&Signal::input(0.0)?, &stages)?.last().unwrap().gamma();
 /// assert!((gamma - 1.0 / (std::f64::consts::PI - 1.0)).abs() < 1e-12);
@@ -232,11 +253,11 @@ fn count(name: &'static str, k: u32) -> Result<(), MeanFieldError> {
     }
 }
 
-/// Whether an activation never falls where a Gaussian of variance `q` looks.
-fn is_monotone(act: &Activation, q: f64) -> bool {
+/// Whether an activation never falls where a Gaussian of that mean and variance looks.
+fn is_monotone(act: &Activation, mean: f64, q: f64) -> bool {
     const REACHED: f64 = 8.0;
     const STEPS: i32 = 2000;
-    let at = |k: i32| act.value(f64::from(k) / f64::from(STEPS) * REACHED * q.sqrt());
+    let at = |k: i32| act.value(mean + f64::from(k) / f64::from(STEPS) * REACHED * q.sqrt());
     (-STEPS..STEPS).all(|k| at(k + 1) >= at(k) - 1e-12 * at(k).abs())
 }
 
@@ -257,36 +278,45 @@ fn of_largest(
 }
 
 /// The largest of `positions` Gaussians of variance `q`, any two of which have correlation `rho`:
-/// `√q (√ρ g + √(1-ρ) m)`, with `g` in common.
-fn largest(q: f64, rho: f64, positions: u32) -> Result<Signal, MeanFieldError> {
+/// `mean + √q (√ρ g + √(1-ρ) m)`, with `g` in common.
+fn largest(mean: f64, q: f64, rho: f64, positions: u32) -> Result<Signal, MeanFieldError> {
     let act = Activation::Identity;
-    let mean = of_largest(&act, positions, |m| m, &[])?;
+    let first = of_largest(&act, positions, |m| m, &[])?;
     let second = of_largest(&act, positions, |m| m * m, &[])?;
+    let more = (q * (1.0 - rho)).sqrt() * first;
+    let of_mean = mean * (mean + 2.0 * more);
     Ok(Signal {
-        mean: (q * (1.0 - rho)).sqrt() * mean,
-        second: q * (rho + (1.0 - rho) * second),
-        cross: q * (rho + (1.0 - rho) * mean * mean),
-        from: From::Gaussian { q, rho, positions, act: None },
+        mean: mean + more,
+        second: of_mean + q * (rho + (1.0 - rho) * second),
+        cross: of_mean + q * (rho + (1.0 - rho) * first * first),
+        from: From::Gaussian { mean, q, rho, positions, act: None },
     })
 }
 
 /// An activation behind the largest of `positions` Gaussians.
-fn activated(act: &Activation, q: f64, rho: f64, positions: u32) -> Result<Signal, MeanFieldError> {
+fn activated(act: &Activation, at: f64, q: f64, rho: f64, positions: u32) -> Result<Signal, MeanFieldError> {
     act.check()?;
-    let from = From::Gaussian { q, rho, positions, act: Some(act.clone()) };
+    let from = From::Gaussian { mean: at, q, rho, positions, act: Some(act.clone()) };
+    let all: Vec<f64> = kinks_around(act, at, q);
     if positions == 1 || rho == 1.0 {
-        let mean = expect(act, q, |x| act.value(x))?;
-        let second = second_moment(act, q)?;
-        let cross = if rho == 0.0 { mean * mean } else { second - difference(act, q, 1.0 - rho)? };
+        if at == 0.0 {
+            let mean = expect(act, q, |x| act.value(x))?;
+            let second = second_moment(act, q)?;
+            let cross = if rho == 0.0 { mean * mean } else { second - difference(act, q, 1.0 - rho)? };
+            return Ok(Signal { mean, second, cross: cross.max(0.0), from });
+        }
+        let (value, sigma) = (|x: f64| act.value(at + x), q.sqrt());
+        let mean = expectation(value, sigma, &all).map_err(of(act))?.value;
+        let second = expectation(|x| value(x) * value(x), sigma, &all).map_err(of(act))?.value;
+        let cross = expectation_pair(value, value, (sigma, sigma), rho, (&all, &all)).map_err(of(act))?.value;
         return Ok(Signal { mean, second, cross: cross.max(0.0), from });
     }
     let (common, own) = ((q * rho).sqrt(), (q * (1.0 - rho)).sqrt());
-    let all = act.kinks(-2.0 * REACH * q.sqrt(), 2.0 * REACH * q.sqrt());
     // E over the part of its own, given the part in common.
     let given = |g: f64, square: bool| {
         let kinks: Vec<f64> = all.iter().map(|kink| (kink - common * g) / own).collect();
         let value = |m: f64| {
-            let value = act.value(common * g + own * m);
+            let value = act.value(at + common * g + own * m);
             if square { value * value } else { value }
         };
         of_largest(act, positions, value, &kinks)
@@ -316,4 +346,10 @@ fn activated(act: &Activation, q: f64, rho: f64, positions: u32) -> Result<Signa
     let second = over(&|g| given(g, true))?;
     let cross = over(&|g| given(g, false).map(|mean| mean * mean))?;
     Ok(Signal { mean, second, cross, from })
+}
+
+/// Kinks within reach of a Gaussian of that mean and variance, from the mean.
+fn kinks_around(act: &Activation, mean: f64, q: f64) -> Vec<f64> {
+    let reach = 2.0 * REACH * q.sqrt();
+    act.kinks(mean - reach, mean + reach).into_iter().map(|kink| kink - mean).collect()
 }
