@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use epoch0_format::hf;
-use epoch0_net::{Attention, Network, NormKind, Op, Residual, Role};
+use epoch0_net::{Attention, Network, NormKind, Op, Role};
 use serde_json::{Value, json};
 
 fn open(config: &Value) -> Result<Network, String> {
@@ -58,8 +58,10 @@ fn ops(net: &Network) -> Vec<&'static str> {
     net.nodes().iter().map(|node| node.op.name()).collect()
 }
 
-fn residual(net: &Network, name: &str) -> Option<Residual> {
-    net.sites().iter().find(|site| site.name == name).unwrap().residual
+/// Index of the branch that a weight ends, and how many there are.
+fn end_of(net: &Network, name: &str) -> Option<(usize, usize)> {
+    let site = net.sites().iter().find(|site| site.name == name).unwrap();
+    site.ends_branch().map(|branch| (branch.index, branch.count))
 }
 
 /// Counts of parameters as published with the models.
@@ -92,11 +94,8 @@ fn llama_runs_norms_before_branches() {
     assert_eq!((attention.heads, attention.kv_heads, attention.scale), (6, 2, 0.5));
     let rope = attention.rope.as_ref().unwrap();
     assert_eq!((rope.theta, rope.dims, &rope.scaling), (10000.0, 4, &None));
-    assert_eq!(
-        residual(&net, "model.layers.0.self_attn.o_proj.weight"),
-        Some(Residual { index: 0, count: 2 })
-    );
-    assert_eq!(residual(&net, "model.layers.0.mlp.down_proj.weight"), Some(Residual { index: 1, count: 2 }));
+    assert_eq!(end_of(&net, "model.layers.0.self_attn.o_proj.weight"), Some((0, 2)));
+    assert_eq!(end_of(&net, "model.layers.0.mlp.down_proj.weight"), Some((1, 2)));
     let gate = net.sites().iter().find(|site| site.name.ends_with("gate_proj.weight")).unwrap();
     assert_eq!(gate.activation, Some("silu".parse().unwrap()));
     let up = net.sites().iter().find(|site| site.name.ends_with("up_proj.weight")).unwrap();
@@ -126,7 +125,7 @@ fn gemma2_norms_both_ends_of_branches_and_caps_logits() {
         Op::Softcap(cap) => *cap == 30.0,
         _ => true,
     }));
-    assert_eq!(residual(&net, "model.layers.1.mlp.down_proj.weight"), Some(Residual { index: 3, count: 4 }));
+    assert_eq!(end_of(&net, "model.layers.1.mlp.down_proj.weight"), Some((3, 4)));
     assert_eq!(
         net.params()[0].padding_row,
         Some(0),
@@ -145,7 +144,7 @@ fn mixtral_routes_to_the_best_experts() {
     assert_eq!((router.fans.unwrap().in_, router.fans.unwrap().out), (24.0, 3.0));
     for expert in 0..3 {
         let end = format!("model.layers.0.block_sparse_moe.experts.{expert}.w2.weight");
-        assert_eq!(residual(&net, &end), Some(Residual { index: 1, count: 2 }), "{end}");
+        assert_eq!(end_of(&net, &end), Some((1, 2)), "{end}");
     }
     assert!(attentions(&net).iter().all(|attention| attention.window.is_none()));
     assert_eq!(attentions(&net)[0].rope.as_ref().unwrap().theta, 1e6);
@@ -181,7 +180,7 @@ fn gpt_neox_runs_branches_side_by_side_or_in_turn() {
     assert_eq!(attentions(&side_by_side)[0].rope.as_ref().unwrap().dims, 2);
     for (name, index) in [("attention.dense", 1), ("mlp.dense_4h_to_h", 0)] {
         let name = format!("gpt_neox.layers.0.{name}.weight");
-        assert_eq!(residual(&side_by_side, &name), Some(Residual { index, count: 2 }), "{name}");
+        assert_eq!(end_of(&side_by_side, &name), Some((index, 2)), "{name}");
     }
     let changes = json!({"num_hidden_layers": 1, "num_attention_heads": 3, "use_parallel_residual": false});
     let in_turn = net("gpt_neox", changes);
@@ -223,8 +222,15 @@ fn t5_shares_one_bias_in_each_stack() {
     let readers = net.nodes().iter().filter(|node| node.inputs.contains(&encoded)).count();
     assert_eq!(readers, 4, "keys and values of two layers");
     assert_eq!(ops(&net)[net.nodes().len() - 3..], ["rms_norm", "scale", "linear"]);
-    assert_eq!(residual(&net, "decoder.block.1.layer.2.DenseReluDense.wo.weight").unwrap().count, 6);
-    assert_eq!(residual(&net, "encoder.block.1.layer.1.DenseReluDense.wo.weight").unwrap().count, 4);
+    assert_eq!(end_of(&net, "decoder.block.1.layer.2.DenseReluDense.wo.weight").unwrap().1, 6);
+    // The encoder that it asks is none of the branch's.
+    let asks = "decoder.block.1.layer.1.EncDecAttention.";
+    for part in ["q", "k", "v", "o"] {
+        let name = format!("{asks}{part}.weight");
+        let branch = net.sites().iter().find(|site| site.name == name).unwrap().branch.unwrap();
+        assert_eq!((branch.index, branch.count, branch.degree), (4, 6, 4), "{name}");
+    }
+    assert_eq!(end_of(&net, "encoder.block.1.layer.1.DenseReluDense.wo.weight").unwrap().1, 4);
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn fans(net: &Network, name: &str) -> (f64, f64) {
 
 /// Ends of residual branches as `(name, index, count)`.
 fn ends(net: &Network) -> Vec<(String, usize, usize)> {
-    let end = |site: &Site| Some((site.name.clone(), site.residual?.index, site.residual?.count));
+    let end = |site: &Site| Some((site.name.clone(), site.ends_branch()?.index, site.ends_branch()?.count));
     net.sites().iter().filter_map(end).collect()
 }
 

@@ -87,7 +87,7 @@ fn a_convolutional_network_has_blocks_and_branches() {
     assert_eq!(ops(&model), ["conv", "batch_norm", "activation", "conv", "add", "pool", "flatten", "linear"]);
     assert_eq!(model.network.blocks(), ["layer1.0"]);
     let end = model.network.sites().iter().find(|site| site.name == "layer1.0.conv.weight").unwrap();
-    assert!(end.residual.is_some_and(|end| end.index == 0 && end.count == 1));
+    assert!(end.ends_branch().is_some_and(|end| end.index == 0 && end.count == 1));
     assert_eq!(end.fans.unwrap().in_, 36.0);
     assert_eq!(values(&model, "bn.running_var"), [1.0, 2.0, 3.0, 4.0]);
     // The count of batches is not in the file.
@@ -127,7 +127,7 @@ fn a_transformer_is_put_together_again() {
     assert_eq!(packed, Some(Layout::InOut));
     let end = model.network.sites().iter().find(|site| site.name == "h.0.attn.proj.weight").unwrap();
     assert_eq!(end.activation, Some(Activation::Gelu));
-    assert!(end.residual.is_some());
+    assert!(end.ends_branch().is_some());
 }
 
 #[test]

@@ -196,13 +196,13 @@ fn sites_of_exports_are_those_of_the_zoo() {
             });
             kept.map(|site| {
                 format!(
-                    "{} {:?} {} fans {:?} act {:?} residual {:?} block {:?}",
+                    "{} {:?} {} fans {:?} act {:?} branch {:?} block {:?}",
                     site.label(),
                     site.role,
                     site.op,
                     site.fans.map(|fans| (fans.in_, fans.out)),
                     site.activation.as_ref().map(ToString::to_string),
-                    site.residual.map(|end| (end.index, end.count)),
+                    site.branch.map(|branch| (branch.index, branch.count, branch.degree, branch.is_last)),
                     site.block.map(|at| net.blocks()[at].clone()),
                 )
             })

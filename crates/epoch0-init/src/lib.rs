@@ -4,12 +4,14 @@ pub mod calibrate;
 mod shared;
 pub mod start;
 
+pub mod auto;
 pub mod batch_norm;
 pub mod constant;
 pub mod delta_orthogonal;
 pub mod dirac;
 pub mod eoc;
 pub mod eye;
+pub mod fixup;
 pub mod he_normal;
 pub mod he_uniform;
 pub mod hf_default;
@@ -41,12 +43,14 @@ use calibrate::Calibrator;
 
 /// Every method that draws weights from nothing else, by id.
 pub static METHODS: &[&Entry<dyn Initializer>] = &[
+    &auto::ENTRY,
     &batch_norm::ENTRY,
     &constant::ENTRY,
     &delta_orthogonal::ENTRY,
     &dirac::ENTRY,
     &eoc::ENTRY,
     &eye::ENTRY,
+    &fixup::ENTRY,
     &he_normal::ENTRY,
     &he_uniform::ENTRY,
     &hf_default::ENTRY,

@@ -86,7 +86,7 @@ impl Initializer for Megatron {
     fn law(&self, at: &At<'_>) -> Result<SiteLaw, Error> {
         let law = match at.role {
             role if role.is_matrix() => {
-                let n_branches = at.residual.map_or(1, |residual| residual.count);
+                let n_branches = at.ends_branch().map_or(1, |branch| branch.count);
                 Law::normal(0.0, self.std / (n_branches as f64).sqrt())
             }
             Role::Embedding | Role::Position | Role::Token | Role::RelativeBias => Law::normal(0.0, self.std),

@@ -95,7 +95,7 @@ impl Initializer for Olmo {
             Role::Readout => readout(at)?,
             Role::Embedding if answers(at) => readout(at)?,
             role if role.is_matrix() => {
-                let scaled = at.residual.is_some() || is_gated(at) || is_in_mixture(at);
+                let scaled = at.ends_branch().is_some() || is_gated(at) || is_in_mixture(at);
                 let block = at.block.filter(|_| scaled);
                 truncated(block.map_or(self.std, |block| self.std / (2.0 * (block + 1) as f64).sqrt()))
             }

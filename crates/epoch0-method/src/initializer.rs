@@ -107,6 +107,20 @@ impl ArrayMut<'_> {
 
 /// Gives the weights of a site their start, from nothing but the site and a stream of randomness.
 pub trait Initializer: Send + Sync + std::fmt::Debug {
+    /// The method for one network, where it has to look at all of it before it can say anything of a site. A method
+    /// that looks at each site by itself is for every network as it is.
+    ///
+    /// # Errors
+    /// When the network lacks what the method stands on: a residual branch, an input of known size.
+    fn for_network(&self, _net: &Network) -> Result<Option<Box<dyn Initializer>>, Error> {
+        Ok(None)
+    }
+
+    /// What someone who takes the method for this network should know: what it could not reach, what it stands on.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Whether the method is meant for this site when it is asked for a whole network. Those that are for matrices
     /// leave norms, biases and tables to the preset below them; a recipe's rule may name any site.
     fn covers(&self, at: &At<'_>) -> bool {

@@ -1,7 +1,7 @@
 //! Axes and sites derived from graphs built by hand.
 
 use epoch0_net::{
-    Attention, Builder, Fans, Fixed, Head, Linear, Network, NormKind, Op, Pool, Residual, Role, Site, Source,
+    Attention, Builder, Fans, Fixed, Head, Linear, Network, NormKind, Op, Pool, Role, Site, Source,
     Structure, Window,
 };
 use epoch0_num::Dtype;
@@ -85,8 +85,13 @@ fn own_sites_cover_every_element_once() {
     }
 }
 
+/// Index, count, degree and whether it is the last weight.
+fn branch(net: &Network, label: &str) -> Option<(usize, usize, usize, bool)> {
+    site(net, label).branch.map(|branch| (branch.index, branch.count, branch.degree, branch.is_last))
+}
+
 #[test]
-fn residual_ends_are_known() {
+fn residual_branches_are_known() {
     let net = gpt();
     for (label, index) in [
         ("h.0.attn.c_proj.weight", 0),
@@ -94,10 +99,13 @@ fn residual_ends_are_known() {
         ("h.1.attn.c_proj.weight", 2),
         ("h.1.mlp.c_proj.weight", 3),
     ] {
-        assert_eq!(site(&net, label).residual, Some(Residual { index, count: 4 }), "{label}");
+        let degree = [4, 2][index % 2];
+        assert_eq!(branch(&net, label), Some((index, 4, degree, true)), "{label}");
     }
-    let others = net.sites().iter().filter(|site| site.residual.is_some()).count();
-    assert_eq!(others, 4);
+    assert_eq!(net.sites().iter().filter(|site| site.ends_branch().is_some()).count(), 4);
+    assert_eq!(branch(&net, "h.1.attn.c_attn.weight[k]"), Some((2, 4, 4, false)));
+    assert_eq!(branch(&net, "h.1.mlp.c_fc.weight"), Some((3, 4, 2, false)));
+    assert_eq!(branch(&net, "lm_head.weight"), None);
 }
 
 #[test]

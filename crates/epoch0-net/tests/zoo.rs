@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use epoch0_net::{Fans, NetError, Network, Residual, Role, Site, Structure, zoo};
+use epoch0_net::{Branch, Fans, NetError, Network, Role, Site, Structure, zoo};
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -32,8 +32,8 @@ fn activation(net: &Network, label: &str) -> Option<String> {
 }
 
 /// Labels of the sites that end a residual branch, with how many branches their stack has.
-fn ends(net: &Network) -> Vec<(String, Residual)> {
-    net.sites().iter().filter_map(|site| Some((site.label(), site.residual?))).collect()
+fn ends(net: &Network) -> Vec<(String, Branch)> {
+    net.sites().iter().filter_map(|site| Some((site.label(), site.ends_branch()?))).collect()
 }
 
 fn structure(net: &Network, param: &str, dim: usize) -> Option<Structure> {
@@ -285,18 +285,18 @@ fn wide_residual_networks_have_the_sizes_of_the_paper() {
 
 #[test]
 fn residual_ends_are_the_last_weights_of_the_blocks() {
-    for (spec, last, count) in [
-        ("resnet18", "conv2.weight", 8),
-        ("resnet50", "conv3.weight", 16),
-        ("resnext50_32x4d", "conv3.weight", 16),
-        ("convnext_tiny", "block.5.weight", 18),
+    for (spec, last, count, degree) in [
+        ("resnet18", "conv2.weight", 8, 2),
+        ("resnet50", "conv3.weight", 16, 3),
+        ("resnext50_32x4d", "conv3.weight", 16, 3),
+        ("convnext_tiny", "block.5.weight", 18, 3),
     ] {
         let net = build(spec);
         let ends = ends(&net);
         assert_eq!(ends.len(), count, "{spec}");
         for (index, (label, end)) in ends.iter().enumerate() {
             assert!(label.ends_with(last), "{spec}: {label}");
-            assert_eq!(*end, Residual { index, count }, "{spec}: {label}");
+            assert_eq!((end.index, end.count, end.degree), (index, count, degree), "{spec}: {label}");
         }
     }
     // Blocks whose input and output agree: 1 + 2 + 3 + 2 + 2 of the 17.
@@ -321,7 +321,8 @@ fn transformers_end_their_branches_with_projections() {
         assert_eq!(ends.len(), count, "{spec}");
         for (index, (label, end)) in ends.iter().enumerate() {
             assert!(label.ends_with(ends_with[index % 2]), "{spec}: {label}");
-            assert_eq!(*end, Residual { index, count }, "{spec}: {label}");
+            let degree = if label.contains("att") { 4 } else { 2 };
+            assert_eq!((end.index, end.count, end.degree), (index, count, degree), "{spec}: {label}");
         }
     }
     let net = build("vit_tiny");

@@ -34,15 +34,25 @@ impl Initializer for Filler {
     }
 }
 
-/// The method with its defaults.
-pub(crate) fn default_of(entry: &Entry<dyn Initializer>) -> Result<Box<dyn Initializer>, String> {
-    (entry.build)(&Values::new()).map_err(|error| format!("cannot be made with its defaults: {error}"))
+/// The method with its defaults, for a network; none where the network lacks what it stands on, which has to be refused
+/// with an error that names the method.
+pub(crate) fn default_for(
+    entry: &Entry<dyn Initializer>,
+    net: &Network,
+) -> Result<Option<Box<dyn Initializer>>, String> {
+    let made = (entry.build)(&Values::new())
+        .map_err(|error| format!("cannot be made with its defaults: {error}"))?;
+    match made.for_network(net) {
+        Ok(settled) => Ok(Some(settled.unwrap_or(made))),
+        Err(error) if error.to_string().starts_with(entry.info.id) => Ok(None),
+        Err(error) => Err(format!("`{error}` does not name the method")),
+    }
 }
 
 /// Parameters at whose sites the method is defined and meant to be; what it refuses has to be refused with an error
 /// that names the method.
 pub(crate) fn covered(entry: &Entry<dyn Initializer>, net: &Network) -> Result<Vec<ParamId>, String> {
-    let method = default_of(entry)?;
+    let Some(method) = default_for(entry, net)? else { return Ok(Vec::new()) };
     let mut covered = Vec::new();
     for index in 0..net.params().len() {
         let id = ParamId(index as u32);

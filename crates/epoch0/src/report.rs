@@ -74,6 +74,9 @@ pub struct Report {
     /// What calibrated it; absent where nothing did, and in a plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibrated: Option<Calibrated>,
+    /// What the methods say of themselves in this network.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
     /// Names known besides those that are stored.
     pub ties: Vec<(String, String)>,
     /// The folder written; absent in a plan.
@@ -133,6 +136,7 @@ impl Report {
             dtype: dtype.map_or_else(String::new, |dtype| dtype.to_string()),
             groups,
             calibrated: None,
+            remarks: plan.remarks().to_vec(),
             ties: net
                 .ties()
                 .iter()

@@ -118,6 +118,9 @@ fn table(report: &Report) -> String {
     }
     table.fit(terminal::width(), &["rule", "shape", "method", "×", "role", "fan out", "fan in"]);
     out += &table.render();
+    for remark in &report.remarks {
+        let _ = writeln!(out, "{FAINT}{remark}{FAINT:#}");
+    }
     for (alias, name) in &report.ties {
         let _ = writeln!(out, "{FAINT}{alias} is {name}{FAINT:#}");
     }

@@ -162,7 +162,8 @@ fn is_batch_norm(at: &At<'_>) -> bool {
 /// Whether the normalization follows the last weight of a residual branch, with nothing but activations and other norms
 /// between.
 fn ends_branch(at: &At<'_>) -> bool {
-    let ends = |node: NodeId| at.net.sites().iter().any(|site| site.node == node && site.residual.is_some());
+    let ends =
+        |node: NodeId| at.net.sites().iter().any(|site| site.node == node && site.ends_branch().is_some());
     layer_before(at.net, at.node).is_some_and(ends)
 }
 

@@ -37,6 +37,7 @@ pub struct Plan<'a> {
     pub(super) sites: Vec<Planned>,
     /// For each parameter, the range of its entries in `sites`.
     by_param: Vec<std::ops::Range<usize>>,
+    remarks: Vec<String>,
 }
 
 type Methods = [&'static Entry<dyn Initializer>];
@@ -71,7 +72,8 @@ impl<'a> Source<'a> {
         if let Some(made) = self.made.get(&key) {
             return Ok((values, made.clone()));
         }
-        let made: Arc<dyn Initializer> = (self.entry.build)(&values)?.into();
+        let made = (self.entry.build)(&values)?;
+        let made: Arc<dyn Initializer> = made.for_network(self.net)?.unwrap_or(made).into();
         self.made.insert(key, made.clone());
         Ok((values, made))
     }
@@ -178,12 +180,26 @@ impl<'a> Plan<'a> {
         if let Some(at) = is_used.iter().position(|used| !used) {
             return Err(idle(&rules[at].0, rules[at].1, net));
         }
-        Ok(Self { net, seed, sites, by_param })
+        let mut remarks: Vec<String> = Vec::new();
+        for planned in &sites {
+            for remark in planned.initializer.remarks() {
+                let remark = format!("{}: {remark}", planned.method);
+                if !remarks.contains(&remark) {
+                    remarks.push(remark);
+                }
+            }
+        }
+        Ok(Self { net, seed, sites, by_param, remarks })
     }
 
     /// The network.
     pub fn net(&self) -> &'a Network {
         self.net
+    }
+
+    /// What the methods say of themselves in this network, each once.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
     }
 
     /// The seed.

@@ -292,7 +292,7 @@ impl Rule {
                 .as_ref()
                 .is_none_or(|roles| roles.words().iter().any(|role| role == site.role.name()))
             && self.op.as_ref().is_none_or(|ops| ops.words().iter().any(|op| op == site.op))
-            && self.ends_branch.is_none_or(|ends| ends == site.residual.is_some())
+            && self.ends_branch.is_none_or(|ends| ends == site.ends_branch().is_some())
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{Cell, Fans, Layout, Network, Node, NodeId, Op, ParamId, Role, Site, 
 pub(super) fn derive(net: &Network) -> Vec<Site> {
     let consumers = consumers(net);
     let depths = depths(net);
-    let residuals = super::residual::ends(net);
+    let branches = super::residual::branches(net);
     let mut used = vec![0u32; net.params.len()];
     let mut sites = Vec::new();
     for (index, node) in net.nodes.iter().enumerate() {
@@ -30,7 +30,7 @@ pub(super) fn derive(net: &Network) -> Vec<Site> {
                     activation: next_activation(net, &consumers, part.output),
                     depth: depths[index],
                     block: node.block,
-                    residual: residuals[index].filter(|_| role.is_matrix()),
+                    branch: branches[index].filter(|_| role.is_matrix()),
                     is_own,
                     is_tied: false,
                 });

@@ -6,7 +6,7 @@ mod residual;
 use epoch0_num::Activation;
 use serde::Serialize;
 
-use crate::{Network, NodeId, ParamId, Role};
+use crate::{Network, NodeId, ParamId, Role, ValueId};
 
 /// All sites of a network whose graph is complete.
 pub(crate) fn derive(net: &Network) -> Vec<Site> {
@@ -132,13 +132,20 @@ impl View {
     }
 }
 
-/// That a site ends a residual branch.
+/// That a site stands in a residual branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Residual {
+pub struct Branch {
     /// Which branch of its stack, from 0, in the order of the graph.
     pub index: usize,
     /// How many branches the stack has.
     pub count: usize,
+    /// Weights that are multiplied with each other in the branch (Fixup's m): its degree in them.
+    pub degree: usize,
+    /// Whether it is the last weight of the branch.
+    pub is_last: bool,
+    /// What goes around the branch.
+    #[serde(skip)]
+    pub skip: ValueId,
 }
 
 /// A place where a weight meets a value.
@@ -169,8 +176,8 @@ pub struct Site {
     pub depth: usize,
     /// Index of its block.
     pub block: Option<usize>,
-    /// Whether it is the last weight of a residual branch.
-    pub residual: Option<Residual>,
+    /// The residual branch that the weight stands in, the innermost where there are several.
+    pub branch: Option<Branch>,
     /// Whether the parameter's elements are drawn here. A tied parameter is drawn at its first site.
     pub is_own: bool,
     /// Whether the parameter is used at other sites too.
@@ -186,6 +193,11 @@ fn activation_name<S: serde::Serializer>(act: &Option<Activation>, serializer: S
 }
 
 impl Site {
+    /// The residual branch that it is the last weight of.
+    pub fn ends_branch(&self) -> Option<Branch> {
+        self.branch.filter(|branch| branch.is_last)
+    }
+
     /// Name with the part: `h.0.attn.c_attn.weight[q]`.
     pub fn label(&self) -> String {
         match &self.part {

@@ -1,12 +1,14 @@
-//! Finding residual branches and where they end.
+//! Finding residual branches: which weights stand in them, and which end them.
 
-use crate::{Network, NodeId, Op, Residual, ValueId};
+use std::collections::HashMap;
 
-/// For each node, the residual branch whose last weight it is.
+use crate::{Branch, Network, NodeId, Op, ValueId};
+
+/// For each node with a weight, the innermost residual branch that it stands in.
 ///
 /// A sum is residual when one of its terms is an ancestor of the others (an identity skip), or when they all come
 /// from one value and one of them passes fewer weights (a projected skip); the others are branches.
-pub(super) fn ends(net: &Network) -> Vec<Option<Residual>> {
+pub(super) fn branches(net: &Network) -> Vec<Option<Branch>> {
     let ancestors = Ancestors::of(net);
     let mut is_inner = vec![false; net.nodes.len()];
     for node in net.nodes.iter().filter(|node| node.op == Op::Add) {
@@ -18,7 +20,7 @@ pub(super) fn ends(net: &Network) -> Vec<Option<Residual>> {
     // Stack of each sum, and the sums' branches.
     let mut stack_of = vec![None; net.nodes.len()];
     let mut counts: Vec<usize> = Vec::new();
-    let mut found: Vec<(NodeId, usize, usize)> = Vec::new();
+    let mut found = Vec::new();
     for (index, node) in net.nodes.iter().enumerate() {
         if node.op != Op::Add || is_inner[index] {
             continue;
@@ -36,16 +38,100 @@ pub(super) fn ends(net: &Network) -> Vec<Option<Residual>> {
                 last_weights(net, term, &mut last);
             }
             if !last.is_empty() {
-                found.extend(last.into_iter().map(|end| (end, stack, counts[stack])));
+                let inside = Inside::of(net, &ancestors, &stack_of, term, terms[skip]);
+                let degree = inside.degree(net, term, &mut HashMap::new());
+                let branch = (counts[stack], degree, terms[skip]);
+                found.push((inside.weights(net), last, stack, branch));
                 counts[stack] += 1;
             }
         }
     }
-    let mut ends = vec![None; net.nodes.len()];
-    for (node, stack, index) in found {
-        ends[node.0 as usize] = Some(Residual { index, count: counts[stack] });
+    let mut branches = vec![None; net.nodes.len()];
+    // Sums come in the order of the graph, an inner branch's before that of the branch around it.
+    for (inside, last, stack, (index, degree, skip)) in found {
+        for node in inside {
+            branches[node.0 as usize].get_or_insert(Branch {
+                index,
+                count: counts[stack],
+                degree,
+                is_last: last.contains(&node),
+                skip,
+            });
+        }
     }
-    ends
+    branches
+}
+
+/// The values of a branch: what goes on from where it leaves the skip, and what is computed for it alone.
+struct Inside(Vec<bool>);
+
+impl Inside {
+    /// That of the branch with the output `term`. Residual sums that do not come from the skip stand outside: they are
+    /// another stack, an encoder's.
+    fn of(
+        net: &Network,
+        ancestors: &Ancestors,
+        stack_of: &[Option<usize>],
+        term: ValueId,
+        skip: ValueId,
+    ) -> Self {
+        let common = ancestors.common(&[term, skip]);
+        let is_common = |value: ValueId| common[value.0 as usize / 64] >> (value.0 % 64) & 1 == 1;
+        let source = ancestors.members(&common).into_iter().filter(|&value| !net.value(value).is_index).max();
+        let mut inside = vec![false; net.values.len()];
+        let mut n_inside = vec![0; net.values.len()];
+        inside[term.0 as usize] = true;
+        let last = net.value(term).from.map_or(0, |from| from.0 as usize + 1);
+        for (index, node) in net.nodes[..last].iter().enumerate().rev() {
+            for &output in &node.outputs {
+                let goes_on = source.is_some_and(|source| ancestors.has(output, source));
+                let is_alone = n_inside[output.0 as usize] == ancestors.n_readers[output.0 as usize];
+                inside[output.0 as usize] |= ancestors.has(term, output)
+                    && !is_common(output)
+                    && (goes_on || (is_alone && stack_of[index].is_none()));
+            }
+            if node.outputs.iter().any(|output| inside[output.0 as usize]) {
+                node.inputs.iter().for_each(|input| n_inside[input.0 as usize] += 1);
+            }
+        }
+        Self(inside)
+    }
+
+    fn has(&self, value: ValueId) -> bool {
+        self.0[value.0 as usize]
+    }
+
+    /// Its nodes with weights.
+    fn weights(&self, net: &Network) -> Vec<NodeId> {
+        let nodes = net.nodes.iter().enumerate();
+        let inside =
+            nodes.filter(|(_, node)| is_map(&node.op) && node.outputs.iter().any(|&output| self.has(output)));
+        inside.map(|(index, _)| NodeId(index as u32)).collect()
+    }
+
+    /// Degree of a value in the branch's weights: how it grows when all of these are multiplied by one factor,
+    /// activations taken as homogeneous and norms as absent. Terms of sums and parts of concatenations count by the
+    /// largest.
+    fn degree(&self, net: &Network, value: ValueId, known: &mut HashMap<ValueId, usize>) -> usize {
+        let Some(from) = net.value(value).from.filter(|_| self.has(value)) else { return 0 };
+        if let Some(&degree) = known.get(&value) {
+            return degree;
+        }
+        let node = &net.nodes[from.0 as usize];
+        let of: Vec<usize> = node.inputs.iter().map(|&input| self.degree(net, input, known)).collect();
+        let found = match &node.op {
+            op if is_map(op) => 1 + of[0],
+            // Products, of queries and keys with values too.
+            Op::Mul | Op::MatMulTransposed | Op::Attention(_) => of.into_iter().sum(),
+            _ => of.into_iter().max().unwrap_or(0),
+        };
+        known.insert(value, found);
+        found
+    }
+}
+
+fn is_map(op: &Op) -> bool {
+    matches!(op, Op::Linear { .. } | Op::Conv { .. })
 }
 
 /// The terms of a sum, sums in sums opened.
@@ -188,7 +274,7 @@ impl Ancestors {
             .members(&row)
             .into_iter()
             .filter_map(|member| net.value(member).from)
-            .filter(|node| matches!(net.nodes[node.0 as usize].op, Op::Linear { .. } | Op::Conv { .. }))
+            .filter(|node| is_map(&net.nodes[node.0 as usize].op))
             .collect();
         nodes.dedup();
         nodes.len()
