@@ -105,7 +105,7 @@ fn residual_branches_are_known() {
     assert_eq!(net.sites().iter().filter(|site| site.ends_branch().is_some()).count(), 4);
     assert_eq!(branch(&net, "h.1.attn.c_attn.weight[k]"), Some((2, 4, 4, false)));
     assert_eq!(branch(&net, "h.1.mlp.c_fc.weight"), Some((3, 4, 2, false)));
-    assert_eq!(branch(&net, "lm_head.weight"), None);
+    assert_eq!(branch(&net, "wte.weight"), None);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn projected_shortcut_is_no_branch() {
     let ends: Vec<_> = net
         .sites()
         .iter()
-        .filter_map(|site| Some((site.label(), site.residual?.index, site.residual?.count)))
+        .filter_map(|site| Some((site.label(), site.ends_branch()?.index, site.ends_branch()?.count)))
         .collect();
     assert_eq!(ends, [("0.conv2.weight".to_owned(), 0, 2), ("1.conv2.weight".to_owned(), 1, 2)]);
     assert_eq!(axis_names(&net, "0.conv2.weight")[0], axis_names(&net, "stem.weight")[0]);
@@ -299,7 +299,7 @@ fn class_token_stands_before_the_patches() {
         let dims = net.outputs().iter().map(|&output| net.value(output).dims.clone()).collect::<Vec<_>>();
         assert_eq!((dims[0][0], &dims[1][..]), (batch, &[batch, channels][..]));
         assert_eq!(net.axis(batch).size, None);
-        assert!(net.sites().iter().all(|site| site.residual.is_none()));
+        assert!(net.sites().iter().all(|site| site.branch.is_none()));
     }
 }
 

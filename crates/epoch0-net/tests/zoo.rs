@@ -383,7 +383,7 @@ fn gates_are_no_residual_branches() {
     // Repeated blocks: 0 + 1 + 1 + 2 + 2 + 3 + 0.
     assert_eq!(ends(&net).len(), 9);
     let label = "features.4.1.block.3.0.weight";
-    assert_eq!(site(&net, label).residual.map(|end| end.count), Some(9));
+    assert_eq!(site(&net, label).ends_branch().map(|end| end.count), Some(9));
     assert_eq!(activation(&net, "features.4.1.block.2.fc1.weight"), Some("silu".to_owned()));
     assert_eq!(activation(&net, "features.4.1.block.2.fc2.weight"), Some("sigmoid".to_owned()));
     assert_eq!(activation(&net, "features.4.1.block.1.0.weight"), Some("silu".to_owned()));
