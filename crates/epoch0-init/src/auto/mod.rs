@@ -15,8 +15,11 @@
 //! - a map before an activation φ, in a run of `m` such maps without a norm or a residual sum between: `t = 1, b = 0` as
 //!   long as gradients change by less than a factor of `spread` over the run, that is while `χ^m` lies within
 //!   `1/spread … spread`, `χ = E[φ'²] / E[φ²]`. Otherwise the point of the edge of chaos whose rate is the run's length,
-//!   `t = q` and `b = σ_b²` (see `eoc`)
+//!   `t = q` and `b = σ_b²` (see `eoc`), or one nearer to the linear network, where `V'(q)^m` would let the variance leave
 //! - any other map: `t = 1, b = 0`
+//!
+//! Weights are Gaussian, but orthogonal (with the same variance) in a run that sits on the edge of chaos: there a layer is
+//! nearly linear, and what a Gaussian matrix does to the length of a vector at random adds up over the run.
 //!
 //! Tables of words and positions have unit variance; where one is a readout too, they have `1/width`. Attention is taken
 //! to look at one position. All else (norms, factors, recurrent layers) is left to the preset below.
@@ -59,20 +62,35 @@ mod solve;
 
 use std::sync::Arc;
 
-use epoch0_method::{At, Entry, Error, Family, Info, Initializer, Params, SiteLaw, Status, Values};
+use epoch0_method::{
+    ArrayMut, At, Choice, Entry, Error, Family, Info, Initializer, Joint, Params, SiteLaw, Status, Values,
+};
 use epoch0_net::{Network, Role};
-use epoch0_num::Law;
+use epoch0_num::joint::{self, Float, JointError};
+use epoch0_num::{Law, Stream};
 
-use crate::shared::unsupported;
-use crate::variance_scaling::Distribution;
+use crate::shared::{Matrix, each_map, unsupported};
 use solve::Solved;
+
+/// Shape of the weights' law.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Choice)]
+pub enum Shape {
+    /// Gaussian, and orthogonal in runs on the edge of chaos.
+    Auto,
+    /// Gaussian.
+    Normal,
+    /// Uniform.
+    Uniform,
+    /// Orthogonal matrices, flattened where the map is a convolution.
+    Orthogonal,
+}
 
 /// Parameters of the start that is solved through the graph.
 #[derive(Clone, Debug, Params)]
 pub struct Auto {
     /// Shape of the weights' law.
-    #[param(default = Distribution::Normal)]
-    pub distribution: Distribution,
+    #[param(default = Shape::Auto)]
+    pub distribution: Shape,
     /// Second moment of the network's inputs.
     #[param(default = 1.0, range = "(0, inf)")]
     pub input: f64,
@@ -114,8 +132,27 @@ impl Initializer for Auto {
 /// The scales of one network.
 #[derive(Clone, Debug)]
 struct Settled {
-    distribution: Distribution,
+    distribution: Shape,
     solved: Arc<Solved>,
+}
+
+impl Settled {
+    /// The factor on an orthonormal matrix whose weights have that variance, where the site's weights are such a one.
+    fn orthogonal_gain(&self, matrix: &Matrix, at: &At<'_>, variance: f64) -> Option<f64> {
+        let is_orthogonal = match self.distribution {
+            Shape::Auto => self.solved.is_on_edge(at) && matrix.receptive.is_empty(),
+            Shape::Orthogonal => true,
+            Shape::Normal | Shape::Uniform => false,
+        };
+        is_orthogonal.then(|| (variance * matrix.out.max(matrix.columns()) as f64).sqrt())
+    }
+
+    fn variance(&self, at: &At<'_>) -> Result<f64, Error> {
+        self.solved.variance(at).ok_or_else(|| {
+            let why = format!("no signal was followed to this {}", at.role);
+            unsupported(INFO.id, at.label(), &why, "leave it to the preset below")
+        })
+    }
 }
 
 impl Initializer for Settled {
@@ -128,15 +165,37 @@ impl Initializer for Settled {
     }
 
     fn law(&self, at: &At<'_>) -> Result<SiteLaw, Error> {
-        let Some(variance) = self.solved.variance(at) else {
-            let why = format!("no signal was followed to this {}", at.role);
-            return Err(unsupported(INFO.id, at.label(), &why, "leave it to the preset below"));
-        };
+        let variance = self.variance(at)?;
         let std = variance.sqrt();
-        Ok(SiteLaw::Each(match at.role {
-            role if role.is_matrix() => self.distribution.law(std),
-            Role::Bias if std == 0.0 => Law::ZEROS,
-            _ => Law::normal(0.0, std),
-        }))
+        if !at.role.is_matrix() {
+            let is_zero = at.role == Role::Bias && std == 0.0;
+            return Ok(SiteLaw::Each(if is_zero { Law::ZEROS } else { Law::normal(0.0, std) }));
+        }
+        let matrix = Matrix::of(INFO.id, at)?;
+        Ok(match self.orthogonal_gain(&matrix, at, variance) {
+            Some(gain) => {
+                let moments = joint::orthogonal_moments(matrix.out, matrix.columns(), gain);
+                let name = format!("orthogonal, gain {gain:.6}");
+                SiteLaw::Joint(Joint { name, mean: moments.mean, var: moments.var, support: (-gain, gain) })
+            }
+            None if self.distribution == Shape::Uniform => SiteLaw::Each(Law::uniform_with_std(std)),
+            None => SiteLaw::Each(Law::normal(0.0, std)),
+        })
     }
+
+    fn fill(&self, at: &At<'_>, stream: &Stream, out: ArrayMut<'_>) -> Result<(), Error> {
+        let matrix = Matrix::of(INFO.id, at)?;
+        let gain = self.orthogonal_gain(&matrix, at, self.variance(at)?).unwrap_or(1.0);
+        let drawn = match out {
+            ArrayMut::F32(out) => draw(&matrix, gain, stream, out),
+            ArrayMut::F64(out) => draw(&matrix, gain, stream, out),
+        };
+        drawn.map_err(|error| unsupported(INFO.id, at.label(), &error, "another distribution"))
+    }
+}
+
+fn draw<T: Float>(matrix: &Matrix, gain: f64, stream: &Stream, out: &mut [T]) -> Result<(), JointError> {
+    each_map(matrix, stream, out, |stream, map| {
+        joint::orthogonal(stream, matrix.out, matrix.columns(), gain, map)
+    })
 }

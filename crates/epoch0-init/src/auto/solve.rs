@@ -6,7 +6,7 @@ use epoch0_method::{At, Error};
 use epoch0_net::moments::{Draws, Flow, NoMoments, Scale};
 use epoch0_net::{Branch, Network, NodeId, Op, ParamId, Role, Site, ValueId};
 use epoch0_num::Activation;
-use epoch0_num::meanfield::{Signal, edge_at_depth};
+use epoch0_num::meanfield::{EdgePoint, MeanFieldError, Signal, edge_at_depth, edge_at_q, edge_range};
 
 use super::{Auto, INFO};
 use crate::shared::unsupported;
@@ -16,11 +16,18 @@ use crate::shared::unsupported;
 pub(super) struct Solved {
     weights: HashMap<NodeId, Scale>,
     tables: HashMap<ParamId, f64>,
+    /// Maps in a run on the edge of chaos.
+    on_edge: HashSet<NodeId>,
     /// What could not be reached.
     pub(super) remarks: Vec<String>,
 }
 
 impl Solved {
+    /// Whether a map stands in a run on the edge of chaos.
+    pub(super) fn is_on_edge(&self, at: &At<'_>) -> bool {
+        self.on_edge.contains(&at.node)
+    }
+
     pub(super) fn of(net: &Network, params: &Auto) -> Result<Self, Error> {
         let input = Signal::normal(params.input, 0.0).map_err(|error| {
             unsupported(INFO.id, "input", &error, "give the second moment of the network's inputs")
@@ -39,7 +46,7 @@ impl Solved {
         if let Ok(gradients) = net.gradient_moments(&flow) {
             remarks.extend(uneven(net, &gradients));
         }
-        Ok(Self { weights: solver.weights, tables: solver.tables, remarks })
+        Ok(Self { weights: solver.weights, tables: solver.tables, on_edge: solver.on_edge, remarks })
     }
 
     /// The variance at a site, where it was solved.
@@ -53,6 +60,21 @@ impl Solved {
     }
 }
 
+/// What a map's output is to be.
+#[derive(Clone, Copy)]
+struct Target {
+    second: f64,
+    /// The part of it that biases give.
+    bias: f64,
+    is_edge: bool,
+}
+
+impl Target {
+    fn of(second: f64) -> Self {
+        Self { second, bias: 0.0, is_edge: false }
+    }
+}
+
 struct Solver<'a> {
     net: &'a Network,
     params: &'a Auto,
@@ -63,7 +85,8 @@ struct Solver<'a> {
     /// Tables that are readouts too.
     tied: HashMap<ParamId, f64>,
     /// What an activation wants in a run of that length.
-    targets: HashMap<(String, usize), (f64, f64)>,
+    targets: HashMap<(String, usize), Target>,
+    on_edge: HashSet<NodeId>,
     weights: HashMap<NodeId, Scale>,
     tables: HashMap<ParamId, f64>,
     remarks: Vec<String>,
@@ -87,34 +110,62 @@ impl<'a> Solver<'a> {
             tied: tied.collect(),
             sites,
             targets: HashMap::new(),
+            on_edge: HashSet::new(),
             weights: HashMap::new(),
             tables: HashMap::new(),
             remarks: Vec::new(),
         }
     }
 
-    /// Second moment of the pre-activations, and that part of it which biases give.
-    fn target(&mut self, act: &Activation, length: usize) -> (f64, f64) {
+    /// What an activation is to meet in a run of that length.
+    fn target(&mut self, act: &Activation, length: usize) -> Target {
         let key = (act.to_string(), length);
         if let Some(&target) = self.targets.get(&key) {
             return target;
         }
         let target = if is_even(act, length, self.params.spread) {
-            (1.0, 0.0)
+            Target::of(1.0)
         } else {
-            match edge_at_depth(act, length) {
-                Ok(point) => (point.q, point.sigma_b * point.sigma_b),
+            match edge(act, length) {
+                Ok(point) => {
+                    Target { second: point.q, bias: point.sigma_b * point.sigma_b, is_edge: true }
+                }
                 Err(error) => {
                     let text = error.to_string();
                     let why = text.split("\nhint: ").next().unwrap_or_default();
                     self.remarks.push(format!("gradients change over {length} layers in a row: {why}"));
-                    (1.0, 0.0)
+                    Target::of(1.0)
                 }
             }
         };
         self.targets.insert(key, target);
         target
     }
+}
+
+/// The point of the edge of chaos for a run of that length: that whose rate it is, or the nearest to it from where the
+/// variance does not leave its fixed point on the way.
+fn edge(act: &Activation, length: usize) -> Result<EdgePoint, MeanFieldError> {
+    /// By how much a deviation of the variance may grow over the run.
+    const GROWTH: f64 = 1.25;
+    let mut found = edge_at_depth(act, length);
+    if let Err(error) = found {
+        // No point has that rate: the one nearest to unit variance.
+        return match edge_range(act)? {
+            Some((low, high)) => edge_at_q(act, 1f64.clamp(low, high.max(low))),
+            None => Err(error),
+        };
+    }
+    for times in (1..=10).map(|power| 1usize << power) {
+        if found.as_ref().is_ok_and(|point| point.variance_slope.powf(length as f64) <= GROWTH) {
+            break;
+        }
+        match edge_at_depth(act, length.saturating_mul(times)) {
+            Ok(point) => found = Ok(point),
+            Err(_) => break,
+        }
+    }
+    found
 }
 
 /// Whether gradients change by less than a factor over so many layers at unit variance without biases.
@@ -135,17 +186,16 @@ impl Draws for Solver<'_> {
             let weight = self.tables.get(&site.param).copied().unwrap_or(1.0 / n_summed);
             return Scale { weight, bias: 0.0 };
         }
-        let (second, bias) = match (site.ends_branch(), &site.activation) {
+        let Target { second, bias, is_edge } = match (site.ends_branch(), &site.activation) {
             (Some(Branch { skip, count, .. }), _) => {
-                let around = before.signal(skip).map_or(1.0, Signal::variance);
-                (around / count as f64, 0.0)
+                Target::of(before.signal(skip).map_or(1.0, Signal::variance) / count as f64)
             }
-            (None, Some(act)) => {
-                let length = self.runs.get(&node).copied().unwrap_or(1);
-                self.target(act, length)
-            }
-            (None, None) => (1.0, 0.0),
+            (None, Some(act)) => self.target(act, self.runs.get(&node).copied().unwrap_or(1)),
+            (None, None) => Target::of(1.0),
         };
+        if is_edge {
+            self.on_edge.insert(node);
+        }
         let has_bias = self.net.sites().iter().any(|other| other.node == node && other.role == Role::Bias);
         let bias = if has_bias { bias } else { 0.0 };
         let scale = Scale { weight: (second - bias) / (n_summed * arriving.second), bias };
