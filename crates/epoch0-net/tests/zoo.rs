@@ -102,7 +102,7 @@ fn every_torchvision_or_timm_entry_has_a_reference() {
 /// The shortest specification of each entry.
 fn shortest(entry: &zoo::Entry) -> String {
     let sizes = match entry.name {
-        "mlp" | "siren" => ":3-4-2",
+        "mlp" | "siren" | "residual_mlp" => ":3-4-2",
         "cifar_resnet" => ":8",
         "wide_resnet" => ":10-1",
         _ => "",
@@ -420,7 +420,10 @@ fn flattened_and_concatenated_axes_know_their_parts() {
 #[test]
 fn mistakes_are_named_with_what_is_allowed() {
     let unknown = why("resnet19");
-    assert!(unknown.starts_with("network `resnet19` is unknown, allowed mlp, lenet"), "{unknown}");
+    assert!(
+        unknown.starts_with("network `resnet19` is unknown, allowed mlp, residual_mlp, lenet"),
+        "{unknown}"
+    );
     assert!(unknown.contains("\nhint: did you mean resnet1"), "{unknown}");
     for (spec, expected) in [
         ("mlp", "sizes are missing, write mlp:IN-HIDDEN-…-OUT"),
@@ -489,4 +492,28 @@ proptest! {
         let entry = &zoo::KNOWN[name];
         let _ = zoo::build(&format!("{},classes={classes},in={channels},size={size}", shortest(entry)));
     }
+}
+
+#[test]
+fn norms_give_way_to_biases_or_to_single_shifts_and_factors() {
+    let count = |spec: &str| build(spec).n_params();
+    // The paper's counts have biases in the place of factors and shifts of norms: one number per channel instead of two.
+    let channels = (count("resnet20") - count("resnet20,norm=fixup") + 9 * 5 + 2) / 2;
+    assert_eq!(channels, count("resnet20,norm=none") - count("resnet20,norm=fixup") + 9 * 5 + 2);
+    for (spec, n_blocks, last) in [
+        ("resnet20,norm=fixup", 9, "conv2"),
+        ("resnet50,norm=fixup", 16, "conv3"),
+        ("residual_mlp:20-8-3,blocks=5,norm=fixup", 5, "fc2"),
+    ] {
+        let net = build(spec);
+        let scalars = net.params().iter().filter(|param| param.role == Role::Scalar).count();
+        assert_eq!(scalars, n_blocks, "{spec}");
+        let ends = ends(&net);
+        assert_eq!(ends.len(), n_blocks, "{spec}");
+        assert!(ends.iter().all(|(label, _)| label.contains(last)), "{spec}: {ends:?}");
+        assert!(!net.params().iter().any(|param| param.role == Role::NormScale), "{spec}");
+    }
+    let net = build("residual_mlp:20-8-3,blocks=5,norm=none");
+    let branch = site(&net, "blocks.2.fc1.weight").branch.unwrap();
+    assert_eq!((branch.index, branch.count, branch.degree, branch.is_last), (2, 5, 2, false));
 }

@@ -127,9 +127,7 @@ impl<'a> Solver<'a> {
             Target::of(1.0)
         } else {
             match edge(act, length) {
-                Ok(point) => {
-                    Target { second: point.q, bias: point.sigma_b * point.sigma_b, is_edge: true }
-                }
+                Ok(point) => Target { second: point.q, bias: point.sigma_b * point.sigma_b, is_edge: true },
                 Err(error) => {
                     let text = error.to_string();
                     let why = text.split("\nhint: ").next().unwrap_or_default();

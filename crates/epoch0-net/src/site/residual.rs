@@ -25,7 +25,10 @@ pub(super) fn branches(net: &Network) -> Vec<Option<Branch>> {
         if node.op != Op::Add || is_inner[index] {
             continue;
         }
+        // A parameter that is added shifts the sum and is none of its ways.
+        let is_computed = |term: &ValueId| !net.value(*term).is_index && !ancestors.is_constant(*term);
         let terms = terms(net, &is_inner, NodeId(index as u32));
+        let terms: Vec<ValueId> = terms.into_iter().filter(is_computed).collect();
         let Some(skip) = skip_of(net, &ancestors, &terms) else { continue };
         let stack = stack_below(net, &stack_of, terms[skip]).unwrap_or_else(|| {
             counts.push(0);
@@ -148,8 +151,7 @@ fn terms(net: &Network, is_inner: &[bool], sum: NodeId) -> Vec<ValueId> {
 
 /// Which term is the skip.
 fn skip_of(net: &Network, ancestors: &Ancestors, terms: &[ValueId]) -> Option<usize> {
-    let is_computed = |value: ValueId| !net.value(value).is_index && !ancestors.is_constant(value);
-    if terms.len() < 2 || !terms.iter().all(|&term| is_computed(term)) {
+    if terms.len() < 2 {
         return None;
     }
     let identity = (0..terms.len()).find(|&at| {

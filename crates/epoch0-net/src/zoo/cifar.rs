@@ -1,6 +1,6 @@
 //! Residual networks of CIFAR: He et al. (2015, §4.2) and wide ones (Zagoruyko and Komodakis 2016).
 
-use super::parts::{ConvNorm, Image, relu};
+use super::parts::{ConvNorm, Image, Norms, relu};
 use super::spec::{DEPTH, Spec};
 use crate::{Builder, NormKind, Pool, ValueId, Window};
 
@@ -18,8 +18,10 @@ pub(super) fn resnet_of_depth(spec: &mut Spec<'_>, b: &mut Builder) -> Result<()
 pub(super) fn resnet(spec: &mut Spec<'_>, b: &mut Builder, depth: usize) -> Result<(), String> {
     let image = Image::cifar(spec)?;
     let has_weights = spec.choice("shortcut", "A", &["A", "B"])? == "B";
+    let norms = Norms::read(spec)?;
     let x = image.input(b);
-    let x = ConvNorm::new("conv1", "bn1").apply(b, x, 16, 3, 1);
+    let x = ConvNorm::new("conv1", "bn1").norms(norms).apply(b, x, 16, 3, 1);
+    let x = norms.shift(b, x, "bias1");
     let mut x = relu(b, x);
     for stage in 0..3 {
         let out = 16 << stage;
@@ -29,17 +31,23 @@ pub(super) fn resnet(spec: &mut Spec<'_>, b: &mut Builder, depth: usize) -> Resu
             let stride = if stage > 0 && block == 0 { 2 } else { 1 };
             let conv = |b: &mut Builder, x, at: usize, stride| {
                 let (conv, norm) = (format!("{name}.conv{at}"), format!("{name}.bn{at}"));
-                ConvNorm::new(&conv, &norm).apply(b, x, out, 3, stride)
+                ConvNorm::new(&conv, &norm).norms(norms).apply(b, x, out, 3, stride)
             };
-            let y = conv(b, x, 1, stride);
+            let shift = |b: &mut Builder, x, at: &str| norms.shift(b, x, &format!("{name}.bias{at}"));
+            let begin = shift(b, x, "1a");
+            let y = conv(b, begin, 1, stride);
+            let y = shift(b, y, "1b");
             let y = relu(b, y);
+            let y = shift(b, y, "2a");
             let y = conv(b, y, 2, 1);
+            let y = norms.factor(b, y, &format!("{name}.scale"));
+            let y = shift(b, y, "2b");
             let skip = match (stride, has_weights) {
                 (1, _) => x,
-                (_, false) => padded(b, x, out),
+                (_, false) => padded(b, begin, out),
                 (_, true) => {
                     let (conv, norm) = (format!("{name}.shortcut.0"), format!("{name}.shortcut.1"));
-                    ConvNorm::new(&conv, &norm).apply(b, x, out, 1, stride)
+                    ConvNorm::new(&conv, &norm).norms(norms).apply(b, begin, out, 1, stride)
                 }
             };
             let y = b.add(&[y, skip]);
@@ -49,6 +57,7 @@ pub(super) fn resnet(spec: &mut Spec<'_>, b: &mut Builder, depth: usize) -> Resu
     b.end_block();
     let x = b.pool(x, Pool::GlobalMean);
     let x = b.flatten(x);
+    let x = norms.shift(b, x, "bias2");
     image.classify(b, x, "linear");
     Ok(())
 }

@@ -70,7 +70,8 @@ impl Entry {
 }
 
 const IMAGENET: &str = "[,classes=1000][,in=3][,size=224]";
-const CIFAR: &str = "[,classes=10][,in=3][,size=32][,shortcut=A|B]";
+const RESNET: &str = "[,classes=1000][,in=3][,size=224][,norm=batch|none|fixup]";
+const CIFAR: &str = "[,classes=10][,in=3][,size=32][,shortcut=A|B][,norm=batch|none|fixup]";
 
 const BASIC: Block = Block::Basic;
 const BOTTLENECK: Block = Block::Bottleneck { groups: 1, width: 64 };
@@ -80,6 +81,8 @@ const BOTTLENECK: Block = Block::Bottleneck { groups: 1, width: 64 };
 pub static KNOWN: &[Entry] = &[
     Entry::new("mlp", ":IN-HIDDEN-…-OUT[,act=relu][,bias=true][,norm=none|batch|layer][,residual=false]",
         "multilayer perceptron, named as a torch Sequential", plain::mlp),
+    Entry::new("residual_mlp", ":IN-WIDTH-OUT[,blocks=8][,act=relu][,norm=batch|none|fixup]",
+        "residual blocks of two linear maps", plain::residual_mlp),
     Entry::new("lenet", "[,classes=10][,in=1][,size=28][,padding=2][,act=relu][,pool=max|mean]",
         "LeNet-5 as usually written in torch; `size=32,padding=0` for larger digits", plain::lenet),
     Entry::new("siren", ":IN-HIDDEN-…-OUT[,omega=30][,hidden_omega=30][,last=linear|sine]",
@@ -96,19 +99,19 @@ pub static KNOWN: &[Entry] = &[
     Entry::new("vgg16_bn", IMAGENET, "VGG-16 with batch norm, torchvision", |s, b| vgg::vgg(s, b, [2, 2, 3, 3, 3], true)),
     Entry::new("vgg19", IMAGENET, "VGG-19, torchvision", |s, b| vgg::vgg(s, b, [2, 2, 4, 4, 4], false)),
     Entry::new("vgg19_bn", IMAGENET, "VGG-19 with batch norm, torchvision", |s, b| vgg::vgg(s, b, [2, 2, 4, 4, 4], true)),
-    Entry::new("resnet18", IMAGENET, "ResNet-18, torchvision",
+    Entry::new("resnet18", RESNET, "ResNet-18, torchvision",
         |s, b| ResNet { blocks: [2, 2, 2, 2], block: BASIC }.build(s, b)),
-    Entry::new("resnet34", IMAGENET, "ResNet-34, torchvision",
+    Entry::new("resnet34", RESNET, "ResNet-34, torchvision",
         |s, b| ResNet { blocks: [3, 4, 6, 3], block: BASIC }.build(s, b)),
-    Entry::new("resnet50", IMAGENET, "ResNet-50, torchvision",
+    Entry::new("resnet50", RESNET, "ResNet-50, torchvision",
         |s, b| ResNet { blocks: [3, 4, 6, 3], block: BOTTLENECK }.build(s, b)),
-    Entry::new("resnet101", IMAGENET, "ResNet-101, torchvision",
+    Entry::new("resnet101", RESNET, "ResNet-101, torchvision",
         |s, b| ResNet { blocks: [3, 4, 23, 3], block: BOTTLENECK }.build(s, b)),
-    Entry::new("resnet152", IMAGENET, "ResNet-152, torchvision",
+    Entry::new("resnet152", RESNET, "ResNet-152, torchvision",
         |s, b| ResNet { blocks: [3, 8, 36, 3], block: BOTTLENECK }.build(s, b)),
-    Entry::new("resnext50_32x4d", IMAGENET, "ResNeXt-50 with 32 groups of 4 channels, torchvision",
+    Entry::new("resnext50_32x4d", RESNET, "ResNeXt-50 with 32 groups of 4 channels, torchvision",
         |s, b| ResNet { blocks: [3, 4, 6, 3], block: Block::Bottleneck { groups: 32, width: 4 } }.build(s, b)),
-    Entry::new("wide_resnet50_2", IMAGENET, "ResNet-50 twice as wide inside its blocks, torchvision",
+    Entry::new("wide_resnet50_2", RESNET, "ResNet-50 twice as wide inside its blocks, torchvision",
         |s, b| ResNet { blocks: [3, 4, 6, 3], block: Block::Bottleneck { groups: 1, width: 128 } }.build(s, b)),
     Entry::new("densenet121", IMAGENET, "DenseNet-121, torchvision", |s, b| dense::densenet(s, b, [6, 12, 24, 16])),
     Entry::new("googlenet", "[,classes=1000][,in=3][,size=224][,aux=true]",
@@ -144,7 +147,7 @@ pub static KNOWN: &[Entry] = &[
     Entry::new("resnet44", CIFAR, "ResNet-44 of CIFAR", |s, b| cifar::resnet(s, b, 44)),
     Entry::new("resnet56", CIFAR, "ResNet-56 of CIFAR", |s, b| cifar::resnet(s, b, 56)),
     Entry::new("resnet110", CIFAR, "ResNet-110 of CIFAR", |s, b| cifar::resnet(s, b, 110)),
-    Entry::new("cifar_resnet", ":DEPTH[,classes=10][,in=3][,size=32][,shortcut=A|B]",
+    Entry::new("cifar_resnet", ":DEPTH[,classes=10][,in=3][,size=32][,shortcut=A|B][,norm=batch|none|fixup]",
         "ResNet of CIFAR of depth 6 n + 2", cifar::resnet_of_depth),
     Entry::new("wide_resnet", ":DEPTH-WIDTH[,classes=10][,in=3][,size=32]",
         "wide ResNet of CIFAR of depth 6 n + 4, such as 28-10", cifar::wide),

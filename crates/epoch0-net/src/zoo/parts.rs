@@ -52,17 +52,58 @@ impl Image {
     }
 }
 
-/// A convolution without bias, followed by a batch normalization.
+/// What stands in the place of normalizations.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Norms {
+    /// Batch normalization.
+    Batch,
+    /// A bias of each convolution.
+    None,
+    /// The single shifts and factors of Fixup (Zhang et al. 2019, section 3).
+    Fixup,
+}
+
+impl Norms {
+    /// Reads `norm=`.
+    pub(super) fn read(spec: &mut Spec<'_>) -> Result<Self, String> {
+        Ok(match spec.choice("norm", "batch", &["batch", "none", "fixup"])? {
+            "none" => Self::None,
+            "fixup" => Self::Fixup,
+            _ => Self::Batch,
+        })
+    }
+
+    /// The shift of that name, where there are some.
+    pub(super) fn shift(self, b: &mut Builder, x: ValueId, name: &str) -> ValueId {
+        if self != Self::Fixup {
+            return x;
+        }
+        let shift = b.param(name, &[1], Role::Bias);
+        b.add(&[x, shift])
+    }
+
+    /// The factor of that name, where there are some.
+    pub(super) fn factor(self, b: &mut Builder, x: ValueId, name: &str) -> ValueId {
+        if self != Self::Fixup {
+            return x;
+        }
+        let factor = b.param(name, &[1], Role::Scalar);
+        b.mul(&[x, factor])
+    }
+}
+
+/// A convolution without bias, followed by a batch normalization or what stands in its place.
 pub(super) struct ConvNorm<'a> {
     pub(super) conv: &'a str,
     pub(super) norm: &'a str,
     pub(super) groups: usize,
     pub(super) eps: f64,
+    pub(super) norms: Norms,
 }
 
 impl<'a> ConvNorm<'a> {
     pub(super) fn new(conv: &'a str, norm: &'a str) -> Self {
-        Self { conv, norm, groups: 1, eps: 1e-5 }
+        Self { conv, norm, groups: 1, eps: 1e-5, norms: Norms::Batch }
     }
 
     pub(super) fn groups(self, groups: usize) -> Self {
@@ -71,6 +112,10 @@ impl<'a> ConvNorm<'a> {
 
     pub(super) fn eps(self, eps: f64) -> Self {
         Self { eps, ..self }
+    }
+
+    pub(super) fn norms(self, norms: Norms) -> Self {
+        Self { norms, ..self }
     }
 
     /// With a square window that keeps the image's size at stride 1.
@@ -82,8 +127,12 @@ impl<'a> ConvNorm<'a> {
         kernel: usize,
         stride: usize,
     ) -> ValueId {
-        let x = b.conv(x, self.conv, out, Window::square(kernel, stride, kernel / 2), self.groups, false);
-        b.norm(x, self.norm, NormKind::Batch, self.eps, true)
+        let window = Window::square(kernel, stride, kernel / 2);
+        let x = b.conv(x, self.conv, out, window, self.groups, self.norms == Norms::None);
+        match self.norms {
+            Norms::Batch => b.norm(x, self.norm, NormKind::Batch, self.eps, true),
+            Norms::None | Norms::Fixup => x,
+        }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use epoch0_num::Activation;
 
-use super::parts::Image;
+use super::parts::{Image, Norms};
 use super::spec::{DEPTH, Spec, WIDTH};
-use crate::{Builder, Linear, NormKind, Pool, Role, Window};
+use crate::{Builder, Linear, NormKind, Pool, Role, ValueId, Window};
 
 /// Linear maps, numbered as in a `torch.nn.Sequential` of (linear, normalization, activation)…, linear.
 pub(super) fn mlp(spec: &mut Spec<'_>, b: &mut Builder) -> Result<(), String> {
@@ -30,6 +30,45 @@ pub(super) fn mlp(spec: &mut Spec<'_>, b: &mut Builder) -> Result<(), String> {
     }
     let out = Linear::new(sizes[sizes.len() - 1]).bias(bias).role(Role::Readout);
     let y = b.linear(x, &position.to_string(), out);
+    b.output(y, "y");
+    Ok(())
+}
+
+/// Residual blocks of two linear maps, with activations as in a residual network of images: one between the maps, one
+/// behind the sum.
+pub(super) fn residual_mlp(spec: &mut Spec<'_>, b: &mut Builder) -> Result<(), String> {
+    let sizes = spec.sizes_needed("IN-WIDTH-OUT", 3..=3, &WIDTH)?;
+    let (width, out) = (sizes[1], sizes[2]);
+    let n_blocks = spec.size("blocks", 8, &DEPTH)?;
+    let act = spec.activation("act", Activation::Relu)?;
+    let norms = Norms::read(spec)?;
+    let linear = |b: &mut Builder, x: ValueId, name: &str, norm: &str| {
+        let y = b.linear(x, name, Linear::new(width).bias(norms == Norms::None));
+        if norms == Norms::Batch { b.norm(y, norm, NormKind::Batch, 1e-5, true) } else { y }
+    };
+    let x = b.input("x", &[None, Some(sizes[0])]);
+    b.name_axis(x, -1, "inputs");
+    let x = linear(b, x, "stem", "stem_norm");
+    let x = norms.shift(b, x, "bias1");
+    let mut x = b.activation(x, act.clone());
+    for block in 0..n_blocks {
+        let name = format!("blocks.{block}");
+        b.block(&name);
+        let shift = |b: &mut Builder, x, at: &str| norms.shift(b, x, &format!("{name}.bias{at}"));
+        let y = shift(b, x, "1a");
+        let y = linear(b, y, &format!("{name}.fc1"), &format!("{name}.norm1"));
+        let y = shift(b, y, "1b");
+        let y = b.activation(y, act.clone());
+        let y = shift(b, y, "2a");
+        let y = linear(b, y, &format!("{name}.fc2"), &format!("{name}.norm2"));
+        let y = norms.factor(b, y, &format!("{name}.scale"));
+        let y = shift(b, y, "2b");
+        let y = b.add(&[x, y]);
+        x = b.activation(y, act.clone());
+    }
+    b.end_block();
+    let x = norms.shift(b, x, "bias2");
+    let y = b.linear(x, "head", Linear::new(out).role(Role::Readout));
     b.output(y, "y");
     Ok(())
 }

@@ -52,6 +52,8 @@
 //! # References
 //! - [zhang2019fixup] Section 3 and Appendix; [he2015delving]; [glorot2010understanding]
 
+mod claims;
+
 use epoch0_method::{At, Choice, Entry, Error, Family, Info, Initializer, Params, SiteLaw, Status, Values};
 use epoch0_net::{Branch, Network, Role};
 use epoch0_num::{Law, gain};
@@ -79,14 +81,14 @@ pub struct Fixup {
 }
 
 /// The method as the registry knows it.
-pub static ENTRY: Entry<dyn Initializer> = Entry { info: &INFO, build, claims: &[] };
+pub static ENTRY: Entry<dyn Initializer> = Entry { info: &INFO, build, claims: claims::CLAIMS };
 
 static INFO: Info = Info {
     id: "fixup",
     aliases: &["fixup_init"],
     family: Family::Init,
     papers: &["zhang2019fixup", "he2015delving", "glorot2010understanding"],
-    source: include_str!("fixup.rs"),
+    source: include_str!("mod.rs"),
     params: Fixup::PARAMS,
     random: true,
     status: Status::Checked { since: "0.1.0" },
