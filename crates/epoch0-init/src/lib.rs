@@ -28,6 +28,7 @@ pub mod ones;
 pub mod orthogonal;
 pub mod pytorch_default;
 pub mod sparse;
+pub mod spectral;
 pub mod timm_vit;
 pub mod trunc_normal;
 pub mod trunc_normal_tf;
@@ -66,6 +67,7 @@ pub static METHODS: &[&Entry<dyn Initializer>] = &[
     &orthogonal::ENTRY,
     &pytorch_default::ENTRY,
     &sparse::ENTRY,
+    &spectral::ENTRY,
     &timm_vit::ENTRY,
     &trunc_normal::ENTRY,
     &trunc_normal_tf::ENTRY,

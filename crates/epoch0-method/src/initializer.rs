@@ -105,6 +105,21 @@ impl ArrayMut<'_> {
     }
 }
 
+/// How long an optimizer's steps are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Steps {
+    /// As long as the gradient: gradient descent, with momentum or without.
+    Sgd,
+    /// Of much the same length for every weight: Adam and its kin.
+    Adam,
+}
+
+impl Steps {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Sgd, Self::Adam];
+}
+
 /// Gives the weights of a site their start, from nothing but the site and a stream of randomness.
 pub trait Initializer: Send + Sync + std::fmt::Debug {
     /// The method for one network, where it has to look at all of it before it can say anything of a site. A method
@@ -125,6 +140,11 @@ pub trait Initializer: Send + Sync + std::fmt::Debug {
     /// leave norms, biases and tables to the preset below them; a recipe's rule may name any site.
     fn covers(&self, at: &At<'_>) -> bool {
         at.role.is_matrix()
+    }
+
+    /// What the learning rate of the site's weights is to be multiplied by, where the start is made for that.
+    fn learning_rate(&self, _at: &At<'_>, _steps: Steps) -> f64 {
+        1.0
     }
 
     /// The law of the site's weights.

@@ -15,6 +15,6 @@ pub use claim::{Claim, ClaimKind, Expectation, Verdict};
 pub use epoch0_macros::{Choice, Params};
 pub use error::{Error, near};
 pub use info::{Entry, Family, Info, Status, Waiver, find};
-pub use initializer::{ArrayMut, At, Initializer, Joint, SiteLaw};
+pub use initializer::{ArrayMut, At, Initializer, Joint, SiteLaw, Steps};
 pub use paper::{Bibliography, Paper};
 pub use params::{Kind, ParamType, Parameter, Params, Range, Value, Values};

@@ -9,7 +9,7 @@
 //! The order of examples is a function of seed and step, so that nothing else is needed. A folder appears whole or not at
 //! all.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use epoch0_data::Dataset;
@@ -50,6 +50,9 @@ pub struct Saved {
     pub step: u64,
     /// How it is trained.
     pub settings: Settings,
+    /// Factors of the learning rate, by parameter; 1 where there is none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    learning_rates: BTreeMap<String, f64>,
     #[serde(skip)]
     folder: PathBuf,
 }
@@ -97,6 +100,10 @@ pub fn save(
         input_shape: trainer.data().train.input_shape().to_vec(),
         step: trainer.step_number(),
         settings: *trainer.settings(),
+        learning_rates: trainer
+            .learning_rates()
+            .map(|(id, factor)| (trainer.network().param(id).name.clone(), factor))
+            .collect(),
         folder: PathBuf::new(),
     };
     let text = serde_json::to_string_pretty(&saved).expect("a training is plain data") + "\n";
@@ -211,7 +218,17 @@ impl Saved {
         }
         let checkpoint = Checkpoint::open(&self.folder)?;
         let weights = read_weights(network, &checkpoint, device)?;
-        let mut trainer = Trainer::new(network, weights, data, self.settings)?;
+        let rates = self.learning_rates.iter().map(|(name, &factor)| match network.find(name) {
+            Some(id) if factor.is_finite() && factor >= 0.0 => Ok((id, factor)),
+            _ => {
+                let why = format!(
+                    "has a factor of {factor} for the learning rate of `{name}`, allowed a number from 0"
+                );
+                Err(Error::resume(&self.folder.join(TRAINING_FILE), why))
+            }
+        });
+        let rates = rates.collect::<Result<Vec<_>, _>>()?;
+        let mut trainer = Trainer::new(network, weights, data, self.settings)?.with_learning_rates(&rates);
         read_counts(&mut trainer, &checkpoint)?;
         let state = self.state(&trainer)?;
         trainer.go_on(self.step, state);

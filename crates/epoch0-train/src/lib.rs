@@ -48,4 +48,4 @@ pub use schedule::Schedule;
 pub use span::{Pace, Span};
 pub use statistics::NormStatistics;
 pub use trainer::{Settings, Trainer};
-pub use trials::{Trial, Watch, beside, trials};
+pub use trials::{Start, Trial, Watch, beside, trials};

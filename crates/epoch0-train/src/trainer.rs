@@ -165,6 +165,23 @@ impl<'a> Trainer<'a> {
         self
     }
 
+    /// Multiplies the learning rates of some parameters.
+    #[must_use]
+    pub fn with_learning_rates(mut self, factors: &[(ParamId, f64)]) -> Self {
+        for &(id, factor) in factors {
+            self.per_param[id.0 as usize].learning_rate *= factor;
+        }
+        self
+    }
+
+    /// Factors of the learning rate other than 1.
+    pub fn learning_rates(&self) -> impl Iterator<Item = (ParamId, f64)> {
+        let factors = self.per_param.iter().enumerate();
+        factors
+            .map(|(index, own)| (ParamId(index as u32), own.learning_rate))
+            .filter(|(_, factor)| *factor != 1.0)
+    }
+
     /// The network.
     pub fn network(&self) -> &'a Network {
         self.network

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use epoch0_data::Dataset;
 use epoch0_engine::Weights;
-use epoch0_net::Network;
+use epoch0_net::{Network, ParamId};
 
 use crate::{Error, Evaluation, Observer, Settings, Status, Step, Trainer};
 
@@ -23,6 +23,21 @@ pub struct Trial {
     pub losses: Vec<f64>,
     /// Tests, the first before the first step.
     pub tests: Vec<Evaluation>,
+}
+
+/// What a trial begins with.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The weights.
+    pub weights: Weights,
+    /// Factors of the learning rate, where they are not 1.
+    pub learning_rates: Vec<(ParamId, f64)>,
+}
+
+impl From<Weights> for Start {
+    fn from(weights: Weights) -> Self {
+        Self { weights, learning_rates: Vec::new() }
+    }
 }
 
 /// How trials are watched.
@@ -65,7 +80,7 @@ impl Observer for Recorder<'_> {
 }
 
 /// Trains each of `n_arms` starts with each seed, which takes the place of that in the settings: with one seed all starts
-/// see the same examples in the same order. `start` gives the weights of an arm and a seed.
+/// see the same examples in the same order. `start` gives what an arm and a seed begin with.
 ///
 /// Trials run beside each other, on as many threads in all as the current pool has; each is what it would be alone. They
 /// come back by arm, then in the order of the seeds.
@@ -78,15 +93,16 @@ pub fn trials<E: From<Error> + Send>(
     settings: &Settings,
     n_arms: usize,
     seeds: &[u64],
-    start: impl Fn(usize, u64) -> Result<Weights, E> + Sync,
+    start: impl Fn(usize, u64) -> Result<Start, E> + Sync,
     watch: Watch<'_>,
 ) -> Result<Vec<Trial>, E> {
     // Seed by seed, so that what is finished early can be compared.
     let jobs: Vec<(usize, u64)> =
         seeds.iter().flat_map(|&seed| (0..n_arms).map(move |arm| (arm, seed))).collect();
     let one = |(arm, seed): (usize, u64)| -> Result<Trial, E> {
-        let weights = start(arm, seed)?;
-        let mut trainer = Trainer::new(network, weights, data, Settings { seed, ..*settings })?;
+        let Start { weights, learning_rates } = start(arm, seed)?;
+        let trainer = Trainer::new(network, weights, data, Settings { seed, ..*settings })?;
+        let mut trainer = trainer.with_learning_rates(&learning_rates);
         let mut recorder = Recorder { watch, losses: Vec::new(), tests: Vec::new() };
         let status = trainer.run(&mut recorder)?;
         Ok(Trial { arm, seed, status, losses: recorder.losses, tests: recorder.tests })

@@ -12,6 +12,7 @@ use epoch0_init::start::{Measured, Plan, Recipe};
 use epoch0_method::reading::ProbeSummary;
 use epoch0_net::{Network, ParamId, ValueId};
 use epoch0_num::{Dtype, Element, Summary, with_element};
+use epoch0_train::Optimizer;
 use serde::Serialize;
 
 use crate::examine::{data_probe, matched_probe};
@@ -86,6 +87,18 @@ pub fn start_weights(
         done.weights_of = weights_of;
     }
     Ok((weights, done))
+}
+
+/// Factors of the learning rate that a start is made for, where they are not 1.
+///
+/// # Errors
+/// When the recipe does not fit the network.
+pub fn learning_rates(
+    described: &Described,
+    recipe: &Recipe,
+    optimizer: &Optimizer,
+) -> Result<Vec<(ParamId, f64)>, Error> {
+    Ok(Plan::new(METHODS, &described.net, recipe, 0)?.learning_rates(optimizer.steps()))
 }
 
 /// Calibrates weights where the recipe says so.

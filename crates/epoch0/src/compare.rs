@@ -13,10 +13,10 @@ use epoch0_engine::Device;
 use epoch0_init::start::Recipe;
 use epoch0_method::reading::{Arm, Axis, Better, Comparison, Figure, Metric, Shape, Versus};
 use epoch0_num::paired::{holm, mean, signed_rank_test, t_test};
-use epoch0_train::{Evaluation, Feed, Settings, Status, Trial, Watch, trials};
+use epoch0_train::{Evaluation, Feed, Settings, Start, Status, Trial, Watch, trials};
 
 use crate::follow::{data_in_words, settings_in_words, versions};
-use crate::{Calibrating, Described, Error, own_precision, start_weights, summary};
+use crate::{Calibrating, Described, Error, learning_rates, own_precision, start_weights, summary};
 
 /// A start to be compared.
 #[derive(Clone, Debug, PartialEq)]
@@ -147,7 +147,8 @@ pub fn compare(
         if let (Some(shortfall), Ok(mut all)) = (done.and_then(|done| done.shortfall()), shortfalls.lock()) {
             all.insert((arm, seed), shortfall);
         }
-        Ok::<_, Error>(weights)
+        let learning_rates = learning_rates(described, recipe, &contest.settings.optimizer)?;
+        Ok::<_, Error>(Start { weights, learning_rates })
     };
     let found = trials(net, data, &contest.settings, contenders.len(), contest.seeds, start, contest.watch)?;
     if found.iter().any(|trial| matches!(trial.status, Status::Stopped { .. })) {

@@ -17,6 +17,7 @@ use epoch0_num::Summary;
 
 use crate::calibrate::stored;
 use crate::receipt::{self, Ran};
+use crate::report::learning_rates;
 use crate::{Calibrating, Described, Error, Receipt, Report, own_precision, start_weights};
 
 /// How a start is drawn and written.
@@ -107,6 +108,10 @@ pub fn initialize(
     Ok(report)
 }
 
+/// File of the factors of the learning rate that a start is made for: `{"sgd": {NAME: FACTOR}, "adam": …}`, parameters that
+/// are not named having 1.
+pub const LEARNING_RATES_FILE: &str = "learning_rates.json";
+
 /// Writes every parameter, drawn or one of `weights`, into a checkpoint folder; what was measured, and the files' names.
 fn write_folder(
     plan: &Plan<'_>,
@@ -128,9 +133,15 @@ fn write_folder(
     if let Some(text) = described.config_text() {
         folder.write("config.json", text.as_bytes())?;
     }
-    let written = writer.finish()?;
+    let factors = learning_rates(plan);
+    let mut files = writer.finish()?.files;
+    if !factors.is_empty() {
+        let text = serde_json::to_string_pretty(&factors).expect("factors are plain data") + "\n";
+        folder.write(LEARNING_RATES_FILE, text.as_bytes())?;
+        files.push(LEARNING_RATES_FILE.to_owned());
+    }
     folder.commit()?;
-    Ok((measured, written.files))
+    Ok((measured, files))
 }
 
 /// Writes every parameter, drawn or one of `weights`, into a copy of an ONNX file.

@@ -28,14 +28,14 @@ mod report;
 mod verify;
 mod weights;
 
-pub use calibrate::{Calibrated, Calibrating, start_weights};
+pub use calibrate::{Calibrated, Calibrating, learning_rates, start_weights};
 pub use compare::{Contender, Contest, Criterion, PairedTest, compare};
 pub use describe::Described;
 pub use error::Error;
 pub use examine::{ALL, Examining, Said, USUAL, data_probe, examine, matched_probe, summary};
 pub use fold::{Folded, Folding, Kept, Left, fold_checkpoint, fold_onnx};
 pub use follow::{Curves, following};
-pub use initialize::{Options, Progress, initialize, plan};
+pub use initialize::{LEARNING_RATES_FILE, Options, Progress, initialize, plan};
 pub use methods::{Method, method, methods};
 pub use receipt::{Ran, Receipt};
 pub use report::{Group, Report};

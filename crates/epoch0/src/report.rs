@@ -1,6 +1,9 @@
 //! What was drawn, group by group.
 
+use std::collections::BTreeMap;
+
 use epoch0_init::start::{Measured, Plan, Planned, Recipe};
+use epoch0_method::Steps;
 use epoch0_net::{Fans, Param, Site, Source};
 use epoch0_num::Summary;
 use serde::Serialize;
@@ -74,6 +77,9 @@ pub struct Report {
     /// What calibrated it; absent where nothing did, and in a plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibrated: Option<Calibrated>,
+    /// Factors of the learning rate that the start is made for, other than 1: by optimizer, then by parameter.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub learning_rates: BTreeMap<Steps, BTreeMap<String, f64>>,
     /// What the methods say of themselves in this network.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
@@ -136,6 +142,7 @@ impl Report {
             dtype: dtype.map_or_else(String::new, |dtype| dtype.to_string()),
             groups,
             calibrated: None,
+            learning_rates: learning_rates(plan),
             remarks: plan.remarks().to_vec(),
             ties: net
                 .ties()
@@ -147,6 +154,19 @@ impl Report {
             seconds: None,
         }
     }
+}
+
+/// Factors of the learning rate by name.
+pub(crate) fn learning_rates(plan: &Plan<'_>) -> BTreeMap<Steps, BTreeMap<String, f64>> {
+    let of = |steps| {
+        let factors = plan.learning_rates(steps).into_iter();
+        factors.map(|(id, factor)| (plan.net().param(id).name.clone(), factor)).collect()
+    };
+    Steps::ALL
+        .into_iter()
+        .map(|steps| (steps, of(steps)))
+        .filter(|(_, factors): &(_, BTreeMap<_, _>)| !factors.is_empty())
+        .collect()
 }
 
 fn row(planned: &Planned, site: &Site, param: &Param, whole: bool, summary: Option<Summary>) -> Group {

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use epoch0::data::Dataset;
-use epoch0::engine::{Device, Weights};
+use epoch0::engine::Device;
 use epoch0::format::{Checkpoint, Replace, write_file_atomically};
 use epoch0::num::Dtype;
 use epoch0::train::checkpoint::{Saved, read_counts, save};
 use epoch0::train::record::{About, Log};
 use epoch0::train::tensorboard::Events;
-use epoch0::train::{Error, Evaluation, Observer, Span, Status, Step, Trainer};
-use epoch0::{Calibrating, Curves, Described, following, own_precision, start_weights};
+use epoch0::train::{self, Error, Evaluation, Observer, Optimizer, Span, Status, Step, Trainer};
+use epoch0::{Calibrating, Curves, Described, following, learning_rates, own_precision, start_weights};
 use epoch0_report::{Document, html};
 use indicatif::ProgressBar;
 
@@ -44,7 +44,8 @@ pub(super) fn run(args: &Train, json: bool) -> Result<Outcome, Failure> {
             let mut described = Described::open(given)?;
             let spec = args.training.data.as_deref().unwrap_or_default();
             let data = Dataset::open(spec).map_err(epoch0::Error::from)?;
-            let (weights, start) = begin(&args.start, &described, (spec, &data), args.seed, &device)?;
+            let (begun, start) =
+                begin(&args.start, &described, (spec, &data), args.seed, &settings.optimizer, &device)?;
             let mut about = About {
                 network: given.to_owned(),
                 data: spec.to_owned(),
@@ -58,7 +59,8 @@ pub(super) fn run(args: &Train, json: bool) -> Result<Outcome, Failure> {
                 described.net.name().clone_into(&mut about.network);
             }
             let mut trainer =
-                Trainer::new(&described.net, weights, &data, settings).map_err(epoch0::Error::from)?;
+                Trainer::new(&described.net, begun.weights, &data, settings).map_err(epoch0::Error::from)?;
+            trainer = trainer.with_learning_rates(&begun.learning_rates);
             if let (Start::Read(_), Some(path)) = (&start, &described.checkpoint) {
                 read_counts(&mut trainer, &Checkpoint::open(path)?).map_err(epoch0::Error::from)?;
             }
@@ -95,13 +97,14 @@ fn begin(
     described: &Described,
     data: (&str, &Dataset),
     seed: u64,
+    optimizer: &Optimizer,
     device: &Device,
-) -> Result<(Weights, Start), Failure> {
+) -> Result<(train::Start, Start), Failure> {
     let precision = own_precision(&described.net);
     if !args.is_given()
         && let Some(weights) = described.own_weights(precision, device)?
     {
-        return Ok((weights, Start::Read(described.given.clone())));
+        return Ok((weights.into(), Start::Read(described.given.clone())));
     }
     let choice = args.choice();
     let recipe = choice.recipe(described)?;
@@ -111,7 +114,8 @@ fn begin(
     if let Some(shortfall) = done.and_then(|done| done.shortfall()) {
         terminal::warn(&shortfall);
     }
-    Ok((weights, Start::Drawn(name)))
+    let learning_rates = learning_rates(described, &recipe, optimizer)?;
+    Ok((train::Start { weights, learning_rates }, Start::Drawn(name)))
 }
 
 /// The network of a training in a folder: by the config that it holds, or by its name in the zoo.

@@ -31,7 +31,8 @@
 //! # Traps
 //! - `fan_out`, not `fan_in`, as the code has it: with stride 2 that matters.
 //! - `L` counts branches, not layers or blocks: a transformer block has two.
-//! - Scalars learn at a tenth of the rate; with the full rate they destabilize training.
+//! - Single shifts and factors learn at a tenth of the rate, which `train` and `compare` heed and `init` writes beside the
+//!   checkpoint; with the full rate they destabilize training.
 //! - With norms left in the network the start is harmless and pointless.
 //! - At the first step only the classifier has a gradient, at the second the last weights of branches, then all.
 //!
@@ -54,7 +55,9 @@
 
 mod claims;
 
-use epoch0_method::{At, Choice, Entry, Error, Family, Info, Initializer, Params, SiteLaw, Status, Values};
+use epoch0_method::{
+    At, Choice, Entry, Error, Family, Info, Initializer, Params, SiteLaw, Status, Steps, Values,
+};
 use epoch0_net::{Branch, Network, Role};
 use epoch0_num::{Law, gain};
 
@@ -132,7 +135,11 @@ impl Initializer for OnBranches {
     }
 
     fn covers(&self, at: &At<'_>) -> bool {
-        at.role.is_matrix() || at.role == Role::Scalar || (at.role == Role::Bias && at.fans.is_some())
+        at.role.is_matrix() || matches!(at.role, Role::Scalar | Role::Bias)
+    }
+
+    fn learning_rate(&self, at: &At<'_>, _steps: Steps) -> f64 {
+        if at.net.param(at.param).len() == 1 { 0.1 } else { 1.0 }
     }
 
     fn law(&self, at: &At<'_>) -> Result<SiteLaw, Error> {

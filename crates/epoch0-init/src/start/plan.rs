@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use epoch0_method::{At, Entry, Error, Initializer, SiteLaw, Value, Values};
+use epoch0_method::{At, Entry, Error, Initializer, SiteLaw, Steps, Value, Values};
 use epoch0_net::{Network, ParamId, Site};
 use epoch0_num::Law;
 use sha2::{Digest, Sha256};
@@ -195,6 +195,19 @@ impl<'a> Plan<'a> {
     /// The network.
     pub fn net(&self) -> &'a Network {
         self.net
+    }
+
+    /// Factors of the learning rate, where the start is made for others than 1. A parameter has that of its first site.
+    pub fn learning_rates(&self, steps: Steps) -> Vec<(ParamId, f64)> {
+        let mut found: Vec<(ParamId, f64)> = Vec::new();
+        for planned in &self.sites {
+            let site = &self.net.sites()[planned.site];
+            let factor = planned.initializer.learning_rate(&At { net: self.net, site }, steps);
+            if factor != 1.0 && found.last().is_none_or(|(param, _)| *param != site.param) {
+                found.push((site.param, factor));
+            }
+        }
+        found
     }
 
     /// What the methods say of themselves in this network, each once.

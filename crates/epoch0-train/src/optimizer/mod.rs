@@ -76,6 +76,14 @@ impl Optimizer {
         }
     }
 
+    /// How long its steps are.
+    pub const fn steps(&self) -> epoch0_method::Steps {
+        match self {
+            Self::Sgd(_) => epoch0_method::Steps::Sgd,
+            Self::Adam(_) | Self::AdamW(_) => epoch0_method::Steps::Adam,
+        }
+    }
+
     /// Weight decay of its settings.
     pub const fn weight_decay(&self) -> f64 {
         match self {

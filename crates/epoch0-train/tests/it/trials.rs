@@ -2,14 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use epoch0_engine::Weights;
 use epoch0_net::Network;
-use epoch0_train::{Error, Settings, Status, Trainer, Watch, trials};
+use epoch0_train::{Error, Settings, Start, Status, Trainer, Watch, trials};
 
 use crate::common::{gaussians, network, settings, weights};
 
-fn start(network: &Network) -> impl Fn(usize, u64) -> Result<Weights, Error> + Sync + '_ {
-    move |arm, seed| Ok(weights(network, 100 * arm as u64 + seed))
+fn start(network: &Network) -> impl Fn(usize, u64) -> Result<Start, Error> + Sync + '_ {
+    move |arm, seed| Ok(weights(network, 100 * arm as u64 + seed).into())
 }
 
 #[test]
@@ -27,7 +26,7 @@ fn trials_are_what_they_are_alone() {
     assert_eq!(n_steps.into_inner(), 6 * 7);
     for trial in &found {
         let own = Settings { seed: trial.seed, ..settings };
-        let weights = start(&network)(trial.arm, trial.seed).unwrap();
+        let weights = start(&network)(trial.arm, trial.seed).unwrap().weights;
         let mut alone = Trainer::new(&network, weights, &data, own).unwrap();
         for loss in &trial.losses {
             assert_eq!(alone.step().unwrap().0.loss.to_bits(), loss.to_bits());

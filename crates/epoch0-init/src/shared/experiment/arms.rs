@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use epoch0_data::Dataset;
 use epoch0_engine::{Device, Precision, Weights};
 use epoch0_method::Error;
-use epoch0_net::{Network, zoo};
+use epoch0_net::{Network, ParamId, zoo};
 use epoch0_num::Dtype;
 use epoch0_train::{Evaluation, Observer, Optimizer, Settings, Sgd, Span, Trainer, beside};
 
@@ -25,10 +25,21 @@ pub(crate) fn zoo_network(name: &str) -> Result<Network, Error> {
 
 /// A network's weights by a recipe in YAML.
 pub(crate) fn draw_start(net: &Network, recipe: &str, seed: u64) -> Result<Weights, Error> {
+    Ok(begin(net, recipe, seed, &Optimizer::Sgd(Sgd::default()))?.0)
+}
+
+/// The same with the factors of the learning rate that the start is made for.
+pub(crate) fn begin(
+    net: &Network,
+    recipe: &str,
+    seed: u64,
+    optimizer: &Optimizer,
+) -> Result<(Weights, Vec<(ParamId, f64)>), Error> {
     let recipe = Recipe::from_yaml("a claim's recipe", recipe)?;
     let is_double = net.params().iter().any(|param| param.dtype == Dtype::F64);
     let precision = if is_double { Precision::Double } else { Precision::Single };
-    Plan::new(METHODS, net, &recipe, seed)?.weights(precision, &Device::cpu())
+    let plan = Plan::new(METHODS, net, &recipe, seed)?;
+    Ok((plan.weights(precision, &Device::cpu())?, plan.learning_rates(optimizer.steps())))
 }
 
 /// Plain gradient descent for so long.
@@ -142,13 +153,14 @@ pub(crate) fn at_best_rate(
     let found = beside(arms.len() * per_arm, |job| {
         let (arm, rate, seed) =
             (&arms[job / per_arm], rates[job % per_arm / n_seeds], (job % n_seeds) as u64);
-        let weights = draw_start(arm.net, &arm.recipe, seed)?;
         let mut settings = settings(rate, seed);
+        let (weights, factors) = begin(arm.net, &arm.recipe, seed, &settings.optimizer)?;
         if matches!(by, By::Accuracy) {
             settings.test_every = settings.length;
         }
         let most = settings.length.steps(settings.pace(data.train.len()));
-        by.of(of(Trainer::new(arm.net, weights, data, settings))?, most)
+        let trainer = of(Trainer::new(arm.net, weights, data, settings))?;
+        by.of(trainer.with_learning_rates(&factors), most)
     })?;
     let swept = arms.iter().zip(found.chunks(per_arm)).map(|(arm, of_arm)| {
         let by_rate: Vec<&[f64]> = of_arm.chunks(n_seeds).collect();

@@ -5,7 +5,7 @@ mod data;
 mod deep;
 mod mlp;
 
-pub(crate) use arms::{Arm, By, at_best_rate, descent, draw_start, listed, mean, of, zoo_network};
+pub(crate) use arms::{Arm, By, at_best_rate, begin, descent, draw_start, listed, mean, of, zoo_network};
 pub(crate) use data::Examples;
 pub(crate) use deep::{Descent, Trained, Unit, batch, deep, start};
 pub(crate) use mlp::{Mlp, Training, broken, network};

@@ -1,0 +1,216 @@
+//! What the paper claims, as identities and experiments.
+
+use epoch0_engine::{Device, Mode, Precision, Tensor, Value, Weights, run};
+use epoch0_method::{Claim, ClaimKind, Error, Expectation, Verdict};
+use epoch0_net::{Network, Op};
+use epoch0_num::{Law, Stream};
+use epoch0_train::{Optimizer, Span, Trainer};
+
+use crate::shared::experiment::{
+    Arm, By, Examples, at_best_rate, begin, descent, listed, mean, of, zoo_network,
+};
+
+pub(super) static CLAIMS: &[Claim] = &[
+    Claim {
+        name: "norms_are_exact",
+        text: "orthonormal starts have the spectral norm √(fan_out/fan_in), square, wide and tall, to 1e-6",
+        kind: ClaimKind::Law,
+        budget_s: 20,
+        seeds: 1,
+        expectation: Expectation::Holds,
+        run: norms_are_exact,
+    },
+    Claim {
+        name: "gaussian_norms_lie_in_the_band",
+        text: "Gaussian starts have a spectral norm of 1/2 to 2.1 times √(fan_out/fan_in)",
+        kind: ClaimKind::Law,
+        budget_s: 20,
+        seeds: 1,
+        expectation: Expectation::Holds,
+        run: gaussian_norms_lie_in_the_band,
+    },
+    Claim {
+        name: "features_move_alike",
+        text: "after three steps of descent features have moved by as much at widths from 64 to 1024 in every layer (slope of \
+               the logarithms at most 0.15); with one rate for all and He's start they move the more the wider it is (0.4 or \
+               more somewhere)",
+        kind: ClaimKind::Effect,
+        budget_s: 300,
+        seeds: 5,
+        expectation: Expectation::Holds,
+        run: features_move_alike,
+    },
+    Claim {
+        name: "rates_transfer",
+        text: "of rates a factor of 2 apart the best is the same from width 64 to 1024, to one step; with one rate for all \
+               and He's start it moves by 3 steps or more",
+        kind: ClaimKind::Effect,
+        budget_s: 1800,
+        seeds: 2,
+        expectation: Expectation::Holds,
+        run: rates_transfer,
+    },
+];
+
+const OWN: &str =
+    "{base: pytorch_default, rules: [{role: bias, with: zeros}, {with: spectral, set: {sigma: 1.4142135}}]}";
+const STANDARD: &str = "{base: pytorch_default, rules: [{role: bias, with: zeros}, {with: he_normal}]}";
+const WIDTHS: [usize; 5] = [64, 128, 256, 512, 1024];
+
+/// The largest singular value of a matrix, by power iteration.
+fn norm(matrix: &[f64], columns: usize) -> Result<f64, Error> {
+    let mut vector = vec![0.0; columns];
+    of(Law::normal(0.0, 1.0).fill(&Stream::new(0, "vector"), 0, &mut vector))?;
+    let mut found = 0.0;
+    for _ in 0..200 {
+        let size = vector.iter().map(|x| x * x).sum::<f64>().sqrt();
+        vector.iter_mut().for_each(|x| *x /= size);
+        let mut next = vec![0.0; columns];
+        let mut square = 0.0;
+        for row in matrix.chunks_exact(columns) {
+            let product: f64 = row.iter().zip(&vector).map(|(a, b)| a * b).sum();
+            square += product * product;
+            next.iter_mut().zip(row).for_each(|(next, a)| *next += product * a);
+        }
+        (found, vector) = (square.sqrt(), next);
+    }
+    Ok(found)
+}
+
+/// Spectral norms of a start over √(fan_out/fan_in), smallest and largest.
+fn norms(set: &str) -> Result<(f64, f64, Vec<String>), Error> {
+    let mut net = zoo_network("mlp:64-256-32-32-400-10,act=tanh")?;
+    net.set_dtype(epoch0_num::Dtype::F64);
+    let recipe = format!("{{base: pytorch_default, rules: [{{with: spectral, set: {{{set}}}}}]}}");
+    let (weights, _) = begin(&net, &recipe, 0, &Optimizer::Sgd(epoch0_train::Sgd::default()))?;
+    let (mut low, mut high, mut details) = (f64::INFINITY, 0.0f64, Vec::new());
+    for site in net.sites().iter().filter(|site| site.role.is_matrix()) {
+        let (out, in_) = (site.view.n_out(), site.view.n_in());
+        let values = weights.get(site.param).map(Tensor::to_f64).unwrap_or_default();
+        let share = norm(&values, in_)? / (out as f64 / in_ as f64).sqrt();
+        details.push(format!("{in_} to {out}: {share:.6}"));
+        (low, high) = (low.min(share), high.max(share));
+    }
+    Ok((low, high, details))
+}
+
+fn norms_are_exact() -> Result<Verdict, Error> {
+    let (low, high, details) = norms("distribution: orthogonal")?;
+    Ok(Verdict { details, ..Verdict::at_most((high - 1.0).abs().max((low - 1.0).abs()), 1e-6) })
+}
+
+fn gaussian_norms_lie_in_the_band() -> Result<Verdict, Error> {
+    let (low, high, details) = norms("distribution: normal")?;
+    Ok(Verdict {
+        holds: low >= 0.5 && high <= 2.1,
+        measured: high,
+        bound: format!("at most 2.1, and {low:.3} at least 0.5"),
+        interval: None,
+        details,
+    })
+}
+
+/// Outputs of every linear map.
+fn features(net: &Network, weights: &Weights, inputs: &[Value]) -> Result<Vec<Vec<f64>>, Error> {
+    let mut found = Vec::new();
+    of(run(net, &weights.constants(), inputs, Mode::Eval, &mut |done| {
+        if matches!(done.node.op, Op::Linear { .. }) {
+            found.extend(done.outputs[0].real().map(|var| var.value().to_f64()));
+        }
+        Ok(())
+    }))?;
+    Ok(found)
+}
+
+/// Slopes over the logarithm of the width of the logarithm of how far each layer's features move in three steps.
+fn slopes(recipe: &str, rate: f64, seeds: u64) -> Result<Vec<f64>, Error> {
+    const STEPS: u64 = 3;
+    const BATCH: usize = 64;
+    let data = Examples::set(1_000, 200)?;
+    let per_width = epoch0_train::beside(WIDTHS.len() * seeds as usize, |job| {
+        let (width, seed) = (WIDTHS[job / seeds as usize], job as u64 % seeds);
+        let net = zoo_network(&format!("mlp:784-{width}-{width}-{width}-10"))?;
+        let settings = descent(rate, Span::Steps(STEPS), BATCH, seed);
+        let (weights, factors) = begin(&net, recipe, seed, &settings.optimizer)?;
+        let mut trainer = of(Trainer::new(&net, weights, &data, settings))?.with_learning_rates(&factors);
+        let which: Vec<usize> = (0..BATCH).collect();
+        let probe = data.train.pick(&which);
+        let inputs = trainer.feed().inputs(probe.inputs(), Precision::Single, &Device::cpu());
+        let before = features(&net, trainer.weights(), &inputs)?;
+        of(trainer.run(&mut ()))?;
+        let after = features(&net, trainer.weights(), &inputs)?;
+        let moved = before.iter().zip(&after).map(|(before, after)| {
+            let squares: f64 = before.iter().zip(after).map(|(a, b)| (a - b) * (a - b)).sum();
+            0.5 * (squares / before.len() as f64).ln()
+        });
+        Ok::<_, Error>(moved.collect::<Vec<_>>())
+    })?;
+    let n_layers = per_width[0].len();
+    let logs: Vec<f64> = WIDTHS.iter().map(|&width| (width as f64).ln()).collect();
+    let slope = |layer: usize| {
+        let of_width = |at: usize| {
+            let seeds = &per_width[at * seeds as usize..(at + 1) * seeds as usize];
+            mean(&seeds.iter().map(|moved| moved[layer]).collect::<Vec<_>>())
+        };
+        let moved: Vec<f64> = (0..WIDTHS.len()).map(of_width).collect();
+        let (x, y) = (mean(&logs), mean(&moved));
+        let both: f64 = logs.iter().zip(&moved).map(|(log, moved)| (log - x) * (moved - y)).sum();
+        both / logs.iter().map(|log| (log - x) * (log - x)).sum::<f64>()
+    };
+    Ok((0..n_layers).map(slope).collect())
+}
+
+fn features_move_alike() -> Result<Verdict, Error> {
+    const SEEDS: u64 = 5;
+    // So small that no answer saturates.
+    const RATE: f64 = 0.001;
+    let (own, standard) = (slopes(OWN, RATE, SEEDS)?, slopes(STANDARD, RATE, SEEDS)?);
+    let most = |slopes: &[f64]| slopes.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let measured = own.iter().map(|slope| slope.abs()).fold(0.0, f64::max);
+    let details = vec![
+        format!("widths {WIDTHS:?}, three hidden layers of rectifiers, three steps of batches of 64"),
+        format!("spectral, rate {RATE}, by layer: {}", listed(own.iter().copied(), 3)),
+        format!("he_normal, rate {RATE} for all, by layer: {}", listed(standard.iter().copied(), 3)),
+    ];
+    Ok(Verdict {
+        holds: measured <= 0.15 && most(&standard) >= 0.4,
+        measured,
+        bound: format!("at most 0.15; of the standard start {:.3}, at least 0.4", most(&standard)),
+        interval: None,
+        details,
+    })
+}
+
+fn rates_transfer() -> Result<Verdict, Error> {
+    const SEEDS: usize = 2;
+    const BATCH: usize = 64;
+    let rates: Vec<f64> = (0..12).map(|power| 4.0 * 0.5f64.powi(power)).collect();
+    let data = Examples::set(10_000, 2_000)?;
+    let nets = WIDTHS
+        .iter()
+        .map(|width| zoo_network(&format!("mlp:784-{width}-{width}-{width}-10")))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut details = vec![
+        data.name.clone(),
+        format!("test accuracy in % after an epoch of batches of {BATCH}, widths {WIDTHS:?}"),
+    ];
+    let mut spreads = Vec::new();
+    for (name, recipe) in [("spectral", OWN), ("he_normal, one rate", STANDARD)] {
+        let arms: Vec<Arm<'_>> =
+            nets.iter().map(|net| Arm { name, net, recipe: recipe.to_owned() }).collect();
+        let found = at_best_rate(&data, &arms, &rates, SEEDS, By::Accuracy, |rate, seed| {
+            descent(rate, Span::Epochs(1.0), BATCH, seed)
+        })?;
+        details.extend(found.iter().map(|found| found.details.clone()));
+        let steps: Vec<f64> = found.iter().map(|found| found.rate.log2()).collect();
+        let of = |pick: fn(f64, f64) -> f64| steps.iter().copied().reduce(pick).unwrap_or(f64::NAN);
+        spreads.push(of(f64::max) - of(f64::min));
+    }
+    Ok(Verdict {
+        holds: spreads[0] <= 1.0 && spreads[1] >= 3.0,
+        measured: spreads[0],
+        bound: format!("at most 1 step of 2; of the standard start {}, at least 3", spreads[1]),
+        interval: None,
+        details,
+    })
+}

@@ -1,0 +1,219 @@
+//! Spectral: weights and their updates have a spectral norm of √(fan_out/fan_in), so that features evolve at every width.
+//!
+//! # Idea
+//! Features keep their size, and move by as much, at every width if and only if the spectral norm of each weight matrix and
+//! of each of its updates goes as √(fan_out/fan_in). From that one condition follow the scales and the learning rates of
+//! the maximal update parametrization (muP). Take it to tune a learning rate on a narrow network and train a wide one with
+//! it.
+//!
+//! # Method
+//! For a map from `n` to `m` units
+//! - the start is Gaussian of standard deviation `σ · min(1, √(m/n)) / √n`, or an orthonormal matrix times `σ · √(m/n)`
+//! - gradient descent gets the learning rate `η · m/n`, Adam `η/n`
+//!
+//! A bias is a matrix of one column: it starts at 0 and learns with `η · m` and `η`. So does a norm's factor or shift. A row
+//! of a table is what a word's column of a matrix is: entries of standard deviation σ, `η · m` and `η`; where the table is a
+//! readout too, its start has the readout's scale. `base` divides all factors by what they are at that width of the hidden
+//! layers, so that a rate that was found there stays what it is.
+//!
+//! A convolution is the sum of one matrix for each of its `k` taps: n is the channels, and the standard deviation that of
+//! `n k` inputs, the factors those of `m/(n k)` and `1/(n k)`.
+//!
+//! # Shapes
+//! Linear maps, convolutions with groups (the fans of one group), their biases, norms and tables.
+//!
+//! # Cost
+//! O(weights), in pieces of any size; with `distribution: orthogonal` O(weights · shorter side).
+//!
+//! # Departures
+//! - The division of attention's logits by the width of a head instead of its root, and of tied logits by the width, are
+//!   changes of the network; nothing is changed here.
+//! - How a convolution's taps share the norm is not in the paper.
+//!
+//! # Traps
+//! - Inputs have to have entries of size 1: MNIST's pixels do not, before they are standardized.
+//! - The rate is the condition's other half: with one rate for all parameters the start alone does not transfer. `train`
+//!   and `compare` take the factors; `init` writes them to `learning_rates.json`.
+//! - Momentum and batch size have to stay the same from width to width.
+//!
+//! # Example
+//! ```
+//! use epoch0_init::{METHODS, start::{Plan, Recipe}};
+//! use epoch0_method::Steps;
+//! use epoch0_net::zoo;
+//!
+//! let net = zoo::build("mlp:64-256-256-10").unwrap();
+//! let recipe = Recipe::from_yaml("recipe", "{base: pytorch_default, rules: [{with: spectral}]}").unwrap();
+//! let plan = Plan::new(METHODS, &net, &recipe, 7).unwrap();
+//! let id = net.find("0.weight").unwrap();
+//! assert_eq!(plan.sites_of(id)[0].law.to_string(), "normal(0, 0.125)");
+//! assert!(plan.learning_rates(Steps::Sgd).contains(&(id, 4.0)));
+//! assert!(plan.learning_rates(Steps::Adam).contains(&(id, 1.0 / 64.0)));
+//! ```
+//!
+//! # References
+//! - [yang2023spectral] Condition 1 and Section 4; [yang2022tensor] Tables 3 and 8
+
+mod claims;
+
+use epoch0_method::{
+    ArrayMut, At, Choice, Entry, Error, Family, Info, Initializer, Joint, Params, SiteLaw, Status, Steps,
+    Values,
+};
+use epoch0_net::Role;
+use epoch0_num::joint::{self, Float, JointError};
+use epoch0_num::{Law, Stream};
+
+use crate::shared::{Matrix, each_map, unsupported};
+use crate::variance_scaling::fans;
+
+/// Shape of the weights' law.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Choice)]
+pub enum Shape {
+    /// Gaussian.
+    Normal,
+    /// An orthonormal matrix, whose spectral norm is exact; flattened where the map is a convolution.
+    Orthogonal,
+}
+
+/// Parameters of the spectral start.
+#[derive(Clone, Debug, Params)]
+pub struct Spectral {
+    /// Factor on the weights' standard deviation; 0 gives zeros.
+    #[param(default = 1.0, range = "[0, inf)", symbol = "σ")]
+    pub sigma: f64,
+    /// Shape of the weights' law.
+    #[param(default = Shape::Normal)]
+    pub distribution: Shape,
+    /// Width of the hidden layers at which learning rates are what they are; auto leaves the factors of the condition.
+    #[param(default = None, range = "[1, inf)")]
+    pub base: Option<u32>,
+}
+
+/// The method as the registry knows it.
+pub static ENTRY: Entry<dyn Initializer> = Entry { info: &INFO, build, claims: claims::CLAIMS };
+
+static INFO: Info = Info {
+    id: "spectral",
+    aliases: &["mup", "spectral_condition"],
+    family: Family::Init,
+    papers: &["yang2023spectral", "yang2022tensor"],
+    source: include_str!("mod.rs"),
+    params: Spectral::PARAMS,
+    random: true,
+    status: Status::Checked { since: "0.1.0" },
+    waivers: &[],
+};
+
+fn build(values: &Values) -> Result<Box<dyn Initializer>, Error> {
+    Ok(Box::new(Spectral::from_values(INFO.id, values)?))
+}
+
+/// Whether the site looks rows up.
+fn is_table(at: &At<'_>) -> bool {
+    matches!(at.role, Role::Embedding | Role::Position | Role::Token)
+}
+
+/// Inputs and outputs of a map: a bias, a factor and a table's row have one input.
+fn map(at: &At<'_>) -> Option<(f64, f64)> {
+    let view = &at.view;
+    let length = |dims: &[(usize, usize)]| dims.iter().map(|(length, _)| *length as f64).product::<f64>();
+    match at.role {
+        role if role.is_matrix() => at.fans.map(|fans| (fans.in_, length(&view.out))),
+        Role::Bias | Role::NormScale | Role::NormShift | Role::LayerScale => Some((1.0, length(&view.out))),
+        Role::Embedding | Role::Position | Role::Token => {
+            at.net.param(at.param).shape.last().map(|&width| (1.0, width as f64))
+        }
+        _ => None,
+    }
+}
+
+impl Spectral {
+    /// The standard deviation of Gaussian weights.
+    fn std(&self, at: &At<'_>) -> Result<f64, Error> {
+        if is_table(at) {
+            // Rows that answer, too, have the scale of a readout, whose outputs are words.
+            let width = at.net.param(at.param).shape.last().copied().unwrap_or(1) as f64;
+            let is_readout = at.net.sites_of(at.param).any(|site| site.role.is_matrix());
+            return Ok(self.sigma * if is_readout { 1.0 / width } else { 1.0 });
+        }
+        let fan_in = fans(INFO.id, at)?.in_;
+        let out = map(at).map_or(fan_in, |(_, out)| out);
+        Ok(self.sigma * (out / fan_in).sqrt().min(1.0) / fan_in.sqrt())
+    }
+}
+
+impl Initializer for Spectral {
+    fn covers(&self, at: &At<'_>) -> bool {
+        at.role.is_matrix()
+            || is_table(at)
+            || matches!(at.role, Role::NormScale | Role::NormShift)
+            || (at.role == Role::Bias && at.fans.is_some())
+    }
+
+    fn learning_rate(&self, at: &At<'_>, steps: Steps) -> f64 {
+        let Some((fan_in, out)) = map(at) else { return 1.0 };
+        let factor = |fan_in: f64, out: f64| match steps {
+            Steps::Sgd => out / fan_in,
+            Steps::Adam => 1.0 / fan_in,
+        };
+        // What the same map has in a network whose hidden layers are as wide as the base: dimensions that are not the
+        // network's inputs or answers are hidden.
+        let at_base = self.base.map_or(1.0, |base| {
+            let base = f64::from(base);
+            let is_first = at.depth <= 1;
+            let in_ = match at.role {
+                role if !role.is_matrix() || is_first => fan_in,
+                _ => fan_in / at.view.n_in().max(1) as f64 * base,
+            };
+            factor(in_, if at.role == Role::Readout { out } else { base })
+        });
+        factor(fan_in, out) / at_base
+    }
+
+    fn law(&self, at: &At<'_>) -> Result<SiteLaw, Error> {
+        match at.role {
+            Role::Bias | Role::NormShift => return Ok(SiteLaw::Each(Law::ZEROS)),
+            Role::NormScale => return crate::shared::settled(INFO.id, at, 1.0).map(SiteLaw::Each),
+            _ => {}
+        }
+        if self.distribution == Shape::Normal || is_table(at) {
+            return Ok(SiteLaw::Each(Law::normal(0.0, self.std(at)?)));
+        }
+        let matrix = Matrix::of(INFO.id, at)?;
+        let gain = self.gain(&matrix);
+        let moments = joint::orthogonal_moments(matrix.out, matrix.columns(), gain);
+        Ok(SiteLaw::Joint(Joint {
+            name: format!("orthogonal, gain {gain:.6}"),
+            mean: moments.mean,
+            var: moments.var,
+            support: (-gain, gain),
+        }))
+    }
+
+    fn fill(&self, at: &At<'_>, stream: &Stream, out: ArrayMut<'_>) -> Result<(), Error> {
+        if !at.role.is_matrix() {
+            return Ok(());
+        }
+        let matrix = Matrix::of(INFO.id, at)?;
+        let drawn = match out {
+            ArrayMut::F32(out) => self.draw(&matrix, stream, out),
+            ArrayMut::F64(out) => self.draw(&matrix, stream, out),
+        };
+        drawn.map_err(|error| unsupported(INFO.id, at.label(), &error, "a smaller sigma"))
+    }
+}
+
+impl Spectral {
+    /// The spectral norm of an orthonormal start.
+    fn gain(&self, matrix: &Matrix) -> f64 {
+        self.sigma * (matrix.out as f64 / matrix.columns() as f64).sqrt()
+    }
+
+    fn draw<T: Float>(&self, matrix: &Matrix, stream: &Stream, out: &mut [T]) -> Result<(), JointError> {
+        let gain = self.gain(matrix);
+        each_map(matrix, stream, out, |stream, map| {
+            joint::orthogonal(stream, matrix.out, matrix.columns(), gain, map)
+        })
+    }
+}
