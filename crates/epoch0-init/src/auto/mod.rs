@@ -58,6 +58,7 @@
 //! - [hayou2019impact] for the edge of chaos; [he2015delving] whose rule it is in a plain network of rectifiers;
 //!   [zhang2019fixup] for branches that shrink with their number; [bingham2021autoinit] for following moments
 
+mod claims;
 mod solve;
 
 use std::sync::Arc;
@@ -100,7 +101,7 @@ pub struct Auto {
 }
 
 /// The method as the registry knows it.
-pub static ENTRY: Entry<dyn Initializer> = Entry { info: &INFO, build, claims: &[] };
+pub static ENTRY: Entry<dyn Initializer> = Entry { info: &INFO, build, claims: claims::CLAIMS };
 
 static INFO: Info = Info {
     id: "auto",
