@@ -34,8 +34,9 @@ pub(super) static CLAIMS: &[Claim] = &[
     },
     Claim {
         name: "cosines",
-        text: "the mean cosine between six 3 × 3 slices of a filter is 0.20 without noise, 0.23 with it and 0.27 for Gaussian \
-               ones, to 0.01; exact slices are orthogonal, and so are depthwise filters",
+        text: "the mean cosine between six 3 × 3 slices of a filter is 0.1955 without noise and 0.2173 with it, as numpy's \
+               transform has it, against 0.2734 for Gaussian ones, to 0.005; exact slices are orthogonal, and so are \
+               depthwise filters",
         kind: ClaimKind::Law,
         budget_s: 5,
         seeds: 1,
@@ -165,10 +166,10 @@ fn cosines() -> Result<Verdict, Error> {
     let depthwise = mean_cosine(&depthwise, 9, 9);
     let off = found
         .iter()
-        .zip([0.20, 0.23, 0.27])
+        .zip([0.1955, 0.2173, 0.2734])
         .map(|(found, wanted)| (found - wanted).abs())
         .fold(0.0, f64::max);
-    let mut verdict = Verdict::at_most(off, 0.01).detail(format!(
+    let mut verdict = Verdict::at_most(off, 0.005).detail(format!(
         "without noise {:.4}, with it {:.4}, Gaussian {:.4}, exact {exact:.1e}, exact depthwise filters {depthwise:.1e}",
         found[0], found[1], found[2]
     ));

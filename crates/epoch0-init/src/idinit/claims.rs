@@ -8,7 +8,7 @@ use epoch0_num::Activation;
 use super::effects;
 use crate::shared::experiment::{
     Descent, Examples, batch, broken, draw_start, drawn, listed, noise, of, off_identity, one_map, residual,
-    row_products, skips_off, transposed, weight, zoo_network,
+    residual_convolutions, row_products, skips_off, transposed, weight, zoo_network,
 };
 
 pub(super) static CLAIMS: &[Claim] = &[
@@ -91,7 +91,7 @@ fn blocks_are_identities() -> Result<Verdict, Error> {
         look(&of(residual(20, 32, n_blocks, 10, &Activation::Relu))?, &[8, 20])?;
     }
     look(&zoo_network("mlp:20-32-32-32-32-10,residual=true")?, &[8, 20])?;
-    look(&zoo_network("resnet20,norm=none")?, &[2, 3, 32, 32])?;
+    look(&residual_convolutions()?, &[2, 3, 16, 16])?;
     Ok(Verdict { details, ..Verdict::at_most(worst, 1e-5) })
 }
 

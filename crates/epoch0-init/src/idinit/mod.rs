@@ -43,12 +43,12 @@
 //! use epoch0_init::{METHODS, start::{Plan, Recipe}};
 //! use epoch0_net::zoo;
 //!
-//! let net = zoo::build("resnet20,norm=none").unwrap();
+//! let net = zoo::build("resnet20").unwrap();
 //! let recipe = Recipe::from_yaml("recipe", "{base: pytorch_default, rules: [{with: idinit}]}").unwrap();
 //! let plan = Plan::new(METHODS, &net, &recipe, 7).unwrap();
 //! let law = |name: &str| plan.sites_of(net.find(name).unwrap())[0].law.to_string();
-//! // Sixteen outputs of 144 inputs: nine ones in a row, divided by 3.
-//! assert_eq!(law("layer1.0.conv1.weight"), "identity, repeated, 1 over √9");
+//! // Sixteen outputs of 144 inputs: nine ones in a row.
+//! assert_eq!(law("layer1.0.conv1.weight"), "identity, repeated, 1");
 //! assert_eq!(law("layer1.0.conv2.weight"), "identity, repeated, 1e-6");
 //! ```
 //!

@@ -6,8 +6,8 @@ use epoch0_num::Activation;
 
 use super::effects;
 use crate::shared::experiment::{
-    answers, built, draw_start, drawn, noise, of, off_identity, one_map, residual, row_products, skips_off,
-    transposed, zoo_network,
+    answers, built, draw_start, drawn, noise, of, off_identity, one_map, residual, residual_convolutions,
+    row_products, skips_off, transposed,
 };
 
 pub(super) static CLAIMS: &[Claim] = &[
@@ -116,11 +116,10 @@ fn convolutions_hand_on() -> Result<Verdict, Error> {
 
 fn blocks_are_identities() -> Result<Verdict, Error> {
     let recipe = "{base: pytorch_default, rules: [{with: zero}]}";
-    let (deep, image) =
-        (of(residual(20, 32, 64, 10, &Activation::Relu))?, zoo_network("resnet20,norm=none")?);
+    let (deep, image) = (of(residual(20, 32, 64, 10, &Activation::Relu))?, residual_convolutions()?);
     let mut worst = 0.0f64;
     let mut details = Vec::new();
-    for (net, shape) in [(&deep, vec![8, 20]), (&image, vec![2, 3, 32, 32])] {
+    for (net, shape) in [(&deep, vec![8, 20]), (&image, vec![2, 3, 16, 16])] {
         let (off, n_sums) = skips_off(net, &draw_start(net, recipe, 0)?, &noise(net, &shape, 0)?)?;
         worst = worst.max(if n_sums == 0 { f64::INFINITY } else { off });
         details.push(format!("{}: {n_sums} sums", net.name()));

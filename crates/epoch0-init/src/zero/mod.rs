@@ -44,7 +44,7 @@
 //! use epoch0_init::{METHODS, start::{Plan, Recipe}};
 //! use epoch0_net::zoo;
 //!
-//! let net = zoo::build("resnet20,norm=none").unwrap();
+//! let net = zoo::build("resnet20").unwrap();
 //! let recipe = Recipe::from_yaml("recipe", "{base: pytorch_default, rules: [{with: zero}]}").unwrap();
 //! let plan = Plan::new(METHODS, &net, &recipe, 7).unwrap();
 //! let law = |name: &str| plan.sites_of(net.find(name).unwrap())[0].law.to_string();

@@ -6,7 +6,7 @@ use epoch0_data::{Dataset, Examples};
 use epoch0_engine::kernel::Gram;
 use epoch0_engine::{Device, Mode, Precision, Tensor, Value, Weights, run};
 use epoch0_method::Error;
-use epoch0_net::{Builder, Linear, NetError, Network, Op, Role, Source};
+use epoch0_net::{Builder, Linear, NetError, Network, Op, Role, Source, Window};
 use epoch0_num::{Activation, Dtype, Law, Stream};
 use epoch0_train::{Settings, Trainer, every};
 
@@ -86,6 +86,34 @@ pub(crate) fn residual(
     let y = b.linear(x, "readout", Linear::new(classes).role(Role::Readout));
     b.output(y, "y");
     b.finish()
+}
+
+/// The same with 3 × 3 convolutions of 16 channels, the second block with fewer places and twice the channels, without
+/// norms.
+pub(crate) fn residual_convolutions() -> Result<Network, Error> {
+    built(|b| {
+        let x = b.input("x", &[None, Some(3), Some(16), Some(16)]);
+        let mut x = b.conv(x, "stem", 16, Window::square(3, 1, 1), 1, true);
+        for (block, (channels, stride)) in [(16, 1), (32, 2), (32, 1)].into_iter().enumerate() {
+            b.block(&format!("block{block}"));
+            let y =
+                b.conv(x, &format!("block{block}.conv1"), channels, Window::square(3, stride, 1), 1, true);
+            let y = b.activation(y, Activation::Relu);
+            let y = b.conv(y, &format!("block{block}.conv2"), channels, Window::square(3, 1, 1), 1, true);
+            if stride > 1 {
+                x = b.conv(
+                    x,
+                    &format!("block{block}.shortcut"),
+                    channels,
+                    Window::square(1, stride, 0),
+                    1,
+                    true,
+                );
+            }
+            x = b.add(&[x, y]);
+        }
+        b.output(x, "y");
+    })
 }
 
 /// Standard normal inputs of a shape.
