@@ -191,7 +191,7 @@ impl IdInit {
             columns,
             is_central,
             value: if is_zero { self.eps } else { self.tau },
-            is_divided: is_divided && !is_zero && matrix.out < columns,
+            is_divided: is_divided && matrix.out < columns,
             loose: if is_zero { 0.0 } else { self.loose },
             matrix,
         })

@@ -1,12 +1,11 @@
 //! What the paper claims of training, as experiments.
 
-use epoch0_data::make::GaussiansConfig;
 use epoch0_method::{Claim, ClaimKind, Error, Expectation, Verdict};
 use epoch0_num::{Activation, paired};
 use epoch0_train::{Span, beside};
 
 use crate::shared::experiment::{
-    Arm, By, Change, Examples, at_best_rate, changes, descent, interval, listed, mean, mixture, of, residual,
+    Arm, By, Change, Examples, at_best_rate, changes, descent, interval, listed, mean, of, residual, taught,
     zoo_network,
 };
 
@@ -71,8 +70,7 @@ struct Ranks {
 fn ranks() -> Result<([Vec<Ranks>; 3], Vec<String>), Error> {
     const STEPS: u64 = 600;
     let net = zoo_network("mlp:32-32-128-128-10,bias=false")?;
-    let config = GaussiansConfig { classes: 10, dim: 32, separation: 0.4, seed: 0 };
-    let data = mixture(2000, 2000, config)?;
+    let data = taught(4000, 2000)?;
     let found = beside(STARTS.len() * SEEDS as usize, |job| {
         let (start, seed) = (STARTS[job / SEEDS as usize].1, job as u64 % SEEDS);
         changes(&data, &net, start, descent(0.1, Span::Steps(STEPS), 64, seed), (THIRD, 20))

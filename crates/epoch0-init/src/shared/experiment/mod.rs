@@ -11,8 +11,8 @@ pub(crate) use data::Examples;
 pub(crate) use deep::{Descent, Trained, Unit, batch, deep, start};
 pub(crate) use mlp::{Mlp, Training, broken, network};
 pub(crate) use structure::{
-    Change, answers, built, changes, drawn, mixture, noise, off_identity, one_map, residual,
-    residual_convolutions, row_products, singular_values, skips_off, transposed, weight,
+    Change, answers, built, changes, drawn, noise, off_identity, one_map, residual, residual_convolutions,
+    row_products, singular_values, skips_off, taught, transposed, weight,
 };
 
 use epoch0_num::paired;

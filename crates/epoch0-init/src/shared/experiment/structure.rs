@@ -1,8 +1,7 @@
 //! What claims about the structure of drawn weights look at: matrices, residual networks, and what training changes.
 
-use epoch0_data::make::{self, Gaussians, GaussiansConfig};
-use epoch0_data::prepare::{Normalize, Per};
-use epoch0_data::{Dataset, Examples};
+use epoch0_data::Dataset;
+use epoch0_data::make::{self, Task, Teacher, TeacherConfig};
 use epoch0_engine::kernel::Gram;
 use epoch0_engine::{Device, Mode, Precision, Tensor, Value, Weights, run};
 use epoch0_method::Error;
@@ -156,17 +155,22 @@ pub(crate) fn skips_off(net: &Network, weights: &Weights, input: &Value) -> Resu
     Ok((worst, n_sums))
 }
 
-/// A mixture of Gaussians, standardized, whose centres stand `separation` times the noise's width apart in each dimension.
-pub(crate) fn mixture(n_train: usize, n_test: usize, config: GaussiansConfig) -> Result<Dataset, Error> {
-    let GaussiansConfig { classes, dim, separation, .. } = config;
-    let n = n_train + n_test;
-    let examples = of(Gaussians::new(config).and_then(|mixture| make::examples(&mixture, 0..n as u64)))?;
-    let part = |range: std::ops::Range<usize>| -> Examples { examples.pick(&range.collect::<Vec<_>>()) };
-    let name = format!(
-        "a mixture of {classes} Gaussians in {dim} dimensions, separation {separation}, {n_train} and {n_test} examples"
-    );
-    let data = Dataset::new(name, part(0..n_train), Some(part(n_train..n)));
-    Ok(of(Normalize::dataset(data, Per::Whole))?.0)
+/// Gaussian inputs in 32 dimensions and the classes that a random network of 64 rectifiers gives them, 10 in all.
+pub(crate) fn taught(n_train: usize, n_test: usize) -> Result<Dataset, Error> {
+    let config = TeacherConfig {
+        sizes: vec![32, 64, 10],
+        activation: Activation::Relu,
+        task: Task::Classification,
+        gain: std::f64::consts::SQRT_2,
+        bias: 0.0,
+        noise: 0.0,
+        seed: 0,
+    };
+    let n = (n_train + n_test) as u64;
+    let examples = of(Teacher::new(config).and_then(|teacher| make::examples(&teacher, 0..n)))?;
+    let part = |range: std::ops::Range<usize>| examples.pick(&range.collect::<Vec<_>>());
+    let name = format!("classes of a random network 32-64-10, {n_train} and {n_test} examples");
+    Ok(Dataset::new(name, part(0..n_train), Some(part(n_train..n_train + n_test))))
 }
 
 /// What training has changed of a weight.
