@@ -14,7 +14,7 @@ use crate::shared::experiment::{
 pub(super) const RANK_IS_FREED: Claim = Claim {
     name: "rank_is_freed",
     text: "in a network 32-32-128-128-10 what 600 steps of descent change of the third weight has a rank of at most \
-           32 from identities filled up with zeros and more than 100 from repeated ones",
+           32 from identities filled up with zeros and more than 100 from repeated ones, the readout being one too",
     kind: ClaimKind::Effect,
     budget_s: 120,
     seeds: 5,
@@ -47,7 +47,12 @@ pub(super) const TRAINS_DEEP: Claim = Claim {
 fn rank_is_freed() -> Result<Verdict, Error> {
     const SEEDS: u64 = 5;
     const STEPS: u64 = 600;
-    let starts = [("zeros", "base: eye"), ("repeated", "base: idinit"), ("he_normal", "base: he_normal")];
+    let starts = [
+        ("filled up with zeros", "base: eye"),
+        ("repeated", "base: {with: idinit, set: {eps: 1}}"),
+        ("repeated, the readout 1e-6", "base: idinit"),
+        ("he_normal", "base: he_normal"),
+    ];
     let net = zoo_network("mlp:32-32-128-128-10,bias=false")?;
     let data = taught(4000, 2000)?;
     let found = beside(starts.len() * SEEDS as usize, |job| {

@@ -32,7 +32,7 @@
 //!
 //! # Traps
 //! - Copies of a unit stay copies while what they send on is treated alike; the next layer's pattern is what tells them
-//!   apart.
+//!   apart, and in a plain network a readout that is almost zero does so slowly: `eps: 1` makes it an identity.
 //! - From identities plain descent on all examples cannot reach maps with negative eigenvalues in a deep linear network:
 //!   take batches or momentum (see the claims).
 //! - Adam's first step is as large as its rate whatever the gradient, so that `eps` is gone at once.
@@ -65,7 +65,7 @@ use epoch0_net::{Op, Role};
 use epoch0_num::joint::{self, Float, JointError};
 use epoch0_num::{Law, Stream};
 
-use crate::shared::identity::{at_centre, begins_at_zero, is_map};
+use crate::shared::identity::{at_centre, is_map};
 use crate::shared::{Matrix, unsupported};
 
 /// What a convolution's identity is.
@@ -185,7 +185,7 @@ impl IdInit {
             Preserve::Norm => true,
         };
         let columns = if is_central { matrix.in_ } else { matrix.columns() };
-        let is_zero = begins_at_zero(at);
+        let is_zero = at.role == Role::Readout || at.ends_branch().is_some();
         Ok(Identity {
             rows: matrix.out,
             columns,

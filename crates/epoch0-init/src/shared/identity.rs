@@ -12,12 +12,6 @@ pub(crate) fn is_map(at: &At<'_>) -> bool {
     at.role.is_matrix() || (at.role == Role::Bias && at.fans.is_some())
 }
 
-/// Whether it is the readout or the last weight of a residual branch, which begin at or near zero so that the network
-/// begins as its skips.
-pub(crate) fn begins_at_zero(at: &At<'_>) -> bool {
-    at.role == Role::Readout || at.ends_branch().is_some()
-}
-
 /// Fills each map of a site: `draw` the matrix at the centre of the kernel, tap `k / 2` in each dimension, and zeros
 /// elsewhere.
 pub(crate) fn at_centre<T: Float>(

@@ -12,7 +12,7 @@
 //! - `P < Q`: the first P rows of the identity
 //! - `P > Q`: the first P rows and Q columns of `c H_m`, Sylvester's Hadamard matrix of side `2^m`, `m = ⌈log₂ P⌉`, where
 //!   `c = 2^(-(m-1)/2)` with `scale: paper` and `2^(-m/2)` with `scale: orthonormal`
-//! - 0, if it is the last weight of a residual branch or the readout
+//! - 0, if it is the last weight of a residual branch, or the readout of a network that has such branches
 //!
 //! A convolution has that matrix at the centre tap of its kernel (`k / 2` in each dimension) and zeros elsewhere. Each
 //! group and each part of packed attention is a matrix of its own, so that depthwise kernels hand their input on. Biases
@@ -35,7 +35,10 @@
 //! - Where P is no power of two, rows are cut off: columns have the norm `c √P` and are orthogonal only in part.
 //! - Zeros in front of an activation without a slope at 0, in a branch that ends with one, never learn. The start says so
 //!   where it is drawn; take `idinit` there.
-//! - At the first step only the readout has a gradient, at the second the last weights of branches, then all.
+//! - Rows of a Hadamard matrix repeat where P is at least twice the power of two from Q on: such units are copies of each
+//!   other until what reads them tells them apart. A readout of zeros never would, which is why plain networks, whose
+//!   skips do not have to be the network, have none.
+//! - In residual networks, at the first step only the readout has a gradient, at the second the last weights of branches, then all.
 //! - With queries equal to keys each position attends most to what looks like itself.
 //! - A batch normalization behind a weight that is 0 divides by `√ε`, and so multiplies its first gradients by 300.
 //!
@@ -66,7 +69,7 @@ use epoch0_net::{Network, Role};
 use epoch0_num::joint::{self, Float, JointError, Moments};
 use epoch0_num::{Law, Stream};
 
-use crate::shared::identity::{at_centre, begins_at_zero, is_map, silenced};
+use crate::shared::identity::{at_centre, is_map, silenced};
 use crate::shared::{Matrix, remarked, unsupported};
 
 /// Factor of Hadamard matrices.
@@ -131,7 +134,8 @@ impl Initializer for Zero {
             return Ok(SiteLaw::Each(Law::ZEROS));
         }
         let matrix = matrix(at)?;
-        if begins_at_zero(at) {
+        let is_residual = || at.net.sites().iter().any(|site| site.ends_branch().is_some());
+        if at.ends_branch().is_some() || (at.role == Role::Readout && is_residual()) {
             return Ok(SiteLaw::Each(Law::ZEROS));
         }
         let (outputs, inputs) = (matrix.out, matrix.in_);
