@@ -65,7 +65,7 @@ use epoch0_num::joint::{self, ConvolutionAware as Kernels, Float, JointError};
 use epoch0_num::{Activation, Stream};
 
 use crate::he_normal;
-use crate::shared::{Matrix, each_map, unsupported};
+use crate::shared::{Matrix, each_map, short, unsupported};
 use crate::variance_scaling::Mode;
 
 /// Parameters of the convolution aware start.
@@ -175,10 +175,4 @@ fn draw<T: Float>(matrix: &Matrix, drawn: &Drawn, stream: &Stream, out: &mut [T]
             each_map(matrix, stream, out, |stream, map| joint::convolution_aware(stream, shape, law, map))
         }
     }
-}
-
-/// Six digits, without zeros at the end.
-fn short(number: f64) -> String {
-    let text = format!("{number:.6}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -70,7 +70,7 @@ use epoch0_num::joint::{self, Float, JointError, Moments};
 use epoch0_num::{Law, Stream};
 
 use crate::shared::identity::{at_centre, is_map, silenced};
-use crate::shared::{Matrix, remarked, unsupported};
+use crate::shared::{Matrix, remarked, short, unsupported};
 
 /// Factor of Hadamard matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Choice)]
@@ -113,7 +113,7 @@ impl Initializer for Zero {
         let mut remarks = Vec::new();
         if let Some((n, act)) = silenced(net) {
             remarks.push(format!(
-                "{n} weights that are 0 stand before {act}, which has no slope there: they never learn; take idinit"
+                "{act}, which has no slope at 0, follows weights that are 0 ({n} of them): they never learn; take idinit"
             ));
         }
         let is_even = |&(length, _): &(usize, usize)| length % 2 == 0;
@@ -141,7 +141,7 @@ impl Initializer for Zero {
         let (outputs, inputs) = (matrix.out, matrix.in_);
         let (name, moments, low) = if outputs > inputs {
             let (side, factor) = self.hadamard(outputs);
-            let name = format!("Hadamard {outputs} of {side}, factor {factor}");
+            let name = format!("Hadamard {outputs} of {side}, factor {}", short(factor));
             (name, joint::hadamard_moments(outputs, inputs, factor), -factor)
         } else {
             let mean = 1.0 / inputs as f64;
