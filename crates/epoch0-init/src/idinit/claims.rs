@@ -135,7 +135,10 @@ fn gradients_live() -> Result<Verdict, Error> {
 
 #[cfg(test)]
 mod tests {
+    use epoch0_net::Window;
+
     use super::*;
+    use crate::shared::experiment::built;
 
     #[test]
     fn laws_hold() {
@@ -143,5 +146,59 @@ mod tests {
             let verdict = (claim.run)().unwrap();
             assert!(verdict.holds, "{}: {verdict:?}", claim.name);
         }
+    }
+
+    fn conv(channels: usize, filters: usize, groups: usize, set: &str) -> Vec<f64> {
+        let net = built(|b| {
+            let x = b.input("x", &[None, Some(channels), Some(9), Some(9)]);
+            let y = b.conv(x, "conv", filters, Window::square(3, 1, 1), groups, false);
+            b.output(y, "y");
+        });
+        drawn(&net.unwrap(), &format!("base: {{with: idinit, set: {{{set}}}}}"), 0, "conv.weight").unwrap()
+    }
+
+    fn ones(weight: &[f64]) -> Vec<usize> {
+        weight.iter().enumerate().filter(|(_, weight)| **weight != 0.0).map(|(at, _)| at).collect()
+    }
+
+    #[test]
+    fn kernels_read_one_tap_after_the_other() {
+        // Eighteen columns for two filters: the first reads all even ones, the second all odd ones.
+        let patch = conv(2, 2, 1, "preserve: none");
+        assert_eq!(ones(&patch), [0, 2, 4, 6, 8, 10, 12, 14, 16, 19, 21, 23, 25, 27, 29, 31, 33, 35]);
+        assert!(patch.iter().all(|&weight| weight == 0.0 || weight == 1.0));
+        // No norm follows.
+        let divided = conv(2, 2, 1, "tau: 6");
+        assert!(divided.iter().all(|&weight| weight == 0.0 || (weight - 2.0).abs() < 1e-12));
+        assert_eq!(ones(&conv(2, 2, 1, "conv: dirac")), [4, 31]);
+        // Depthwise kernels have the centre, whatever is asked for.
+        assert_eq!(ones(&conv(3, 3, 3, "conv: patch")), [4, 13, 22]);
+        assert_eq!(ones(&conv(2, 4, 2, "conv: patch")), [4, 13, 22, 31]);
+    }
+
+    #[test]
+    fn loosening_adds_a_gaussian() {
+        let weight =
+            drawn(&one_map(80, 80).unwrap(), "base: {with: idinit, set: {loose: 0.1}}", 0, "fc.weight");
+        let weight = weight.unwrap();
+        let off: Vec<f64> = weight
+            .iter()
+            .enumerate()
+            .map(|(at, weight)| weight - f64::from(u8::from(at % 81 == 0)))
+            .collect();
+        let square = off.iter().map(|off| off * off).sum::<f64>() / off.len() as f64;
+        // Five standard errors of 6400 squares.
+        assert!((square / 0.01 - 1.0).abs() < 5.0 * (2.0f64 / 6400.0).sqrt(), "{square}");
+    }
+
+    #[test]
+    fn what_is_no_map_is_refused() {
+        let net = zoo_network("mlp:8-16-4,norm=layer").unwrap();
+        let recipe =
+            |with: &str| format!("{{base: pytorch_default, rules: [{{match: 1.weight, with: {with}}}]}}");
+        let refused = |with: &str| draw_start(&net, &recipe(with), 0).unwrap_err().to_string();
+        let error = refused("idinit");
+        assert!(error.starts_with("idinit: 1.weight") && error.contains("hint: "), "{error}");
+        assert!(refused("idinit, set: {eps: -1}").contains("eps"));
     }
 }

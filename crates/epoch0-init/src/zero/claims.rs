@@ -130,6 +130,8 @@ fn blocks_are_identities() -> Result<Verdict, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shared::experiment::zoo_network;
+    use crate::start::{Plan, Recipe};
 
     #[test]
     fn laws_hold() {
@@ -137,5 +139,40 @@ mod tests {
             let verdict = (claim.run)().unwrap();
             assert!(verdict.holds, "{}: {verdict:?}", claim.name);
         }
+    }
+
+    fn law(net: &str, name: &str) -> String {
+        let net = zoo_network(net).unwrap();
+        let plan = plan(&net, "{base: pytorch_default, rules: [{with: zero}]}").unwrap();
+        plan.sites_of(net.find(name).unwrap())[0].law.to_string()
+    }
+
+    fn plan<'a>(net: &'a epoch0_net::Network, recipe: &str) -> Result<Plan<'a>, Error> {
+        Plan::new(crate::METHODS, net, &Recipe::from_yaml("a test's recipe", recipe)?, 0)
+    }
+
+    #[test]
+    fn readouts_are_zero_where_there_are_branches() {
+        assert_eq!(law("mlp:8-16-16-4", "4.weight"), "identity");
+        assert_eq!(law("mlp:8-16-16-4,residual=true", "4.weight"), "zeros");
+        assert_eq!(law("mlp:8-16-16-4,residual=true", "2.weight"), "zeros");
+    }
+
+    #[test]
+    fn what_never_learns_is_said() {
+        let net = zoo_network("mlp:8-16-16-4,residual=true,act=relu").unwrap();
+        let relu = plan(&net, "{base: pytorch_default, rules: [{with: zero}]}").unwrap().remarks().to_vec();
+        assert_eq!(relu.len(), 1);
+        assert!(relu[0].starts_with("zero: relu, which has no slope at 0"), "{relu:?}");
+        let net = zoo_network("mlp:8-16-16-4,residual=true,act=tanh").unwrap();
+        assert!(plan(&net, "{base: pytorch_default, rules: [{with: zero}]}").unwrap().remarks().is_empty());
+    }
+
+    #[test]
+    fn what_is_no_map_is_refused() {
+        let net = zoo_network("mlp:8-16-4,norm=layer").unwrap();
+        let recipe = "{base: pytorch_default, rules: [{match: 1.weight, with: zero}]}";
+        let error = plan(&net, recipe).unwrap_err().to_string();
+        assert!(error.starts_with("zero: 1.weight") && error.contains("hint: "), "{error}");
     }
 }
