@@ -1,4 +1,4 @@
-//! IDInit: identities in every layer, repeated where a matrix is not square, and almost zero at the end of branches.
+//! IDInit: identities in every layer, repeated to fill the matrix, and almost zero at the end of branches.
 //!
 //! # Idea
 //! A residual network whose branches begin as zero is the identity along its skips; IDInit makes the branches identities

@@ -1,4 +1,4 @@
-//! ZerO: a start of zeros and ones: identities, Hadamard matrices where maps widen, and zeros at the end of branches.
+//! ZerO: identities, Hadamard matrices where maps widen, and zeros at the end of residual branches.
 //!
 //! # Idea
 //! Random weights are one way to make units differ; fixed ones do as well. Identities hand signals and gradients on
