@@ -35,6 +35,8 @@
 //! - Where P is no power of two, rows are cut off: columns have the norm `c √P` and are orthogonal only in part.
 //! - Zeros in front of an activation without a slope at 0, in a branch that ends with one, never learn. The start says so
 //!   where it is drawn; take `idinit` there.
+//! - A first layer that narrows reads its first P inputs and no other: of a flattened image the upper rows. Let it be as
+//!   wide as its input, or give it another start.
 //! - Rows of a Hadamard matrix repeat where P is at least twice the power of two from Q on: such units are copies of each
 //!   other until what reads them tells them apart. A readout of zeros never would, which is why plain networks, whose
 //!   skips do not have to be the network, have none.
