@@ -14,7 +14,11 @@ pub(super) const LEARNS_FASTER: Claim = Claim {
     kind: ClaimKind::Effect,
     budget_s: 900,
     seeds: 5,
-    expectation: Expectation::Holds,
+    expectation: Expectation::NotReproduced {
+        why: "on MNIST at rate 0.03 the loss is lower in 2 of 5 seeds, and on average 0.067 nats higher in [-0.330, 0.464]; test \
+              accuracy is 83.71 % against 84.92. Seeds spread far more than starts do after one epoch: losses from 0.35 to \
+              0.99 with it, from 0.30 to 0.79 with He's start. Orthogonal kernels get 81.29 %, delta-orthogonal ones 77.88",
+    },
     run: learns_faster,
 };
 
