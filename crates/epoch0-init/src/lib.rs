@@ -6,7 +6,9 @@ pub mod start;
 
 pub mod auto;
 pub mod batch_norm;
+pub mod block_sparse;
 pub mod constant;
+pub mod convolution_aware;
 pub mod delta_orthogonal;
 pub mod dirac;
 pub mod eoc;
@@ -15,11 +17,13 @@ pub mod fixup;
 pub mod he_normal;
 pub mod he_uniform;
 pub mod hf_default;
+pub mod idinit;
 pub mod jax_default;
 pub mod keras_default;
 pub mod kumar;
 pub mod lecun_normal;
 pub mod lecun_uniform;
+pub mod low_rank;
 pub mod lsuv;
 pub mod megatron;
 pub mod normal;
@@ -29,6 +33,8 @@ pub mod orthogonal;
 pub mod pytorch_default;
 pub mod sparse;
 pub mod spectral;
+pub mod structured_sparse;
+pub mod student_t;
 pub mod timm_vit;
 pub mod trunc_normal;
 pub mod trunc_normal_tf;
@@ -36,6 +42,7 @@ pub mod uniform;
 pub mod variance_scaling;
 pub mod xavier_normal;
 pub mod xavier_uniform;
+pub mod zero;
 pub mod zeros;
 
 use epoch0_method::{Entry, Initializer};
@@ -46,7 +53,9 @@ use calibrate::Calibrator;
 pub static METHODS: &[&Entry<dyn Initializer>] = &[
     &auto::ENTRY,
     &batch_norm::ENTRY,
+    &block_sparse::ENTRY,
     &constant::ENTRY,
+    &convolution_aware::ENTRY,
     &delta_orthogonal::ENTRY,
     &dirac::ENTRY,
     &eoc::ENTRY,
@@ -55,11 +64,13 @@ pub static METHODS: &[&Entry<dyn Initializer>] = &[
     &he_normal::ENTRY,
     &he_uniform::ENTRY,
     &hf_default::ENTRY,
+    &idinit::ENTRY,
     &jax_default::ENTRY,
     &keras_default::ENTRY,
     &kumar::ENTRY,
     &lecun_normal::ENTRY,
     &lecun_uniform::ENTRY,
+    &low_rank::ENTRY,
     &megatron::ENTRY,
     &normal::ENTRY,
     &olmo::ENTRY,
@@ -68,6 +79,8 @@ pub static METHODS: &[&Entry<dyn Initializer>] = &[
     &pytorch_default::ENTRY,
     &sparse::ENTRY,
     &spectral::ENTRY,
+    &structured_sparse::ENTRY,
+    &student_t::ENTRY,
     &timm_vit::ENTRY,
     &trunc_normal::ENTRY,
     &trunc_normal_tf::ENTRY,
@@ -75,6 +88,7 @@ pub static METHODS: &[&Entry<dyn Initializer>] = &[
     &variance_scaling::ENTRY,
     &xavier_normal::ENTRY,
     &xavier_uniform::ENTRY,
+    &zero::ENTRY,
     &zeros::ENTRY,
 ];
 

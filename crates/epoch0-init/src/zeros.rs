@@ -50,7 +50,7 @@ pub static ENTRY: Entry<dyn Initializer> = Entry { info: &INFO, build, claims: &
 
 static INFO: Info = Info {
     id: "zeros",
-    aliases: &["zero"],
+    aliases: &[],
     family: Family::Init,
     papers: &["paszke2019pytorch"],
     source: include_str!("zeros.rs"),

@@ -1,10 +1,15 @@
 //! What several methods use: refusals, maps as matrices, the networks of claims, and the part that all presets agree on.
 
 pub(crate) mod experiment;
+pub(crate) mod identity;
 mod matrix;
 mod preset;
 mod refuse;
+mod remarked;
+mod text;
 
 pub(crate) use matrix::{Matrix, each_map};
 pub(crate) use preset::{is_table, settled};
 pub(crate) use refuse::{checked, unsupported};
+pub(crate) use remarked::remarked;
+pub(crate) use text::short;

@@ -4,27 +4,43 @@
 //! |---|---|
 //! | [`orthogonal`] | orthonormal rows or columns, Haar-distributed |
 //! | [`delta_orthogonal`] | a convolution that is orthogonal at its centre tap and zero elsewhere |
-//! | [`eye`] | the identity |
+//! | [`eye`], [`tiled_eye`] | the identity, once or until the matrix is full |
+//! | [`hadamard`] | Sylvester's matrix of signs |
 //! | [`dirac`] | a convolution that hands its input on |
 //! | [`sparse`] | Gaussian, with the same number of zeros in every column |
+//! | [`structured_sparse`] | Gaussian at places that rows and columns have the same number of |
+//! | [`block_sparse`] | Gaussian in blocks, rows and columns in random order |
+//! | [`low_rank`] | orthonormal columns times a Gaussian |
+//! | [`student_t`] | Student's t, each entry by itself |
+//! | [`convolution_aware`] | kernels whose slices are orthonormal in Fourier space |
 //!
 //! Each fills a dense row-major buffer and is a pure function of the stream, the shape and its parameters: the
 //! bits are the same on every machine, with every instruction set and any number of threads. Shapes are
 //! `[out, in, receptive…]`; [`flat`] makes a matrix of them.
 
+mod balanced;
+mod convolution_aware;
 mod delta_orthogonal;
 mod dirac;
 mod eye;
 mod gemm;
+mod hadamard;
+mod low_rank;
 mod orthogonal;
 mod sparse;
+mod student_t;
 
+pub use balanced::{block_sparse, nonzeros, structured_sparse};
+pub use convolution_aware::{ConvolutionAware, convolution_aware};
 pub use delta_orthogonal::{delta_orthogonal, delta_orthogonal_moments};
 pub use dirac::dirac;
-pub use eye::eye;
+pub use eye::{eye, tiled_eye};
 pub use gemm::Float;
+pub use hadamard::{hadamard, hadamard_moments};
+pub use low_rank::{low_rank, rank};
 pub use orthogonal::{orthogonal, orthogonal_moments};
 pub use sparse::{sparse, sparse_moments, zeros_per_column};
+pub use student_t::student_t;
 
 use crate::LawError;
 
@@ -54,6 +70,40 @@ pub enum JointError {
     #[error("sparse: sparsity is {got}, allowed 0 <= sparsity < 1")]
     Sparsity {
         /// The share asked for.
+        got: f64,
+    },
+    /// So few entries that a row or a column has none, or more than there are.
+    #[error("{law}: density is {got}, allowed {least} to 1, so that no row and no column is empty")]
+    Density {
+        /// The law.
+        law: &'static str,
+        /// The density asked for.
+        got: f64,
+        /// The smallest with which all rows and columns have an entry.
+        least: f64,
+    },
+    /// The matrix is not made of such blocks.
+    #[error("block_sparse: {rows} rows and {cols} columns, allowed multiples of the block's {block}")]
+    Blocks {
+        /// Side of a block.
+        block: usize,
+        /// Rows.
+        rows: usize,
+        /// Columns.
+        cols: usize,
+    },
+    /// There is no matrix of that rank.
+    #[error("low_rank: rank is {got}, allowed 1 to {most}")]
+    Rank {
+        /// The rank asked for.
+        got: usize,
+        /// The shorter side.
+        most: usize,
+    },
+    /// Student's law with so few degrees of freedom has no variance.
+    #[error("student_t: nu is {got}, allowed finite numbers above 2")]
+    Freedom {
+        /// The degrees of freedom asked for.
         got: f64,
     },
     /// The gain is not a finite number of the type that is drawn.

@@ -65,7 +65,7 @@ pub fn sparse_moments(rows: usize, sparsity: f64, std: f64) -> Result<Moments, J
 
 /// The first `count` of `0 .. order.len()` after a shuffle of the column's own (Fisher and Yates, in Durstenfeld's
 /// form). `order` is where the shuffle takes place.
-fn shuffle<'a>(places: &Stream, col: usize, count: usize, order: &'a mut [usize]) -> &'a [usize] {
+pub(super) fn shuffle<'a>(places: &Stream, col: usize, count: usize, order: &'a mut [usize]) -> &'a [usize] {
     order.iter_mut().enumerate().for_each(|(i, row)| *row = i);
     let mut words = vec![0; 2 * count];
     places.words(2 * col as u64 * count as u64, &mut words);

@@ -4,11 +4,16 @@ mod arms;
 mod data;
 mod deep;
 mod mlp;
+mod structure;
 
 pub(crate) use arms::{Arm, By, at_best_rate, begin, descent, draw_start, listed, mean, of, zoo_network};
 pub(crate) use data::Examples;
 pub(crate) use deep::{Descent, Trained, Unit, batch, deep, start};
 pub(crate) use mlp::{Mlp, Training, broken, network};
+pub(crate) use structure::{
+    Change, answers, built, changes, drawn, noise, off_identity, one_map, residual, residual_convolutions,
+    row_products, singular_values, skips_off, taught, transposed, weight,
+};
 
 use epoch0_num::paired;
 
