@@ -27,12 +27,15 @@ pub mod olmo;
 pub mod ones;
 pub mod orthogonal;
 pub mod pytorch_default;
+pub mod sirens;
 pub mod sparse;
 pub mod timm_vit;
 pub mod trunc_normal;
 pub mod trunc_normal_tf;
 pub mod uniform;
 pub mod variance_scaling;
+pub mod vi3nr;
+pub mod winner;
 pub mod xavier_normal;
 pub mod xavier_uniform;
 pub mod zeros;
@@ -65,12 +68,15 @@ pub static METHODS: &[&Entry<dyn Initializer>] = &[
     &ones::ENTRY,
     &orthogonal::ENTRY,
     &pytorch_default::ENTRY,
+    &sirens::ENTRY,
     &sparse::ENTRY,
     &timm_vit::ENTRY,
     &trunc_normal::ENTRY,
     &trunc_normal_tf::ENTRY,
     &uniform::ENTRY,
     &variance_scaling::ENTRY,
+    &vi3nr::ENTRY,
+    &winner::ENTRY,
     &xavier_normal::ENTRY,
     &xavier_uniform::ENTRY,
     &zeros::ENTRY,

@@ -464,7 +464,6 @@ fn balances_are_vi3nrs() {
     // scipy 1.16, brentq over quad.
     for (text, sigma, gain) in [
         ("sigmoid", 6.754574583005188, 103.00755385551928),
-        ("gaussian(0.05)", 0.07768980454640209, 0.01457167450854591),
         ("sinc", 2.2233350423688707, 10.686639487904435),
         ("wavelet", 0.8704687179456715, 1.8039108737540015),
     ] {
@@ -473,6 +472,12 @@ fn balances_are_vi3nrs() {
         close(found.sigma, sigma, 1e-8);
         close(steady_gain(&act(text), found.sigma).unwrap().powi(2), gain, 1e-8);
     }
+    // r² = 1 + 2r for r = σ²/std².
+    let ratio = 1.0 + SQRT_2;
+    let found = balanced_sigma(&act("gaussian(0.05)")).unwrap();
+    close(found.sigma, 0.05 * ratio.sqrt(), 1e-10);
+    let gain = steady_gain(&act("gaussian(0.05)"), found.sigma).unwrap();
+    close(gain.powi(2), 0.0025 * ratio * (1.0 + 2.0 * ratio).sqrt(), 1e-10);
     assert_eq!(balanced_sigma(&Activation::Relu).unwrap().sigma, 1.0);
     // The smaller the closer: both become linear.
     for text in ["tanh", "sine(30)"] {

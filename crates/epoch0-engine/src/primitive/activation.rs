@@ -69,7 +69,7 @@ fn elu(x: &Var, alpha: f64, width: f64) -> Var {
 
 /// `sin(u) / u`; near 0 by its series, of which derivatives can be taken.
 fn sinc(u: &Var) -> Var {
-    let is_small = u.value().abs().lower(0.25);
+    let is_small = u.value().abs().lower_equal(0.25);
     let square = u.square();
     // 1 - u²/6 (1 - u²/20 (1 - u²/42 …)), as far as doubles have digits.
     let mut series = Var::constant(u.value().full_like(1.0, &u.shape()));

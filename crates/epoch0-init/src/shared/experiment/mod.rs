@@ -4,11 +4,13 @@ mod arms;
 mod data;
 mod deep;
 mod mlp;
+mod signal;
 
 pub(crate) use arms::{Arm, By, at_best_rate, descent, draw_start, listed, mean, of, zoo_network};
 pub(crate) use data::Examples;
 pub(crate) use deep::{Descent, Trained, Unit, batch, deep, start};
 pub(crate) use mlp::{Mlp, Training, broken, network};
+pub(crate) use signal::{fit, on_grid, psnr};
 
 use epoch0_num::paired;
 
