@@ -121,6 +121,8 @@ fn bell(values: &[f64]) -> Option<Activation> {
     const AT: f64 = 0.13;
     let value = POINTS.iter().position(|&point| point == AT).map(|at| values[at])?;
     let std = AT * (-0.5 / libm::log(value)).sqrt();
+    // Files hold single precision.
+    let std: f64 = format!("{std:.6e}").parse().ok()?;
     (value > 0.0 && value < 1.0 && std.is_finite()).then_some(Activation::Gaussian { std })
 }
 
@@ -323,6 +325,10 @@ impl<'a> Finder<'_, 'a> {
             Activation::Relu6,
             Activation::ReluSquared,
         ];
+        // Factors before a Gaussian are part of its width: the value that is furthest away says all of it.
+        if let ("Exp", Some(inner)) = (node.op, cone.get_mut(1..)) {
+            inner.reverse();
+        }
         for &x in cone.iter().skip(1) {
             if self.graph.facts[x].dims != self.graph.facts[val].dims || !self.is_open(x) {
                 continue;
