@@ -325,11 +325,21 @@ pub(crate) struct Verify {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Gain {
     /// An activation: relu, gelu, leaky_relu(0.1), expr:x*tanh(x)…
-    #[arg(value_name = "ACTIVATION", value_parser = activation)]
-    pub(crate) activation: Activation,
+    #[arg(value_name = "ACTIVATION", value_parser = activation, required_unless_present = "named")]
+    pub(crate) activation: Option<Activation>,
+    /// The same, by its name.
+    #[arg(long = "activation", id = "named", value_name = "ACTIVATION", value_parser = activation, conflicts_with = "activation")]
+    pub(crate) named: Option<Activation>,
     /// Standard deviation of what the activation is given.
     #[arg(long, default_value_t = 1.0)]
     pub(crate) sigma: f64,
+}
+
+impl Gain {
+    /// The activation, whichever way it was given.
+    pub(crate) fn of(&self) -> &Activation {
+        self.activation.as_ref().or(self.named.as_ref()).expect("one of them is asked for")
+    }
 }
 
 /// Arguments of `eoc`.
@@ -341,6 +351,12 @@ pub(crate) struct Eoc {
     /// The point with this variance of pre-activations [default: 1].
     #[arg(long, group = "point")]
     pub(crate) q: Option<f64>,
+    /// Share of units that are 0: solves the threshold of shifted_relu, soft_threshold, crelu or cst, at q.
+    #[arg(long, value_name = "SHARE", conflicts_with_all = ["sigma_b", "depth", "curve", "phase"])]
+    pub(crate) sparsity: Option<f64>,
+    /// Slope of the variance map at q, below 1: solves the bound of crelu or cst.
+    #[arg(long, value_name = "SLOPE", requires = "sparsity")]
+    pub(crate) slope: Option<f64>,
     /// The point with this standard deviation of biases.
     #[arg(long, group = "point")]
     pub(crate) sigma_b: Option<f64>,

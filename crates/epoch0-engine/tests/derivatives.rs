@@ -436,6 +436,16 @@ fn activations() {
         "exp",
         "sine(3)",
         "gaussian(0.8)",
+        "sinc",
+        "sinc(2.5)",
+        "wavelet",
+        "wavelet(3,0.4)",
+        "shifted_relu(0.6)",
+        "soft_threshold(0.6)",
+        "soft_threshold(0)",
+        "crelu(0.6,1.7)",
+        "cst(0.6,1.7)",
+        "cst(0,1.7)",
         "identity",
         "expr:x*sigmoid(1.5*x)",
         "expr:max(x, 0.3*x) + min(x, 2) / (1 + exp(-x))",
@@ -477,6 +487,14 @@ fn kinks() {
         "relu6",
         "relu_squared",
         "abs",
+        "sinc",
+        "shifted_relu(3)",
+        "shifted_relu(0)",
+        "soft_threshold(3)",
+        "soft_threshold(0)",
+        "crelu(1,2)",
+        "cst(1,2)",
+        "cst(0,3)",
     ] {
         let activation: Activation = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
         for order in [Order::Last, Order::Differentiable] {
@@ -506,6 +524,9 @@ fn far_out() {
         "selu",
         "softsign",
         "gaussian",
+        "sinc",
+        "wavelet(2,0.5)",
+        "cst(1,2)",
     ] {
         let activation: Activation = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
         for order in [Order::Last, Order::Differentiable] {

@@ -31,6 +31,7 @@ pub mod olmo;
 pub mod ones;
 pub mod orthogonal;
 pub mod pytorch_default;
+pub mod sirens;
 pub mod sparse;
 pub mod spectral;
 pub mod structured_sparse;
@@ -40,6 +41,8 @@ pub mod trunc_normal;
 pub mod trunc_normal_tf;
 pub mod uniform;
 pub mod variance_scaling;
+pub mod vi3nr;
+pub mod winner;
 pub mod xavier_normal;
 pub mod xavier_uniform;
 pub mod zero;
@@ -77,6 +80,7 @@ pub static METHODS: &[&Entry<dyn Initializer>] = &[
     &ones::ENTRY,
     &orthogonal::ENTRY,
     &pytorch_default::ENTRY,
+    &sirens::ENTRY,
     &sparse::ENTRY,
     &spectral::ENTRY,
     &structured_sparse::ENTRY,
@@ -86,6 +90,8 @@ pub static METHODS: &[&Entry<dyn Initializer>] = &[
     &trunc_normal_tf::ENTRY,
     &uniform::ENTRY,
     &variance_scaling::ENTRY,
+    &vi3nr::ENTRY,
+    &winner::ENTRY,
     &xavier_normal::ENTRY,
     &xavier_uniform::ENTRY,
     &zero::ENTRY,

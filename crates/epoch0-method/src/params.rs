@@ -210,6 +210,16 @@ impl ParamType for bool {
     }
 }
 
+impl ParamType for String {
+    const KIND: Kind = Kind::Text;
+    fn from_value(value: &Value) -> Option<Self> {
+        if let Value::Text(text) = value { Some(text.clone()) } else { None }
+    }
+    fn to_value(&self) -> Value {
+        Value::Text(self.clone())
+    }
+}
+
 impl ParamType for Activation {
     const KIND: Kind = Kind::Activation;
     fn from_value(value: &Value) -> Option<Self> {

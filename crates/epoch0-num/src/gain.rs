@@ -8,9 +8,14 @@
 //! | [`rms_gain`] | `1 / √E[φ(σz)²]` | the second moment at 1, when it follows an activation fed with std `σ` |
 //! | [`fixed_point_gain`] | the `σ` with `E[φ(σz)²] = 1` | the second moment *after* every activation at 1 |
 //! | [`kumar_gain`] | from `φ(0)` and `φ'(0)` | the same to first order around 0 |
+//! | [`steady_gain`] | `σ / √E[φ(σz)²]` | the standard deviation before every activation at `σ` |
 //!
 //! and two slopes, which tell whether a deviation from the kept value grows from layer to layer: [`chi`], of the
 //! second moment, and [`chi1`], of the angle between two inputs (and of gradients).
+
+mod balance;
+
+pub use balance::{Balanced, balance, balanced_sigma, steady_gain};
 
 use std::fmt;
 
@@ -390,8 +395,8 @@ fn leaky(slope: f64) -> f64 {
 
 /// `E[g(σz)]` for a function that is smooth where the activation is.
 fn expect(act: &Activation, sigma: f64, g: impl Fn(f64) -> f64) -> Result<Estimate, GainError> {
-    let kinks = act.kinks(-REACH * sigma, REACH * sigma);
-    expectation(g, sigma, &kinks).map_err(|error| match error {
+    let cuts = act.cuts(-REACH * sigma, REACH * sigma);
+    expectation(g, sigma, &cuts).map_err(|error| match error {
         QuadratureError::Parameter { name, got, allowed } => GainError::Parameter { name, got, allowed },
         error => GainError::Quadrature { activation: act.to_string(), error },
     })

@@ -19,6 +19,11 @@ pub fn erfc(x: f64) -> f64 {
     libm::erfc(x)
 }
 
+/// `exp(x) - 1`, precise in relative terms for small `x` too.
+pub fn exp_m1(x: f64) -> f64 {
+    libm::expm1(x)
+}
+
 /// Density of the standard normal distribution.
 pub fn normal_pdf(z: f64) -> f64 {
     INV_SQRT_2PI * libm::exp(-0.5 * z * z)

@@ -122,6 +122,18 @@ impl Moments {
     }
 }
 
+/// The middle of some numbers, the mean of the two in the middle of an even count; NaN of none.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let n = sorted.len();
+    match (n, n % 2) {
+        (0, _) => f64::NAN,
+        (_, 1) => sorted[n / 2],
+        _ => 0.5 * (sorted[n / 2 - 1] + sorted[n / 2]),
+    }
+}
+
 /// Standard error of the mean of `count` draws of a law with this variance.
 pub fn mean_error(var: f64, count: u64) -> f64 {
     (var / count as f64).sqrt()

@@ -42,6 +42,19 @@ const TEXTS: &[&str] = &[
     "sine(30)",
     "gaussian",
     "gaussian(0.05)",
+    "sinc",
+    "sinc(3)",
+    "wavelet",
+    "wavelet(10,0.5)",
+    "shifted_relu",
+    "shifted_relu(1.25)",
+    "soft_threshold",
+    "soft_threshold(0)",
+    "clipped_shifted_relu",
+    "clipped_shifted_relu(0.75,2)",
+    "clipped_soft_threshold",
+    "clipped_soft_threshold(0,2)",
+    "clipped_soft_threshold(0.75,1.5)",
     "expr:x*sigmoid(1.5*x)",
     "expr:max(0,x)^2",
     "expr:min(abs(x), 1) - x/(2 + cos(x))",
@@ -180,6 +193,10 @@ fn names_of_frameworks() {
         ("exponential", "exp"),
         ("gaussian:0.05", "gaussian(0.05)"),
         ("sin(30)", "sine(30)"),
+        ("Softshrink(lambd=0.5)", "soft_threshold"),
+        ("crelu(tau=1,m=2)", "clipped_shifted_relu(1,2)"),
+        ("cst:1,2", "clipped_soft_threshold(1,2)"),
+        ("gabor(omega=10)", "wavelet(10,1)"),
         (" tanh ", "tanh"),
         ("expr: x ^ 2 ", "expr:x ^ 2"),
     ] {
@@ -198,6 +215,8 @@ fn errors_say_what_is_wrong() {
     assert!(matches!("softmax".parse::<Activation>(), Err(ActivationError::NotElementwise { .. })));
     assert!(matches!("SwiGLU".parse::<Activation>(), Err(ActivationError::NotElementwise { .. })));
     assert_eq!(message("celu(-1)"), "celu: alpha is -1, allowed finite numbers above 0");
+    assert_eq!(message("shifted_relu(-1)"), "shifted_relu: tau is -1, allowed finite numbers from 0");
+    assert_eq!(message("crelu(1,0)"), "clipped_shifted_relu: m is 0, allowed finite numbers above 0");
     assert_eq!(message("sine(nan)"), "sine: omega is NaN, allowed finite numbers");
     assert_eq!(message("hard_tanh(1,-1)"), "hard_tanh: max is -1, allowed numbers above min");
     assert_eq!(message("relu(2)"), "relu: parameters `2` cannot be read, allowed none");

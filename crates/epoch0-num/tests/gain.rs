@@ -4,7 +4,8 @@ use std::f64::consts::{FRAC_2_PI, LN_2, PI, SQRT_2};
 
 use epoch0_num::Activation;
 use epoch0_num::gain::{
-    GainError, Keep, NoSlope, chi, chi1, fixed_point_gain, kumar_gain, rms_gain, second_moment, torch_gain,
+    GainError, Keep, NoSlope, balance, balanced_sigma, chi, chi1, fixed_point_gain, kumar_gain, rms_gain,
+    second_moment, steady_gain, torch_gain,
 };
 use epoch0_num::quadrature::{QuadratureError, expectation, expectation_pair, gauss_hermite};
 use proptest::prelude::*;
@@ -336,8 +337,8 @@ fn rms_gains_are_known() {
         ("sigmoid", 3.4086),
         ("sine(30)", 2.0),
         ("gaussian(0.05)", 28.301943396169815),
-        ("expr:sin(x)/x", 1.3090),
-        ("expr:cos(x)*exp(-x^2)", 2.6774),
+        ("sinc", 1.3090),
+        ("wavelet", 2.6774),
     ] {
         let got = rms_gain(&act(text), 1.0).unwrap();
         close(got * got, want, 5e-5);
@@ -442,6 +443,70 @@ fn kumar_gains_are_known() {
         match kumar_gain(&act(text), Keep::Post) {
             Err(GainError::NoSlopeAtZero { reason, .. }) => assert_eq!(reason, want, "{text}"),
             other => panic!("{text}: {other:?}"),
+        }
+    }
+}
+
+/// VI3NR's numbers (quadrature; draws of the authors' code agree).
+#[test]
+fn balances_are_vi3nrs() {
+    for (text, want) in [
+        ("tanh", 1.1778),
+        ("sigmoid", 0.1528),
+        ("relu", 1.0),
+        ("sine(30)", 900.0),
+        ("gaussian(0.05)", 199.8),
+        ("sinc", 0.0856),
+        ("wavelet", 1.3826),
+    ] {
+        close(balance(&act(text), 1.0).unwrap(), want, 1e-3);
+    }
+    // scipy 1.16, brentq over quad.
+    for (text, sigma, gain) in [
+        ("sigmoid", 6.754574583005188, 103.00755385551928),
+        ("sinc", 2.2233350423688707, 10.686639487904435),
+        ("wavelet", 0.8704687179456715, 1.8039108737540015),
+    ] {
+        let found = balanced_sigma(&act(text)).unwrap();
+        assert!(found.is_exact(), "{text}: {found:?}");
+        close(found.sigma, sigma, 1e-8);
+        close(steady_gain(&act(text), found.sigma).unwrap().powi(2), gain, 1e-8);
+    }
+    // r² = 1 + 2r for r = σ²/std².
+    let ratio = 1.0 + SQRT_2;
+    let found = balanced_sigma(&act("gaussian(0.05)")).unwrap();
+    close(found.sigma, 0.05 * ratio.sqrt(), 1e-10);
+    let gain = steady_gain(&act("gaussian(0.05)"), found.sigma).unwrap();
+    close(gain.powi(2), 0.0025 * ratio * (1.0 + 2.0 * ratio).sqrt(), 1e-10);
+    assert_eq!(balanced_sigma(&Activation::Relu).unwrap().sigma, 1.0);
+    // The smaller the closer: both become linear.
+    for text in ["tanh", "sine(30)"] {
+        let found = balanced_sigma(&act(text)).unwrap();
+        assert!(
+            found.sigma < 1.0001e-3 && !found.is_exact() && (found.ratio - 1.0).abs() < 1e-3,
+            "{found:?}"
+        );
+    }
+    // A function that is 0 around 0 is looked at where it is not.
+    assert!(balanced_sigma(&act("shifted_relu(0.5)")).unwrap().sigma > 0.01);
+    assert!(balanced_sigma(&act("expr:0*x")).is_err() && balanced_sigma(&act("expr:sign(x)")).is_err());
+    assert!(steady_gain(&act("tanh"), 0.0).is_err() && balance(&act("tanh"), f64::NAN).is_err());
+}
+
+/// The narrower the Gaussian the fewer of what is drawn meet it; a closed form says what is to come out.
+#[test]
+fn narrow_activations_are_not_overlooked() {
+    for std in [1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-9] {
+        for sigma in [1e-3, 1.0, 10.0f64] {
+            let ratio = sigma * sigma / (std * std);
+            let bell = Activation::Gaussian { std };
+            close(second_moment(&bell, sigma).unwrap().value, 1.0 / (1.0 + 2.0 * ratio).sqrt(), 1e-9);
+            let slope = ratio / (std * std) * (1.0 + 2.0 * ratio).powf(-1.5);
+            close(chi1(&bell, 1.0, sigma * sigma).unwrap(), slope, 1e-9);
+            // cos² is ½ + ½ cos: the second half goes as the Fourier transform of a Gaussian.
+            let scale = std::f64::consts::FRAC_1_SQRT_2 / std;
+            let wavelet = Activation::Wavelet { omega: 0.0, scale };
+            close(second_moment(&wavelet, sigma).unwrap().value, 1.0 / (1.0 + 2.0 * ratio).sqrt(), 1e-9);
         }
     }
 }

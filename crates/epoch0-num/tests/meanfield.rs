@@ -4,8 +4,8 @@
 use std::f64::consts::PI;
 
 use epoch0_num::meanfield::{
-    CorrelationMap, Edge, Layer, Limit, MeanFieldError, Phase, Rate, edge_at_depth, edge_at_q,
-    edge_at_sigma_b, edge_range, rate, trajectory,
+    CorrelationMap, Edge, Layer, Limit, MeanFieldError, Phase, Rate, Stability, edge_at_depth, edge_at_q,
+    edge_at_sigma_b, edge_range, q_of_sparsity, rate, sparse_edge, sparsity, trajectory,
 };
 use epoch0_num::quadrature::{REACH, expectation, half_square_difference};
 use epoch0_num::{Activation, Law, Stream, gain};
@@ -502,4 +502,95 @@ proptest! {
         let half = half_square_difference(value, sigma, 1.0 - c, &kinks).unwrap();
         prop_assert!((pair.value - (second - half.value)).abs() <= 1e-8 * second);
     }
+}
+
+/// Price et al.'s table at q = 1: sparsity, threshold, then bound, σ_w² and σ_b² for slopes 0.5, 0.7 and 0.9; an
+/// independent computation.
+#[test]
+fn sparse_edges_are_those_of_the_table() {
+    type Row = (f64, f64, [(f64, f64, f64); 3], (f64, f64));
+    let table: [Row; 4] = [
+        (
+            0.6,
+            0.2533,
+            [(1.2175, 3.0364, 0.3109), (1.6258, 2.7035, 0.2385), (2.2467, 2.5394, 0.1935)],
+            (2.5, 0.1805),
+        ),
+        (
+            0.7,
+            0.5244,
+            [(1.0511, 4.1249, 0.4653), (1.4469, 3.6277, 0.3928), (2.0540, 3.3894, 0.3465)],
+            (3.3333, 0.3328),
+        ),
+        (
+            0.8,
+            0.8416,
+            [(0.8913, 6.3114, 0.5983), (1.2667, 5.4795, 0.5296), (1.8517, 5.0900, 0.4838)],
+            (5.0, 0.4698),
+        ),
+        (
+            0.85,
+            1.0364,
+            [(0.8095, 8.5069, 0.6605), (1.1704, 7.3348, 0.5953), (1.7395, 6.7913, 0.5508)],
+            (6.6667, 0.5368),
+        ),
+    ];
+    let near = |got: f64, want: f64| assert!((got - want).abs() < 1e-3, "{got}, wanted {want}");
+    for (share, tau, rows, (weight, bias)) in table {
+        for (slope, (bound, weight, bias)) in [0.5, 0.7, 0.9].into_iter().zip(rows) {
+            let edge = sparse_edge(&act("crelu"), share, Some(slope), 1.0).unwrap();
+            let Activation::ClippedShiftedRelu { tau: found, m } = edge.activation else { panic!() };
+            near(found, tau);
+            near(m, bound);
+            near(edge.point.sigma_w.powi(2), weight);
+            near(edge.point.sigma_b.powi(2), bias);
+            assert!((edge.point.variance_slope - slope).abs() < 1e-9, "{:?}", edge.point);
+            assert_eq!(edge.point.stability(), Stability::Stable);
+            // At another variance all lengths scale with it.
+            let wide = sparse_edge(&act("crelu"), share, Some(slope), 4.0).unwrap();
+            assert!((wide.point.sigma_w / edge.point.sigma_w - 1.0).abs() < 1e-10);
+            assert!((wide.point.sigma_b / edge.point.sigma_b - 2.0).abs() < 1e-9);
+            assert!((q_of_sparsity(&wide.activation, share).unwrap() - 4.0).abs() < 1e-12);
+            assert!((sparsity(&wide.activation, 4.0).unwrap() - share).abs() < 1e-14);
+        }
+        let plain = sparse_edge(&act("shifted_relu"), share, None, 1.0).unwrap().point;
+        near(plain.sigma_w.powi(2), weight);
+        near(plain.sigma_b.powi(2), bias);
+        assert!((plain.variance_slope - 1.0).abs() < 1e-9, "{plain:?}");
+        assert_eq!(plain.stability(), Stability::UnstableFromAbove);
+    }
+    for (share, tau, bound, weight, bias) in
+        [(0.7, 1.0364, 1.1704, 3.6674, 0.5953), (0.85, 1.4395, 1.0016, 7.3877, 0.6989)]
+    {
+        let edge = sparse_edge(&act("cst"), share, Some(0.7), 1.0).unwrap();
+        let Activation::ClippedSoftThreshold { tau: found, m } = edge.activation else { panic!() };
+        near(found, tau);
+        near(m, bound);
+        near(edge.point.sigma_w.powi(2), weight);
+        near(edge.point.sigma_b.powi(2), bias);
+    }
+    let curvature = |share, slope| {
+        sparse_edge(&act("crelu"), share, Some(slope), 1.0).unwrap().point.variance_curvature.unwrap()
+    };
+    near(curvature(0.7, 0.7), -0.307);
+    near(curvature(0.85, 0.9), 0.405);
+    assert_eq!(edge_at_q(&Activation::Relu, 1.0).unwrap().stability(), Stability::Marginal);
+    assert_eq!(edge_at_q(&act("exp"), 2.0).unwrap().stability(), Stability::Unstable);
+}
+
+#[test]
+fn sparse_edges_are_refused_by_name() {
+    let text =
+        |name: &str, share, slope, q| sparse_edge(&act(name), share, slope, q).unwrap_err().to_string();
+    assert_eq!(text("crelu", 1.0, Some(0.7), 1.0), "sparsity is 1, allowed (0, 1)");
+    assert!(text("crelu", 0.4, Some(0.7), 1.0).starts_with("sparsity is 0.4, allowed [0.5, 1)"));
+    assert_eq!(text("cst", 0.8, Some(1.0), 1.0), "slope is 1, allowed (0, 1)");
+    assert_eq!(text("cst", 0.8, Some(f64::NAN), 1.0), "slope is NaN, allowed (0, 1)");
+    assert_eq!(text("cst", 0.8, Some(0.7), 0.0), "q is 0, allowed finite numbers above 0");
+    assert!(text("shifted_relu", 0.8, Some(0.7), 1.0).contains("has no bound"));
+    assert!(text("crelu", 0.8, None, 1.0).contains("follows from a slope"));
+    assert!(text("tanh", 0.8, None, 1.0).contains("no threshold"));
+    assert!(q_of_sparsity(&Activation::Relu, 0.5).is_err() && q_of_sparsity(&act("crelu"), 0.5).is_err());
+    // Soft thresholds that pass nearly all need biases of negative variance only beyond the linear case.
+    assert!(sparse_edge(&act("cst"), 0.01, Some(0.999), 1.0).is_ok());
 }

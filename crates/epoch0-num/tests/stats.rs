@@ -1,7 +1,8 @@
 //! Moments and Kolmogorov–Smirnov tests against references.
 
 use epoch0_num::stats::{
-    Moments, kolmogorov_smirnov, kolmogorov_smirnov_rounded, kolmogorov_smirnov_two, mean_error, var_error,
+    Moments, kolmogorov_smirnov, kolmogorov_smirnov_rounded, kolmogorov_smirnov_two, mean_error, median,
+    var_error,
 };
 use epoch0_num::{Law, Stream};
 use half::bf16;
@@ -130,4 +131,11 @@ fn bad_samples_do_not_pass() {
         assert_eq!(kolmogorov_smirnov(sample, |x| x).p_value, 0.0);
         assert_eq!(kolmogorov_smirnov_two(sample, &[0.5]).p_value, 0.0);
     }
+}
+
+#[test]
+fn medians_stand_in_the_middle() {
+    assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+    assert_eq!(median(&[4.0, f64::INFINITY, 1.0, 2.0]), 3.0);
+    assert!(median(&[]).is_nan());
 }

@@ -5,7 +5,7 @@ use epoch0_num::{Activation, Dtype, Law};
 
 /// Networks of every kind, wide enough for statistics.
 pub fn all() -> Vec<Network> {
-    vec![mlp(&[64, 256, 256, 10]), conv(), residual(), transformer()]
+    vec![mlp(&[64, 256, 256, 10]), conv(), residual(), transformer(), sines()]
 }
 
 /// Networks at the edge: one unit, one channel, groups, odd and even kernels, scalars, ties.
@@ -42,6 +42,19 @@ pub fn mlp(widths: &[usize]) -> Network {
             x = b.activation(x, Activation::Relu);
         }
     }
+    b.output(x, "y");
+    finish(b)
+}
+
+/// Linear maps with sines between.
+fn sines() -> Network {
+    let mut b = builder("sines");
+    let mut x = b.input("x", &[None, Some(16)]);
+    for name in ["first", "second"] {
+        x = b.linear(x, name, Linear::new(256));
+        x = b.activation(x, Activation::Sine { omega: 30.0 });
+    }
+    let x = b.linear(x, "last", Linear::new(10).role(Role::Readout));
     b.output(x, "y");
     finish(b)
 }

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use epoch0::num::Activation;
 use epoch0::num::meanfield::{
-    EdgePoint, Layer, MeanFieldError, PhaseReport, Rate, edge_at_depth, edge_at_q, edge_at_sigma_b,
-    edge_range,
+    EdgePoint, Layer, MeanFieldError, PhaseReport, Rate, Stability, edge_at_depth, edge_at_q,
+    edge_at_sigma_b, edge_range, sparse_edge, sparsity,
 };
 use serde::Serialize;
 
@@ -17,12 +18,18 @@ use crate::terminal;
 /// A point of the edge, with its depth scale.
 #[derive(Serialize)]
 struct Shown {
+    activation: String,
     #[serde(flatten)]
     point: EdgePoint,
+    /// Share of units that are 0, of activations that have a threshold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sparsity: Option<f64>,
     /// Layers over which the variance settles; absent where it does not.
     xi_q: Option<f64>,
-    /// Whether a small deviation of the variance comes back.
+    /// Whether a small deviation of the variance comes back, or at least does not grow.
     stable: bool,
+    /// What becomes of it.
+    verdict: Stability,
 }
 
 #[derive(Serialize)]
@@ -41,13 +48,28 @@ struct Phase<'a> {
     report: &'a PhaseReport,
 }
 
-/// `V'` up to which a fixed point counts as stable, so that rounding does not make ReLU's unstable.
-const MARGINAL: f64 = 1.0 + 1e-9;
-
 impl Shown {
-    fn new(point: EdgePoint) -> Self {
-        let xi_q = Some(point.xi_q()).filter(|xi| xi.is_finite());
-        Self { xi_q, stable: point.variance_slope.abs() <= MARGINAL, point }
+    fn new(act: &Activation, point: EdgePoint) -> Self {
+        let verdict = point.stability();
+        Self {
+            activation: act.to_string(),
+            point,
+            sparsity: sparsity(act, point.q),
+            xi_q: Some(point.xi_q()).filter(|xi| xi.is_finite()),
+            stable: matches!(verdict, Stability::Stable | Stability::Marginal),
+            verdict,
+        }
+    }
+}
+
+/// A verdict, for people.
+fn said(verdict: Stability) -> &'static str {
+    match verdict {
+        Stability::Stable => "stable: q comes back",
+        Stability::Marginal => "marginal: q stays where it is",
+        Stability::UnstableFromAbove => "unstable from above: q does not come back once it is larger",
+        Stability::UnstableFromBelow => "unstable from below: q does not come back once it is smaller",
+        Stability::Unstable => "unstable: q does not come back",
     }
 }
 
@@ -58,28 +80,34 @@ pub(super) fn run(args: &Eoc, json: bool) -> Result<Outcome, Failure> {
     if args.curve {
         return curve(args, json);
     }
-    let act = &args.activation;
-    let point = match (args.q, args.sigma_b, args.depth) {
-        (_, Some(sigma_b), _) => edge_at_sigma_b(act, sigma_b),
-        (_, _, Some(depth)) => edge_at_depth(act, depth),
-        (q, _, _) => edge_at_q(act, q.unwrap_or(1.0)),
+    let q = args.q.unwrap_or(1.0);
+    let (act, point) = match (args.sparsity, args.sigma_b, args.depth) {
+        (Some(share), _, _) => {
+            let edge = sparse_edge(&args.activation, share, args.slope, q)?;
+            (edge.activation, edge.point)
+        }
+        (_, Some(sigma_b), _) => (args.activation.clone(), edge_at_sigma_b(&args.activation, sigma_b)?),
+        (_, _, Some(depth)) => (args.activation.clone(), edge_at_depth(&args.activation, depth)?),
+        _ => (args.activation.clone(), edge_at_q(&args.activation, q)?),
     };
-    let point = Shown::new(point?);
+    let point = Shown::new(&act, point);
     if json {
         return Outcome::json(&point);
     }
-    let EdgePoint { q, sigma_w, sigma_b, chi1, variance_slope, rate } = point.point;
+    let EdgePoint { q, sigma_w, sigma_b, chi1, variance_slope, variance_curvature, rate } = point.point;
     let mut table = rows();
     let mut row = |name: &str, value: f64, meaning: &str| table.row(cells(name, value, meaning));
     row("σ_w", sigma_w, "standard deviation of weights times √fan_in");
     row("σ_b", sigma_b, "standard deviation of biases");
     row("q", q, "variance of pre-activations, which stays");
     row("χ₁", chi1, "factor of gradients' variance per layer");
-    row(
-        "V′",
-        variance_slope,
-        if point.stable { "below 1 q comes back" } else { "above 1: q does not come back" },
-    );
+    row("V′", variance_slope, "factor of a small deviation of q per layer");
+    if let Some(curvature) = variance_curvature {
+        row("V″", curvature, "where V′ is 1, above 0 what lifts q is amplified");
+    }
+    if let Some(share) = point.sparsity {
+        row("s", share, "share of units that are 0 behind the activation");
+    }
     row("ξ_q", point.point.xi_q(), "layers over which the variance settles");
     let text = match rate {
         Rate::Inverse { beta } => {
@@ -97,7 +125,8 @@ pub(super) fn run(args: &Eoc, json: bool) -> Result<Outcome, Failure> {
         }
     };
     table.fit(terminal::width(), &["meaning"]);
-    Ok(Outcome::text(format!("{act} on the edge of chaos\n\n{}{text}", table.render())))
+    let said = said(point.verdict);
+    Ok(Outcome::text(format!("{act} on the edge of chaos\n\n{}{text}\n{said}\n", table.render())))
 }
 
 fn rows() -> Table {
@@ -134,7 +163,7 @@ fn curve(args: &Eoc, json: bool) -> Result<Outcome, Failure> {
     for nth in 0..args.points {
         let q = low * (high / low).powf(f64::from(nth) / last);
         match edge_at_q(act, q) {
-            Ok(point) => points.push(Shown::new(point)),
+            Ok(point) => points.push(Shown::new(act, point)),
             // There may be gaps; nothing but gaps is an error.
             Err(MeanFieldError::NoEdge { .. }) if nth + 1 < args.points || !points.is_empty() => {}
             Err(error) => return Err(error.into()),

@@ -22,12 +22,13 @@ pub(super) fn run(args: &Gain, json: bool) -> Result<Outcome, Failure> {
     if !(args.sigma.is_finite() && args.sigma > 0.0) {
         return Err(Failure::Sigma(args.sigma));
     }
-    let act = &args.activation;
+    let act = args.of();
     let row = |name, meaning, value: Result<f64, GainError>| match value {
         Ok(value) => Row { name, value: Some(value), why: None, meaning },
         Err(error) => Row { name, value: None, why: Some(error.to_string()), meaning },
     };
     let fixed = gain::fixed_point_gain(act);
+    let (steady, balanced) = (gain::steady_gain(act, args.sigma), gain::balanced_sigma(act));
     let chi_there = fixed.clone().and_then(|sigma| gain::chi(act, sigma));
     let rows = [
         row("torch", "calculate_gain's table", gain::torch_gain(act)),
@@ -45,6 +46,23 @@ pub(super) fn run(args: &Gain, json: bool) -> Result<Outcome, Failure> {
             "1/√(g(0)² + g′(0)²): first order, variance before",
             gain::kumar_gain(act, Keep::Pre),
         ),
+        row("vi3nr", "σ/√E[φ(σz)²]: standard deviation before activations stays σ", steady.clone()),
+        row(
+            "vi3nr_squared",
+            "its square: the variance of weights times fan_in",
+            steady.map(|gain| gain * gain),
+        ),
+        row(
+            "balance",
+            "σ² E[φ′²] / E[φ²]: factor of gradients' second moment with it",
+            gain::balance(act, args.sigma),
+        ),
+        row(
+            "balanced_sigma",
+            "σ_p*, at which that is 1 or closest to it",
+            balanced.clone().map(|at| at.sigma),
+        ),
+        row("balance_at_balanced_sigma", "the factor there", balanced.map(|at| at.ratio)),
     ];
     if json {
         return Outcome::json(&rows);

@@ -55,6 +55,49 @@ fn points_of_the_edge() {
 }
 
 #[test]
+fn sparse_points() {
+    let args = ["eoc", "--activation", "crelu", "--sparsity", "0.85", "--slope", "0.7"];
+    let text = ok(&args);
+    for part in ["clipped_shifted_relu(1.036", "V″", "0.7000000", "stable: q comes back", "0.8500000"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let point = json(&[&args[..], &["--json"]].concat());
+    assert!((number(&point["sigma_w"]).powi(2) - 7.3348).abs() < 1e-3);
+    assert_eq!(point["verdict"], "stable");
+    let plain = json(&["eoc", "--activation", "shifted_relu", "--sparsity", "0.8", "--json"]);
+    assert_eq!(plain["verdict"], "unstable_from_above");
+    assert_eq!(plain["stable"], false);
+    assert!(
+        refused(&["eoc", "--activation", "crelu", "--sparsity", "1.5", "--slope", "0.7"])
+            .contains("sparsity is 1.5")
+    );
+    assert!(
+        refused(&["eoc", "--activation", "crelu", "--sparsity", "0.8", "--slope", "0"])
+            .contains("slope is 0")
+    );
+    assert!(refused(&["eoc", "--activation", "crelu", "--sparsity", "0.8"]).contains("hint: "));
+    assert!(
+        refused(&["eoc", "--activation", "shifted_relu", "--sparsity", "0.8", "--slope", "0.7"])
+            .contains("no bound")
+    );
+    assert!(refused(&["eoc", "--activation", "crelu", "--slope", "0.7"]).contains("--sparsity"));
+}
+
+#[test]
+fn gains_that_keep_both() {
+    let rows = json(&["gain", "--activation", "gaussian:0.05", "--sigma", "0.078", "--json"]);
+    let row = |name: &str| {
+        let row = rows.as_array().unwrap().iter().find(|row| row["name"] == name);
+        number(&row.unwrap_or_else(|| panic!("{name} in {rows}"))["value"])
+    };
+    assert!((row("balanced_sigma") - 0.0776887).abs() < 1e-6);
+    assert!((row("vi3nr").powi(2) - row("vi3nr_squared")).abs() < 1e-15);
+    assert!((row("vi3nr_squared") - 0.0147).abs() < 1e-4 && (row("balance") - 1.0).abs() < 0.02);
+    assert!(refused(&["gain"]).contains("ACTIVATION"));
+    assert_eq!(ok(&["gain", "relu"]), ok(&["gain", "--activation", "relu"]));
+}
+
+#[test]
 fn curves() {
     let csv = ok(&["eoc", "--activation", "tanh", "--curve", "--points", "5", "--csv"]);
     let lines: Vec<_> = csv.lines().collect();

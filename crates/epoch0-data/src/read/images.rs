@@ -66,6 +66,19 @@ pub fn read_folder(folder: &Path, options: Options) -> Result<Dataset, Error> {
     Ok(Dataset { files, ..Dataset::new(name, train, test) })
 }
 
+/// One image, from 0 to 1: `[row, column]` where it is gray, otherwise `[row, column, 3]`.
+pub(super) fn read_file(path: &Path) -> Result<Array<f64>, Error> {
+    let (columns, rows, is_color) = header(path)?;
+    let image = open(path)?.decode().map_err(|error| not_decoded(path, &error))?;
+    let (rows, columns) = (rows as usize, columns as usize);
+    let (shape, pixels) = if is_color {
+        (vec![rows, columns, 3], image.into_rgb8().into_raw())
+    } else {
+        (vec![rows, columns], image.into_luma8().into_raw())
+    };
+    Ok(Array::new(shape, pixels)?.map(|&byte| f64::from(byte) / 255.0))
+}
+
 /// Whether a folder has sub-folders.
 pub(crate) fn has_folders(folder: &Path) -> bool {
     names(folder).is_ok_and(|names| names.iter().any(|name| folder.join(name).is_dir()))

@@ -9,6 +9,7 @@ pub mod images;
 pub mod npy;
 pub mod npz;
 pub mod planetoid;
+pub mod signal;
 pub mod table;
 pub mod text;
 

@@ -38,20 +38,46 @@ pub struct Options {
 /// When lines differ in length, a cell is no finite number where one is needed, the target's column is not there, or
 /// there is nothing but a target.
 pub fn read(path: &Path, options: &Options) -> Result<Dataset, Error> {
-    let mut source = Source::open(path)?;
-    let bytes = source.rest(LONGEST_TEXT)?;
+    let (of, bytes, delimiter) = whole(path)?;
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    let is_tsv =
-        Path::new(name.strip_suffix(".gz").unwrap_or(&name)).extension().is_some_and(|ext| ext == "tsv");
-    let examples = from_bytes(&source.of, &bytes, if is_tsv { b'\t' } else { b',' }, options)?;
+    let examples = from_bytes(&of, &bytes, delimiter, options)?;
     Ok(Dataset { files: vec![path.to_owned()], ..Dataset::new(name, examples, None) })
 }
 
-/// Reads a table from memory; `of` is its name in errors.
-///
-/// # Errors
-/// As [`read()`].
-pub fn from_bytes(of: &str, bytes: &[u8], delimiter: u8, options: &Options) -> Result<Examples, Error> {
+/// What to call a file in errors, all of it, and what parts its columns.
+fn whole(path: &Path) -> Result<(String, Vec<u8>, u8), Error> {
+    let mut source = Source::open(path)?;
+    let bytes = source.rest(LONGEST_TEXT)?;
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    let is_tsv =
+        Path::new(name.strip_suffix(".gz").unwrap_or(&name)).extension().is_some_and(|ext| ext == "tsv");
+    Ok((source.of, bytes, if is_tsv { b'\t' } else { b',' }))
+}
+
+/// All numbers of a table that has no target: `[line, column]`, or `[line]` where there is one column.
+pub(super) fn numbers(path: &Path) -> Result<Array<f64>, Error> {
+    let (of, bytes, delimiter) = whole(path)?;
+    let (names, records, first) = records(&of, &bytes, delimiter)?;
+    let lines = &records[first..];
+    if lines.is_empty() {
+        return Err(Error::content(of, "the number of lines", 0, "1 or more"));
+    }
+    let mut numbers = Vec::with_capacity(lines.len() * names.len());
+    for (nth, line) in lines.iter().enumerate() {
+        for (cell, name) in line.iter().zip(&names) {
+            numbers.push(f64::from(value(&of, &place(line, nth, name), cell.trim())?));
+        }
+    }
+    let shape = if names.len() == 1 { vec![lines.len()] } else { vec![lines.len(), names.len()] };
+    Array::new(shape, numbers)
+}
+
+/// Names of the columns, all lines, and the index of the first that holds no names.
+fn records(
+    of: &str,
+    bytes: &[u8],
+    delimiter: u8,
+) -> Result<(Vec<String>, Vec<csv::StringRecord>, usize), Error> {
     // A byte-order mark would become part of the first name.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut reader = csv::ReaderBuilder::new().has_headers(false).delimiter(delimiter).from_reader(bytes);
@@ -59,14 +85,22 @@ pub fn from_bytes(of: &str, bytes: &[u8], delimiter: u8, options: &Options) -> R
     let Some(first) = records.first() else {
         return Err(Error::content(of, "the number of lines", 0, "1 or more"));
     };
-    let width = first.len();
     let has_names = first.iter().all(|cell| cell.trim().parse::<f64>().is_err());
     let names: Vec<String> = if has_names {
         first.iter().map(|name| name.trim().to_owned()).collect()
     } else {
-        (0..width).map(|column| column.to_string()).collect()
+        (0..first.len()).map(|column| column.to_string()).collect()
     };
-    let lines = &records[usize::from(has_names)..];
+    Ok((names, records, usize::from(has_names)))
+}
+
+/// Reads a table from memory; `of` is its name in errors.
+///
+/// # Errors
+/// As [`read()`].
+pub fn from_bytes(of: &str, bytes: &[u8], delimiter: u8, options: &Options) -> Result<Examples, Error> {
+    let (names, records, first) = records(of, bytes, delimiter)?;
+    let (width, lines) = (names.len(), &records[first..]);
     if width < 2 || lines.is_empty() {
         let found = format!("{} lines × {width} columns", lines.len());
         return Err(Error::content(of, "its size", found, "1 or more lines, 2 or more columns"));

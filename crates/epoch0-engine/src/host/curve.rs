@@ -72,6 +72,13 @@ fn run(activation: &Activation, x: &Tensor, cotangent: Option<&Tensor>) -> Optio
         Activation::ReluSquared => draw(ReluSquared, x, cotangent),
         Activation::Abs => draw(Size, x, cotangent),
         Activation::Sine { omega } => draw(Sine(omega), x, cotangent),
+        Activation::Gaussian { std } => draw(Bell(-0.5 / (std * std)), x, cotangent),
+        Activation::Wavelet { omega, scale } => draw(Wavelet(omega, -scale * scale), x, cotangent),
+        Activation::ShiftedRelu { tau } => draw(Beyond(tau, f64::INFINITY), x, cotangent),
+        Activation::ClippedShiftedRelu { tau, m } => draw(Beyond(tau, m), x, cotangent),
+        // Without a threshold there is no kink at 0: what is left takes the general way.
+        Activation::SoftThreshold { tau } if tau > 0.0 => draw(Outside(tau, f64::INFINITY), x, cotangent),
+        Activation::ClippedSoftThreshold { tau, m } if tau > 0.0 => draw(Outside(tau, m), x, cotangent),
         _ => draw(Any(activation), x, cotangent),
     }
 }
@@ -411,6 +418,68 @@ impl Curve for Sine {
     #[inline(always)]
     fn slope<T: Real>(&self, x: T) -> T {
         (x * T::of(self.0)).cos() * T::of(self.0)
+    }
+}
+
+/// `exp(c x²)`.
+struct Bell(f64);
+
+impl Curve for Bell {
+    #[inline(always)]
+    fn value<T: Real>(&self, x: T) -> T {
+        (x * x * T::of(self.0)).exp()
+    }
+
+    #[inline(always)]
+    fn slope<T: Real>(&self, x: T) -> T {
+        self.value(x) * x * T::of(2.0 * self.0)
+    }
+}
+
+/// `cos(ω x) exp(c x²)`.
+struct Wavelet(f64, f64);
+
+impl Curve for Wavelet {
+    #[inline(always)]
+    fn value<T: Real>(&self, x: T) -> T {
+        (x * T::of(self.0)).cos() * Bell(self.1).value(x)
+    }
+
+    #[inline(always)]
+    fn slope<T: Real>(&self, x: T) -> T {
+        let inner = x * T::of(self.0);
+        (inner.cos() * x * T::of(2.0 * self.1) - inner.sin() * T::of(self.0)) * Bell(self.1).value(x)
+    }
+}
+
+/// What of `x` is above a threshold, up to a bound.
+struct Beyond(f64, f64);
+
+impl Curve for Beyond {
+    #[inline(always)]
+    fn value<T: Real>(&self, x: T) -> T {
+        (x - T::of(self.0)).at_least(T::ZERO).at_most(T::of(self.1))
+    }
+
+    #[inline(always)]
+    fn slope<T: Real>(&self, x: T) -> T {
+        Clip(0.0, self.1).slope(x - T::of(self.0))
+    }
+}
+
+/// The same on either side of zero, for a threshold above 0.
+struct Outside(f64, f64);
+
+impl Curve for Outside {
+    #[inline(always)]
+    fn value<T: Real>(&self, x: T) -> T {
+        let above = Beyond(self.0, self.1);
+        above.value(x) - above.value(-x)
+    }
+
+    #[inline(always)]
+    fn slope<T: Real>(&self, x: T) -> T {
+        Beyond(self.0, self.1).slope(x.magnitude())
     }
 }
 

@@ -67,6 +67,20 @@ fn elu(x: &Var, alpha: f64, width: f64) -> Var {
     above(x, &negative(x).scale(1.0 / width).exp().add_scalar(-1.0).scale(alpha))
 }
 
+/// `sin(u) / u`; near 0 by its series, of which derivatives can be taken.
+fn sinc(u: &Var) -> Var {
+    let is_small = u.value().abs().lower_equal(0.25);
+    let square = u.square();
+    // 1 - u²/6 (1 - u²/20 (1 - u²/42 …)), as far as doubles have digits.
+    let mut series = Var::constant(u.value().full_like(1.0, &u.shape()));
+    for k in (1..=7).rev() {
+        let divisor = f64::from(2 * k) * f64::from(2 * k + 1);
+        series = square.mul(&series).scale(-1.0 / divisor).add_scalar(1.0);
+    }
+    let away = u.fill(&is_small, 1.0);
+    away.sin().div(&away).choose(&is_small, &series)
+}
+
 fn define(activation: &Activation, x: &Var) -> Var {
     match activation {
         Activation::Identity => x.clone(),
@@ -102,6 +116,19 @@ fn define(activation: &Activation, x: &Var) -> Var {
         Activation::Exp => x.exp(),
         Activation::Sine { omega } => x.scale(*omega).sin(),
         Activation::Gaussian { std } => x.square().scale(-0.5 / (std * std)).exp(),
+        Activation::Sinc { omega } => sinc(&x.scale(*omega)),
+        Activation::Wavelet { omega, scale } => {
+            x.scale(*omega).cos().mul(&x.square().scale(-scale * scale).exp())
+        }
+        Activation::ShiftedRelu { tau } => relu(&x.add_scalar(-tau)),
+        Activation::ClippedShiftedRelu { tau, m } => clip(&x.add_scalar(-tau), 0.0, *m),
+        // Without a threshold there is no kink at 0.
+        Activation::SoftThreshold { tau } if *tau == 0.0 => x.clone(),
+        Activation::ClippedSoftThreshold { tau, m } if *tau == 0.0 => clip(x, -m, *m),
+        Activation::SoftThreshold { tau } => relu(&x.add_scalar(-tau)).sub(&relu(&x.neg().add_scalar(-tau))),
+        Activation::ClippedSoftThreshold { tau, m } => {
+            clip(&x.add_scalar(-tau), 0.0, *m).add(&clip(&x.add_scalar(*tau), -m, 0.0))
+        }
         Activation::Expression(expression) => evaluate(expression, x),
         _ => unreachable!("an activation that the engine does not know"),
     }

@@ -55,6 +55,11 @@ pub(super) fn activation_of(graph: &Graph<'_>, node: &Node<'_>) -> Option<Activa
         "Tanh" => Activation::Tanh,
         "Softplus" => Activation::Softplus { beta: 1.0, threshold: f64::INFINITY },
         "Softsign" => Activation::Softsign,
+        // What is beyond the threshold, less the threshold.
+        "Shrink" if node.float("bias").unwrap_or(0.0) == node.float("lambd").unwrap_or(0.5) => {
+            let tau = node.float("lambd").filter(|tau| *tau >= 0.0 && tau.is_finite())?;
+            Activation::SoftThreshold { tau }
+        }
         "Mish" => Activation::Mish,
         "Clip" => match (node.input(1).map(|_| bound(1)), node.input(2).map(|_| bound(2))) {
             (Some(Some(min)), Some(Some(max))) if min == 0.0 && max == 6.0 => Activation::Relu6,

@@ -116,6 +116,16 @@ struct Finder<'g, 'a> {
 const POINTS: [f64; 17] =
     [-7.5, -5.25, -3.5, -3.0, -2.6, -1.9, -1.0, -0.7, -0.31, 0.0, 0.13, 0.55, 1.0, 1.7, 2.9, 3.3, 6.8];
 
+/// The Gaussian that has the value which was found at 0.13, if there is one.
+fn bell(values: &[f64]) -> Option<Activation> {
+    const AT: f64 = 0.13;
+    let value = POINTS.iter().position(|&point| point == AT).map(|at| values[at])?;
+    let std = AT * (-0.5 / libm::log(value)).sqrt();
+    // Files hold single precision.
+    let std: f64 = format!("{std:.6e}").parse().ok()?;
+    (value > 0.0 && value < 1.0 && std.is_finite()).then_some(Activation::Gaussian { std })
+}
+
 impl<'a> Finder<'_, 'a> {
     /// Whether a value has to be computed in a run.
     fn is_open(&self, val: Val) -> bool {
@@ -149,7 +159,8 @@ impl<'a> Finder<'_, 'a> {
             "MatMul" => self.attention(node).map(|found| Fused::Attention(Box::new(found))),
             "Add" => self.norm(node.output(0)?).or_else(|| self.linear(node)),
             "Mul" | "Div" => self.norm(node.output(0)?).or_else(|| self.activation(node)),
-            "Min" | "Pow" => self.activation(node),
+            "Min" | "Pow" | "Exp" => self.activation(node),
+            "Sin" => self.sine(node),
             _ => None,
         }
     }
@@ -314,6 +325,10 @@ impl<'a> Finder<'_, 'a> {
             Activation::Relu6,
             Activation::ReluSquared,
         ];
+        // Factors before a Gaussian are part of its width: the value that is furthest away says all of it.
+        if let ("Exp", Some(inner)) = (node.op, cone.get_mut(1..)) {
+            inner.reverse();
+        }
         for &x in cone.iter().skip(1) {
             if self.graph.facts[x].dims != self.graph.facts[val].dims || !self.is_open(x) {
                 continue;
@@ -327,11 +342,19 @@ impl<'a> Finder<'_, 'a> {
                     (value - wanted).abs() <= 2e-6 * (1.0 + wanted.abs())
                 })
             };
-            if let Some(act) = known.iter().find(same) {
+            if let Some(act) = known.iter().chain(&bell(&values)).find(same) {
                 return Some(Fused::Activation { x, act: act.clone() });
             }
         }
         None
+    }
+
+    /// A sine, and a number that what it reads was multiplied by.
+    fn sine(&self, node: &Node<'_>) -> Option<Fused> {
+        let x = node.input(0)?;
+        let scaled = self.node(x, "Mul").and_then(|node| self.with_number(node));
+        let (x, omega) = scaled.filter(|(x, _)| self.is_open(*x)).unwrap_or((x, 1.0));
+        Some(Fused::Activation { x, act: Activation::Sine { omega } })
     }
 
     /// Values that a value is computed from by functions of one number, itself first.

@@ -137,6 +137,7 @@ impl<'a> Graph<'a> {
             | "Ceil"
             | "Round"
             | "Sin"
+            | "Shrink"
             | "Cos"
             | "Not"
             | "Clip"

@@ -8,7 +8,7 @@ use epoch0_num::quadrature::gauss_hermite;
 use epoch0_num::{Activation, Law, Stream};
 use rayon::prelude::*;
 
-use super::effects;
+use super::{effects, sparse};
 use crate::shared::experiment::{Mlp, broken};
 
 pub(super) static CLAIMS: &[Claim] = &[
@@ -81,6 +81,10 @@ pub(super) static CLAIMS: &[Claim] = &[
     },
     effects::TRAINS_DEEP,
     effects::POINT_FITS_DEPTH,
+    sparse::TABLE,
+    sparse::SHARES,
+    sparse::LENGTHS,
+    sparse::TRAINS,
 ];
 
 #[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]

@@ -16,7 +16,9 @@
 //! φ' jumps. The point is chosen
 //! - by `q`, or
 //! - by `sigma_b`, solving `σ_b²(q) = sigma_b²`, or
-//! - by `depth`: `β_q = depth`. Larger β_q makes the network nearly linear, smaller loses the inputs on the way.
+//! - by `depth`: `β_q = depth`. Larger β_q makes the network nearly linear, smaller loses the inputs on the way, or
+//! - by `sparsity`: q such that so many units are 0 behind the thresholds that the activations have. With `slope` the
+//!   slope V'(q) of the variance map is held against what is asked for.
 //!
 //! ReLU and its kin have one point, `σ_b = 0` and `σ_w² = 2 / (1 + slope²)`, for every q: He's start.
 //!
@@ -39,6 +41,9 @@
 //! - Where inputs do not have the second moment that q wants, the first layers are spent on getting there; set `input`.
 //! - `χ₁ = 1` does not say that q is stable: that is `V'(q) < 1`, which `epoch0 eoc` prints. For exp and for shifted
 //!   ReLU it fails, and variances leave.
+//! - Thresholds (`shifted_relu`, `soft_threshold`) have `V' = 1` and `V'' > 0` on their edge: what noise of finite width
+//!   adds is amplified, and deep networks blow up. Bounded ones (`crelu`, `cst`) have `V' < 1`; `epoch0 eoc --activation
+//!   crelu --sparsity 0.85 --slope 0.7` says which threshold and bound. A remark says where q is not stable.
 //! - The standard deviation of SiLU's and GELU's weights falls along the curve as q grows.
 //!
 //! # Example
@@ -59,22 +64,26 @@
 //!
 //! # References
 //! - [hayou2019impact] Section 2 and Propositions 2 and 3; [schoenholz2016deep] for depth scales; [poole2016exponential]
-//!   for the maps; [xiao2018dynamical] for convolutions
+//!   for the maps; [xiao2018dynamical] for convolutions; [price2024deep] for thresholds and the slope V'
 
 mod claims;
 mod effects;
+mod sparse;
 
 use std::sync::{Mutex, PoisonError};
 
 use epoch0_method::{At, Entry, Error, Family, Info, Initializer, Params, SiteLaw, Status, Values};
 use epoch0_net::Role;
-use epoch0_num::meanfield::{EdgePoint, MeanFieldError, edge_at_depth, edge_at_q, edge_at_sigma_b};
+use epoch0_num::meanfield::{
+    EdgePoint, MeanFieldError, Stability, edge_at_depth, edge_at_q, edge_at_sigma_b, q_of_sparsity,
+};
 use epoch0_num::{Activation, Law};
 
 use crate::shared::unsupported;
 use crate::variance_scaling::fans;
 
-/// Parameters of the start at the edge of chaos. At most one of `q`, `sigma_b` and `depth` is given.
+/// Parameters of the start at the edge of chaos. At most one of `q`, `sigma_b`, `depth` and
+/// `sparsity` is given.
 #[derive(Clone, Debug, Params)]
 pub struct Eoc {
     /// The activation of the maps; auto takes the one that follows each site, and the identity where none does.
@@ -86,9 +95,16 @@ pub struct Eoc {
     /// Standard deviation of biases.
     #[param(default = None, range = "[0, inf)", symbol = "σ_b")]
     pub sigma_b: Option<f64>,
-    /// Number of layers that the rate is matched to; auto is the network's, where neither `q` nor `sigma_b` is given.
+    /// Number of layers that the rate is matched to; auto is the network's, where the point is not chosen
+    /// otherwise.
     #[param(default = None, range = "[1, inf)", symbol = "L")]
     pub depth: Option<u32>,
+    /// Share of units that are 0 behind the activations, which have to have a threshold; q follows.
+    #[param(default = None, range = "(0, 1)", symbol = "s")]
+    pub sparsity: Option<f64>,
+    /// Slope of the variance map that the point is to have; another by more than 0.001 is refused.
+    #[param(default = None, range = "(0, 1)", symbol = "V'")]
+    pub slope: Option<f64>,
     /// Second moment of the network's inputs, for first weights that give the variance q at once; auto draws these as
     /// all others.
     #[param(default = None, range = "(0, inf)")]
@@ -102,7 +118,13 @@ static INFO: Info = Info {
     id: "eoc",
     aliases: &["edge_of_chaos"],
     family: Family::Init,
-    papers: &["hayou2019impact", "schoenholz2016deep", "poole2016exponential", "xiao2018dynamical"],
+    papers: &[
+        "hayou2019impact",
+        "schoenholz2016deep",
+        "poole2016exponential",
+        "xiao2018dynamical",
+        "price2024deep",
+    ],
     source: include_str!("mod.rs"),
     params: Eoc::PARAMS,
     random: true,
@@ -112,11 +134,12 @@ static INFO: Info = Info {
 
 fn build(values: &Values) -> Result<Box<dyn Initializer>, Error> {
     let params = Eoc::from_values(INFO.id, values)?;
-    let given = [params.q.is_some(), params.sigma_b.is_some(), params.depth.is_some()];
+    let given =
+        [params.q.is_some(), params.sigma_b.is_some(), params.depth.is_some(), params.sparsity.is_some()];
     if given.iter().filter(|given| **given).count() > 1 {
         return Err(unsupported(
             INFO.id,
-            "q, sigma_b and depth",
+            "q, sigma_b, depth and sparsity",
             &"each of them fixes the point on the edge by itself, and more than one is given",
             "give one of them, or none for the network's depth",
         ));
@@ -141,12 +164,23 @@ impl AtEdge {
         if let Some((_, _, point)) = found.iter().find(|(known, of, _)| known == act && *of == depth) {
             return Ok(*point);
         }
-        let point = match (self.params.q, self.params.sigma_b) {
-            (Some(q), _) => edge_at_q(act, q),
-            (None, Some(sigma_b)) => edge_at_sigma_b(act, sigma_b),
-            (None, None) => edge_at_depth(act, depth),
+        let Eoc { q, sigma_b, sparsity, .. } = self.params;
+        let point = match (q, sigma_b, sparsity) {
+            (Some(q), _, _) => edge_at_q(act, q),
+            (_, Some(sigma_b), _) => edge_at_sigma_b(act, sigma_b),
+            (_, _, Some(share)) => q_of_sparsity(act, share).and_then(|q| edge_at_q(act, q)),
+            _ => edge_at_depth(act, depth),
         };
         let point = point.map_err(|error| refused(at, act, &error))?;
+        if let Some(slope) = self.params.slope
+            && (point.variance_slope - slope).abs() > 1e-3
+        {
+            let (found, q) = (point.variance_slope, point.q);
+            let why = format!("V' is {found:.4} at q = {q:.4}, and {slope} is asked for");
+            let hint =
+                "`epoch0 eoc --sparsity … --slope …` finds the threshold and the bound of crelu and cst";
+            return Err(unsupported(INFO.id, format!("{}, activation {act}", at.label()), &why, hint));
+        }
         found.push((act.clone(), depth, point));
         Ok(point)
     }
@@ -160,6 +194,24 @@ fn refused(at: &At<'_>, act: &Activation, error: &MeanFieldError) -> Error {
 }
 
 impl Initializer for AtEdge {
+    /// Of the points that were found, those at which the variance does not stay.
+    fn remarks(&self) -> Vec<String> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = found.iter().filter_map(|(act, _, point)| {
+            let EdgePoint { q, variance_slope, .. } = point;
+            match point.stability() {
+                Stability::UnstableFromAbove => Some(format!(
+                    "{act}: the variance is not stable from above q = {q:.4}, as V'' > 0 where V' = 1"
+                )),
+                Stability::Unstable => Some(format!(
+                    "{act}: the variance is not stable at q = {q:.4}, with V' = {variance_slope:.4}"
+                )),
+                _ => None,
+            }
+        });
+        said.collect()
+    }
+
     fn covers(&self, at: &At<'_>) -> bool {
         at.role.is_matrix() || (at.role == Role::Bias && at.fans.is_some())
     }

@@ -5,6 +5,7 @@
 
 mod expr;
 mod names;
+mod sinc;
 
 pub use expr::{Expression, ExpressionError, ExpressionErrorKind, Function, Op};
 pub use names::ActivationError;
@@ -108,6 +109,42 @@ pub enum Activation {
         /// Width, positive; 1 by default.
         std: f64,
     },
+    /// `sin(omega x) / (omega x)`, 1 at 0 (Ramasinghe and Lucey 2022).
+    Sinc {
+        /// Angular frequency, positive; 1 by default.
+        omega: f64,
+    },
+    /// `cos(omega x) exp(-(scale x)²)`: the real Gabor wavelet of WIRE (Saragadam et al. 2023).
+    Wavelet {
+        /// Angular frequency; 1 by default.
+        omega: f64,
+        /// One over the width, positive; 1 by default.
+        scale: f64,
+    },
+    /// `max(0, x - tau)` (Price et al. 2024).
+    ShiftedRelu {
+        /// Threshold, at least 0; 0.5 by default.
+        tau: f64,
+    },
+    /// `sign(x) max(0, |x| - tau)`; torch's Softshrink.
+    SoftThreshold {
+        /// Threshold, at least 0; 0.5 by default.
+        tau: f64,
+    },
+    /// `min(max(0, x - tau), m)` (Price et al. 2024).
+    ClippedShiftedRelu {
+        /// Threshold, at least 0; 0.5 by default.
+        tau: f64,
+        /// Largest value, positive; 1 by default.
+        m: f64,
+    },
+    /// `sign(x) min(max(0, |x| - tau), m)` (Price et al. 2024).
+    ClippedSoftThreshold {
+        /// Threshold, at least 0; 0.5 by default.
+        tau: f64,
+        /// Largest size, positive; 1 by default.
+        m: f64,
+    },
     /// A text in `x`.
     Expression(Expression),
 }
@@ -172,6 +209,12 @@ impl Activation {
             Self::Exp => exp(x),
             Self::Sine { omega } => sin(omega * x),
             Self::Gaussian { std } => exp(-0.5 * (x / std) * (x / std)),
+            Self::Sinc { omega } => sinc::sinc(omega * x)[0],
+            Self::Wavelet { omega, scale } => cos(omega * x) * exp(-(scale * x) * (scale * x)),
+            Self::ShiftedRelu { tau } => above(x - tau, x - tau, 0.0),
+            Self::SoftThreshold { tau } => beyond(x, *tau, f64::INFINITY),
+            Self::ClippedShiftedRelu { tau, m } => clip(x - tau, 0.0, *m),
+            Self::ClippedSoftThreshold { tau, m } => beyond(x, *tau, *m),
             Self::Expression(expression) => expression.value(x),
         }
     }
@@ -228,6 +271,15 @@ impl Activation {
             Self::Exp => exp(x),
             Self::Sine { omega } => omega * cos(omega * x),
             Self::Gaussian { std } => -x / (std * std) * exp(-0.5 * (x / std) * (x / std)),
+            Self::Sinc { omega } => omega * sinc::sinc(omega * x)[1],
+            Self::Wavelet { omega, scale } => {
+                let (cosine, sine) = (cos(omega * x), sin(omega * x));
+                -(omega * sine + 2.0 * scale * scale * x * cosine) * exp(-(scale * x) * (scale * x))
+            }
+            Self::ShiftedRelu { tau } => above(x - tau, 1.0, 0.0),
+            Self::SoftThreshold { tau } => outside(x, *tau, f64::INFINITY),
+            Self::ClippedShiftedRelu { tau, m } => within(x, *tau, tau + m),
+            Self::ClippedSoftThreshold { tau, m } => outside(x, *tau, *m),
             Self::Expression(expression) => expression.derivative(x),
         }
     }
@@ -243,6 +295,10 @@ impl Activation {
             | Self::HardSigmoid
             | Self::HardTanh { .. }
             | Self::Relu6
+            | Self::ShiftedRelu { .. }
+            | Self::SoftThreshold { .. }
+            | Self::ClippedShiftedRelu { .. }
+            | Self::ClippedSoftThreshold { .. }
             | Self::Abs => 0.0,
             Self::Elu { alpha } => above(x, 0.0, alpha * exp(x)),
             Self::Selu => SELU_SCALE * above(x, 0.0, SELU_ALPHA * exp(x)),
@@ -283,6 +339,12 @@ impl Activation {
                 let z = x / std;
                 (z * z - 1.0) / (std * std) * exp(-0.5 * z * z)
             }
+            Self::Sinc { omega } => omega * omega * sinc::sinc(omega * x)[2],
+            Self::Wavelet { omega, scale } => {
+                let (cosine, sine, square) = (cos(omega * x), sin(omega * x), scale * scale);
+                let even = 4.0 * square * square * x * x - 2.0 * square - omega * omega;
+                (even * cosine + 4.0 * omega * square * x * sine) * exp(-square * x * x)
+            }
             Self::Expression(expression) => expression.second_derivative(x),
         }
     }
@@ -305,6 +367,12 @@ impl Activation {
             Self::HardSigmoid | Self::HardSwish => vec![-3.0, 3.0],
             Self::HardTanh { min, max } => vec![*min, *max],
             Self::Relu6 => vec![0.0, 6.0],
+            Self::ShiftedRelu { tau } => vec![*tau],
+            Self::ClippedShiftedRelu { tau, m } => vec![*tau, tau + m],
+            // Without a threshold there is none at 0.
+            Self::SoftThreshold { tau } if *tau > 0.0 => vec![-tau, *tau],
+            Self::ClippedSoftThreshold { tau, m } if *tau > 0.0 => vec![-tau - m, -tau, *tau, tau + m],
+            Self::ClippedSoftThreshold { m, .. } => vec![-m, *m],
             Self::Expression(expression) => return expression.kinks(low, high),
             Self::Identity
             | Self::Gelu
@@ -316,10 +384,50 @@ impl Activation {
             | Self::Sigmoid
             | Self::Exp
             | Self::Sine { .. }
-            | Self::Gaussian { .. } => Vec::new(),
+            | Self::Gaussian { .. }
+            | Self::Sinc { .. }
+            | Self::Wavelet { .. }
+            | Self::SoftThreshold { .. } => Vec::new(),
         };
         kinks.retain(|kink| low < *kink && *kink < high);
         kinks
+    }
+
+    /// Where to cut the range from `low` to `high` before integrating over it: the kinks, and for a function that is
+    /// narrow against the range points at which it turns, so that none of it is overlooked.
+    pub(crate) fn cuts(&self, low: f64, high: f64) -> Vec<f64> {
+        /// Width, as a share of the range, from which adaptive integration finds a bump by itself.
+        const WIDE: f64 = 1e-3;
+        let width = match self {
+            Self::Gaussian { std } => *std,
+            Self::Wavelet { scale, .. } => 1.0 / scale,
+            Self::Sinc { omega } => 1.0 / omega,
+            _ => return self.kinks(low, high),
+        };
+        let mut cuts = Vec::new();
+        let mut distance = width;
+        if width < WIDE * (high - low) {
+            while distance < high.max(-low) && cuts.len() < 256 {
+                cuts.extend([-distance, distance]);
+                distance *= 2.0;
+            }
+        }
+        cuts.retain(|cut| low < *cut && *cut < high);
+        cuts
+    }
+
+    /// `omega` where the activation is `sin(omega x)`, by its name or as an expression.
+    pub fn sine_omega(&self) -> Option<f64> {
+        match self {
+            Self::Sine { omega } => Some(*omega),
+            Self::Expression(expression) => match expression.ops() {
+                [Op::X, Op::Call(Function::Sin)] => Some(1.0),
+                [Op::Number(omega), Op::X, Op::Mul, Op::Call(Function::Sin)]
+                | [Op::X, Op::Number(omega), Op::Mul, Op::Call(Function::Sin)] => Some(*omega),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     /// Value and derivative at 0, and whether there is a derivative.
@@ -330,6 +438,7 @@ impl Activation {
             Self::Elu { alpha } => *alpha == 1.0,
             Self::Softplus { threshold, .. } => *threshold > 0.0,
             Self::HardTanh { min, max } => *min != 0.0 && *max != 0.0,
+            Self::ShiftedRelu { tau } | Self::ClippedShiftedRelu { tau, .. } => *tau != 0.0,
             Self::Expression(expression) => return expression.at_zero(),
             _ => true,
         };
@@ -357,6 +466,17 @@ fn clip(x: f64, min: f64, max: f64) -> f64 {
     } else {
         x
     }
+}
+
+/// What of `x` is beyond `tau` on either side, up to `most`.
+fn beyond(x: f64, tau: f64, most: f64) -> f64 {
+    clip(x - tau, 0.0, most) + clip(x + tau, -most, 0.0)
+}
+
+/// Derivative of [`beyond`]; with `tau` 0 there is no kink at 0.
+fn outside(x: f64, tau: f64, most: f64) -> f64 {
+    let size = x.abs();
+    if x.is_nan() { x } else { f64::from((size > tau || tau == 0.0) && size < tau + most) }
 }
 
 /// 1 inside the open range, 0 elsewhere.

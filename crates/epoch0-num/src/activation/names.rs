@@ -67,6 +67,7 @@ enum Range {
     Finite,
     Positive,
     FromZero,
+    NotNegative,
 }
 
 impl Range {
@@ -75,6 +76,7 @@ impl Range {
             Self::Finite => value.is_finite(),
             Self::Positive => value.is_finite() && value > 0.0,
             Self::FromZero => value >= 0.0,
+            Self::NotNegative => value.is_finite() && value >= 0.0,
         }
     }
 
@@ -83,6 +85,7 @@ impl Range {
             Self::Finite => "finite numbers",
             Self::Positive => "finite numbers above 0",
             Self::FromZero => "numbers from 0, inf included",
+            Self::NotNegative => "finite numbers from 0",
         }
     }
 }
@@ -102,6 +105,10 @@ struct Spec {
 }
 
 const SLOPE: &[&str] = &["slope", "negative_slope", "alpha", "init"];
+const OMEGA: &[&str] = &["omega", "omega_0", "w0", "w"];
+const TAU: Parameter =
+    Parameter { names: &["tau", "lambd", "lambda"], default: 0.5, range: Range::NotNegative };
+const CLIP: Parameter = Parameter { names: &["m", "max"], default: 1.0, range: Range::Positive };
 const ALPHA: &[Parameter] = &[Parameter { names: &["alpha"], default: 1.0, range: Range::Finite }];
 
 /// Every activation. Names are compared in lower case and without `_`.
@@ -173,17 +180,42 @@ static SPECS: &[Spec] = &[
     Spec { names: &["exp", "exponential"], parameters: &[], make: |_| Activation::Exp },
     Spec {
         names: &["sine", "sin"],
-        parameters: &[Parameter {
-            names: &["omega", "omega_0", "w0", "w"],
-            default: 1.0,
-            range: Range::Finite,
-        }],
+        parameters: &[Parameter { names: OMEGA, default: 1.0, range: Range::Finite }],
         make: |p| Activation::Sine { omega: p[0] },
     },
     Spec {
         names: &["gaussian"],
         parameters: &[Parameter { names: &["std", "sigma", "s"], default: 1.0, range: Range::Positive }],
         make: |p| Activation::Gaussian { std: p[0] },
+    },
+    Spec {
+        names: &["sinc"],
+        parameters: &[Parameter { names: OMEGA, default: 1.0, range: Range::Positive }],
+        make: |p| Activation::Sinc { omega: p[0] },
+    },
+    Spec {
+        names: &["wavelet", "gabor"],
+        parameters: &[
+            Parameter { names: OMEGA, default: 1.0, range: Range::Finite },
+            Parameter { names: &["scale", "scale_0", "s0"], default: 1.0, range: Range::Positive },
+        ],
+        make: |p| Activation::Wavelet { omega: p[0], scale: p[1] },
+    },
+    Spec { names: &["shifted_relu"], parameters: &[TAU], make: |p| Activation::ShiftedRelu { tau: p[0] } },
+    Spec {
+        names: &["soft_threshold", "softshrink", "soft_shrink"],
+        parameters: &[TAU],
+        make: |p| Activation::SoftThreshold { tau: p[0] },
+    },
+    Spec {
+        names: &["clipped_shifted_relu", "crelu"],
+        parameters: &[TAU, CLIP],
+        make: |p| Activation::ClippedShiftedRelu { tau: p[0], m: p[1] },
+    },
+    Spec {
+        names: &["clipped_soft_threshold", "cst"],
+        parameters: &[TAU, CLIP],
+        make: |p| Activation::ClippedSoftThreshold { tau: p[0], m: p[1] },
     },
 ];
 
@@ -233,6 +265,12 @@ impl Activation {
             Self::Exp => "exp",
             Self::Sine { .. } => "sine",
             Self::Gaussian { .. } => "gaussian",
+            Self::Sinc { .. } => "sinc",
+            Self::Wavelet { .. } => "wavelet",
+            Self::ShiftedRelu { .. } => "shifted_relu",
+            Self::SoftThreshold { .. } => "soft_threshold",
+            Self::ClippedShiftedRelu { .. } => "clipped_shifted_relu",
+            Self::ClippedSoftThreshold { .. } => "clipped_soft_threshold",
             Self::Expression(_) => "expr",
         }
     }
@@ -249,7 +287,10 @@ impl Activation {
             Self::Elu { alpha } | Self::Celu { alpha } => vec![*alpha],
             Self::Softplus { beta, threshold } => vec![*beta, *threshold],
             Self::HardTanh { min, max } => vec![*min, *max],
-            Self::Sine { omega } => vec![*omega],
+            Self::Sine { omega } | Self::Sinc { omega } => vec![*omega],
+            Self::Wavelet { omega, scale } => vec![*omega, *scale],
+            Self::ShiftedRelu { tau } | Self::SoftThreshold { tau } => vec![*tau],
+            Self::ClippedShiftedRelu { tau, m } | Self::ClippedSoftThreshold { tau, m } => vec![*tau, *m],
             Self::Gaussian { std } => vec![*std],
             _ => Vec::new(),
         }

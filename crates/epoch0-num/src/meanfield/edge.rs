@@ -90,11 +90,44 @@ pub struct EdgePoint {
     pub chi1: f64,
     /// `V'(q)`. Below 1 the variance comes back to `q`, above it leaves.
     pub variance_slope: f64,
+    /// `V''(q)`, which decides where `V'` is 1; nothing in the limit of small `q`.
+    pub variance_curvature: Option<f64>,
     /// How correlations approach 1.
     pub rate: Rate,
 }
 
+/// What becomes of a variance that is a little off the fixed point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stability {
+    /// It comes back: `V' < 1`.
+    Stable,
+    /// It stays where it is: `V' = 1` without curvature, as for rectifiers.
+    Marginal,
+    /// `V' = 1` and `V'' > 0`: from below it comes back, from above it leaves.
+    UnstableFromAbove,
+    /// `V' = 1` and `V'' < 0`: from above it comes back, from below it leaves.
+    UnstableFromBelow,
+    /// It leaves: `V' > 1`, or `V' ≤ -1`.
+    Unstable,
+}
+
 impl EdgePoint {
+    /// What becomes of a variance that is a little off `q`.
+    pub fn stability(&self) -> Stability {
+        /// Rounding of slope and curvature.
+        const NONE: f64 = 1e-9;
+        if (self.variance_slope - 1.0).abs() > NONE {
+            let is_stable = self.variance_slope.abs() < 1.0;
+            return if is_stable { Stability::Stable } else { Stability::Unstable };
+        }
+        match self.variance_curvature {
+            Some(curvature) if curvature * self.q > NONE => Stability::UnstableFromAbove,
+            Some(curvature) if curvature * self.q < -NONE => Stability::UnstableFromBelow,
+            _ => Stability::Marginal,
+        }
+    }
+
     /// Depth scale `1 / |log V'|` over which the variance settles; infinite at 1.
     pub fn xi_q(&self) -> f64 {
         super::phase::depth_scale(self.variance_slope)
@@ -183,6 +216,7 @@ pub fn edge_at_q(act: &Activation, q: f64) -> Result<EdgePoint, MeanFieldError> 
         sigma_b,
         chi1: layer.chi1(q)?,
         variance_slope: layer.variance_slope(q)?,
+        variance_curvature: Some(layer.variance_curvature(q)?),
         rate: rate(act, q)?,
     })
 }
@@ -274,6 +308,7 @@ pub fn edge_at_sigma_b(act: &Activation, sigma_b: f64) -> Result<EdgePoint, Mean
             sigma_b: 0.0,
             chi1: 1.0,
             variance_slope,
+            variance_curvature: None,
             rate: Rate::Frozen,
         });
     }

@@ -29,8 +29,8 @@ pub(super) fn expect_to(
     g: impl FnMut(f64) -> f64,
 ) -> Result<f64, MeanFieldError> {
     let sigma = q.sqrt();
-    let kinks = act.kinks(-REACH * sigma, REACH * sigma);
-    Ok(expectation_to(g, sigma, &kinks, floor).map_err(of(act))?.value)
+    let cuts = act.cuts(-REACH * sigma, REACH * sigma);
+    Ok(expectation_to(g, sigma, &cuts, floor).map_err(of(act))?.value)
 }
 
 /// `E[φ²]`.

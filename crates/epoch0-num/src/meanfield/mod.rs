@@ -12,7 +12,7 @@
 //! Where the fixed point of `V` has `χ₁ < 1` inputs come together and gradients vanish (order), where `χ₁ > 1` they
 //! come apart and gradients explode (chaos): [`Layer::phase`]. Between lies the edge of chaos, `χ₁ = 1`, on which
 //! information travels deepest: [`edge_at_q`], [`edge_at_sigma_b`], [`edge_at_depth`], and [`rate`] says how slowly
-//! inputs come together there (Hayou et al. 2019). Convolutions have the same maps, with the receptive field in the
+//! inputs come together there (Hayou et al. 2019); [`sparse_edge`] finds it for activations that most units are 0 behind. Convolutions have the same maps, with the receptive field in the
 //! fan-in.
 //!
 //! What is no plain stack is followed by a [`Signal`] through each operation. [`guessing`] reads off the same maps how far an untrained classifier favours some classes.
@@ -25,13 +25,18 @@ mod map;
 mod phase;
 mod root;
 mod signal;
+mod sparse;
 mod trajectory;
 
-pub use edge::{Edge, EdgePoint, Rate, edge_at_depth, edge_at_q, edge_at_sigma_b, edge_range, rate};
+pub use edge::{
+    Edge, EdgePoint, Rate, Stability, edge_at_depth, edge_at_q, edge_at_sigma_b, edge_range, rate,
+};
 pub use layer::Layer;
 pub use map::CorrelationMap;
 pub use phase::{FixedPoint, Limit, Phase, PhaseReport};
+pub(crate) use root::between_closely as root_between;
 pub use signal::{Signal, Stage, follow, perceptron};
+pub use sparse::{SparseEdge, q_of_sparsity, sparse_edge, sparsity};
 pub use trajectory::{Trajectory, trajectory};
 
 use crate::gain::GainError;

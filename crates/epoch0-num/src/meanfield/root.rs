@@ -49,6 +49,18 @@ pub(super) fn between<E>(
     Ok(0.5 * (low.0 + high.0))
 }
 
+/// As [`between`], to all digits that doubles have.
+///
+/// # Errors
+/// What `f` fails with.
+pub(crate) fn between_closely<E>(
+    f: impl FnMut(f64) -> Result<f64, E>,
+    low: (f64, f64),
+    high: (f64, f64),
+) -> Result<f64, E> {
+    between(f, low, high, 1e-14)
+}
+
 #[cfg(test)]
 mod tests {
     use super::between;

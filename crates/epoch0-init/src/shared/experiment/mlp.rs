@@ -4,7 +4,7 @@
 
 use std::fmt::Display;
 
-use epoch0_method::{At, Error, Initializer, SiteLaw};
+use epoch0_method::{ArrayMut, At, Error, Initializer};
 use epoch0_net::{Builder, Linear, NetError, Network, Role, Site, Source};
 use epoch0_num::{Activation, Dtype, Stream};
 
@@ -73,10 +73,7 @@ impl Mlp {
     ) -> Result<Self, Error> {
         let net = network(widths, act).map_err(|error| broken(&error))?;
         let draw = |site: &Site, out: &mut [f32]| {
-            let SiteLaw::Each(law) = method.law(&At { net: &net, site })? else {
-                return Err(broken(&"a claim's start draws each weight by itself"));
-            };
-            law.fill(&Stream::new(seed, &site.name), 0, out).map_err(|error| broken(&error))
+            method.fill(&At { net: &net, site }, &Stream::new(seed, &site.name), ArrayMut::F32(out))
         };
         let mut layers: Vec<Layer> = Vec::new();
         for site in net.sites() {

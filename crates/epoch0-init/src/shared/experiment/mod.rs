@@ -4,6 +4,7 @@ mod arms;
 mod data;
 mod deep;
 mod mlp;
+mod signal;
 mod structure;
 
 pub(crate) use arms::{Arm, By, at_best_rate, begin, descent, draw_start, listed, mean, of, zoo_network};
@@ -14,6 +15,7 @@ pub(crate) use structure::{
     Change, answers, built, changes, drawn, noise, off_identity, one_map, residual, residual_convolutions,
     row_products, singular_values, skips_off, taught, transposed, weight,
 };
+pub(crate) use signal::{fit, on_grid, psnr};
 
 use epoch0_num::paired;
 

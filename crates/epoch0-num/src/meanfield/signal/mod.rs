@@ -348,8 +348,8 @@ fn activated(act: &Activation, at: f64, q: f64, rho: f64, positions: u32) -> Res
     Ok(Signal { mean, second, cross, from })
 }
 
-/// Kinks within reach of a Gaussian of that mean and variance, from the mean.
+/// Kinks, and where it is narrow, within reach of a Gaussian of that mean and variance, from the mean.
 fn kinks_around(act: &Activation, mean: f64, q: f64) -> Vec<f64> {
     let reach = 2.0 * REACH * q.sqrt();
-    act.kinks(mean - reach, mean + reach).into_iter().map(|kink| kink - mean).collect()
+    act.cuts(mean - reach, mean + reach).into_iter().map(|kink| kink - mean).collect()
 }
