@@ -28,7 +28,6 @@ pub(super) static CLAIMS: &[Claim] = &[
     effects::KERNELS_AGREE,
     effects::UNITS_ARE_GAUSSIAN,
     effects::FIXED_RANK_FAILS,
-    effects::TRAINS_LIKE_GAUSSIANS,
 ];
 
 fn variances() -> Result<Verdict, Error> {

@@ -4,13 +4,11 @@ use epoch0_engine::{Device, Mode, Precision, Tensor, Value, run};
 use epoch0_method::{Claim, ClaimKind, Error, Expectation, Verdict};
 use epoch0_net::Op;
 use epoch0_num::joint::{self, JointError};
-use epoch0_num::meanfield::{Layer, edge_at_depth};
-use epoch0_num::{Activation, Law, Stream, paired};
-use epoch0_train::{Span, beside};
+use epoch0_num::meanfield::Layer;
+use epoch0_num::{Activation, Law, Stream};
+use epoch0_train::beside;
 
-use crate::shared::experiment::{
-    Arm, By, Examples, at_best_rate, descent, draw_start, interval, listed, mean, of, zoo_network,
-};
+use crate::shared::experiment::{draw_start, interval, listed, mean, of, zoo_network};
 
 pub(super) const KERNELS_AGREE: Claim = Claim {
     name: "kernels_agree",
@@ -42,17 +40,6 @@ pub(super) const FIXED_RANK_FAILS: Claim = Claim {
     seeds: 400,
     expectation: Expectation::Holds,
     run: fixed_rank_fails,
-};
-
-pub(super) const TRAINS_LIKE_GAUSSIANS: Claim = Claim {
-    name: "trains_like_gaussians",
-    text: "50 layers of tanh on the edge of chaos end within 3 points of Gaussian weights with orthogonal, low-rank and \
-           block-sparse ones, and in the ordered phase all stay below 30 %, each at its best learning rate",
-    kind: ClaimKind::Effect,
-    budget_s: 1200,
-    seeds: 3,
-    expectation: Expectation::Holds,
-    run: trains_like_gaussians,
 };
 
 fn kernels_agree() -> Result<Verdict, Error> {
@@ -211,59 +198,5 @@ fn fixed_rank_fails() -> Result<Verdict, Error> {
         bound: "at least 0.5".to_owned(),
         interval: Some((fixed - error, fixed + error)),
         details: vec![format!("Gaussian weights: {gaussian:.4} ± {gaussian_error:.4}")],
-    })
-}
-
-fn trains_like_gaussians() -> Result<Verdict, Error> {
-    const DEPTH: usize = 50;
-    const SEEDS: usize = 3;
-    const RATES: [f64; 3] = [0.003, 0.01, 0.03];
-    const EPOCHS: f64 = 2.0;
-    let data = Examples::set(10_000, 2_000)?;
-    let net = zoo_network(&format!("mlp:784-{}10,act=tanh", "128-".repeat(DEPTH)))?;
-    let sigma_w = of(edge_at_depth(&Activation::Tanh, DEPTH + 1))?.sigma_w;
-    let laws = |sigma_w: f64| {
-        [
-            String::new(),
-            format!("with: orthogonal, set: {{gain: {sigma_w}}}"),
-            format!("with: low_rank, set: {{sigma_w: {sigma_w}}}"),
-            format!("with: block_sparse, set: {{sigma_w: {sigma_w}}}"),
-        ]
-    };
-    let names = ["gaussian", "orthogonal", "low_rank", "block_sparse"];
-    let mut arms = Vec::new();
-    // Variances a fifth smaller are in the ordered phase.
-    for scale in [1.0, 0.8f64.sqrt()] {
-        for (name, law) in names.iter().zip(laws(sigma_w * scale)) {
-            // The point is the one for the network's depth; biases and the readout stay those of the edge.
-            let rule = if law.is_empty() { format!("scale: {scale}") } else { law };
-            let recipe = format!("{{base: eoc, rules: [{{role: weight, {rule}}}]}}");
-            arms.push(Arm { name, net: &net, recipe });
-        }
-    }
-    let training = |rate, seed| descent(rate, Span::Epochs(EPOCHS), 32, seed);
-    let found = at_best_rate(&data, &arms, &RATES, SEEDS, By::Accuracy, training)?;
-    let (edge, ordered) = found.split_at(names.len());
-    let gaussian = mean(&edge[0].best);
-    let gaps: Vec<f64> = edge[1..].iter().map(|found| (mean(&found.best) - gaussian).abs()).collect();
-    let largest = gaps.iter().copied().fold(0.0, f64::max);
-    let best_ordered = ordered.iter().map(|found| mean(&found.best)).fold(0.0, f64::max);
-    let differences: Vec<f64> =
-        edge[2].best.iter().zip(&edge[0].best).map(|(ours, theirs)| ours - theirs).collect();
-    let mut details = vec![
-        data.name.clone(),
-        format!("test accuracy in % after {EPOCHS} epochs of batches of 32, plain descent; on the edge:"),
-    ];
-    details.extend(edge.iter().map(|found| found.details.clone()));
-    details.push("in the ordered phase:".to_owned());
-    details.extend(ordered.iter().map(|found| found.details.clone()));
-    Ok(Verdict {
-        holds: largest <= 3.0 && best_ordered <= 30.0,
-        measured: largest,
-        bound: format!(
-            "at most 3 points from Gaussian weights; in the ordered phase {best_ordered:.2}, at most 30"
-        ),
-        interval: Some(paired::mean(&differences, 0.95).interval),
-        details,
     })
 }
