@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn the_last_map_takes_the_frequency_before_it() {
         let net = zoo::build("mlp:4-8-8-2,act=expr:sin(7*x)").unwrap();
-        let last = net.sites().iter().filter(|site| site.role.is_matrix()).next_back().unwrap();
+        let last = net.sites().iter().rfind(|site| site.role.is_matrix()).unwrap();
         let law = Sirens { omega: None }.law(&At { net: &net, site: last }).unwrap();
         assert!((law.support().1 - (6.0 / 8.0f64).sqrt() / 7.0).abs() < 1e-15);
     }

@@ -52,7 +52,10 @@ pub(super) const TRAINS: Claim = Claim {
     kind: ClaimKind::Effect,
     budget_s: 1800,
     seeds: 3,
-    expectation: Expectation::Holds,
+    expectation: Expectation::NotReproduced {
+        why: "the half without a bound shows, 9 of 9 diverge; with it zeros stay at 0.69 to 0.71 and none diverges, but the \
+ best rate, 0.001, reaches 38.9, 18.6 and 28.6 % in five epochs, a quarter of the twenty that were allowed for",
+    },
     run: bounds_train_sparse,
 };
 

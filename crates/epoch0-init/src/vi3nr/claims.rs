@@ -64,7 +64,10 @@ pub(super) static CLAIMS: &[Claim] = &[
         kind: ClaimKind::Effect,
         budget_s: 600,
         seeds: 5,
-        expectation: Expectation::Holds,
+        expectation: Expectation::NotReproduced {
+            why: "not measured yet: the one run stopped at layer 20 of the sigmoids, where no input differs any more; the \
+ cause was mended afterwards, and the claim was not run again",
+        },
         run: variance_stays,
     },
     Claim {
@@ -84,7 +87,10 @@ pub(super) static CLAIMS: &[Claim] = &[
         kind: ClaimKind::Effect,
         budget_s: 1800,
         seeds: 3,
-        expectation: Expectation::Holds,
+        expectation: Expectation::NotReproduced {
+            why: "PSNR on the fitted pixels by seed 24.0, 23.6, 24.7 dB, from Glorot's start 38.7, 46.7, 42.0 and from He's \
+ 54.5, 90.8, 96.8: the wider starts learn each pixel by heart, which is all that is measured here",
+        },
         run: gaussian_networks_fit_better,
     },
 ];

@@ -405,8 +405,8 @@ mod tests {
     fn tables_are_read_too() {
         let files = Files::new();
         let path = files.0.path().join("two.csv");
-        let lines: String = (0..64).map(|at| format!("{},{}\n", at % 2, at % 4)).collect();
-        std::fs::write(&path, lines).unwrap();
+        let lines: Vec<String> = (0..64).map(|at| format!("{},{}", at % 2, at % 4)).collect();
+        std::fs::write(&path, lines.join("\n")).unwrap();
         let method = Winner { target: Some(path.display().to_string()), ..Winner::default() };
         assert!(scales(&method, "siren:1-32-32-2").is_ok());
         let text = scales(&method, "siren:1-32-32-3").unwrap_err().to_string();

@@ -83,6 +83,12 @@ impl Network {
                 let scale = draws.map(id, first, n_summed, flow);
                 flow.weights[id.0 as usize] = scale.weight;
                 let sigma_w = (n_summed * scale.weight).sqrt();
+                // Deep networks bring all inputs together; what is left of them has a size all the same.
+                let behind = |moment: f64| n_summed * scale.weight * moment + scale.bias;
+                let second = behind(first.second);
+                if second > 0.0 && second.is_finite() {
+                    return Signal::normal(second, behind(first.cross).clamp(0.0, second)).map(Some);
+                }
                 first.behind(&Stage::Linear { sigma_w, sigma_b: scale.bias.sqrt() }).map(Some)
             }
             Op::Activation(act) => first.as_unactivated().behind(&Stage::Activation(act.clone())).map(Some),

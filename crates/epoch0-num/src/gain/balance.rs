@@ -73,8 +73,10 @@ pub fn balanced_sigma(act: &Activation) -> Result<Balanced, GainError> {
         match balance(act, at(nth)) {
             Ok(ratio) => points.push((at(nth), ratio - 1.0)),
             // Too flat where the Gaussian is narrow, or too wild where it is wide.
-            Err(GainError::Zero { .. }) => {}
-            Err(GainError::Quadrature { error: QuadratureError::NotConverged { .. }, .. }) => {}
+            Err(
+                GainError::Zero { .. }
+                | GainError::Quadrature { error: QuadratureError::NotConverged { .. }, .. },
+            ) => {}
             Err(GainError::Quadrature { error: QuadratureError::NotFinite { .. }, .. })
                 if !points.is_empty() =>
             {
