@@ -3,7 +3,7 @@
 use burn_backend::ops::{BoolTensorOps, FloatTensorOps, IntTensorOps};
 use burn_backend::tensor::IndexingUpdateOp;
 use burn_backend::{
-    BoolDType, DType, FloatDType, IntDType, Shape, Slice, TensorData, TensorMetadata, read_sync,
+    BoolDType, BoolStore, DType, FloatDType, IntDType, Shape, Slice, TensorData, TensorMetadata, read_sync,
 };
 use burn_dispatch::{Dispatch, DispatchTensor};
 
@@ -283,27 +283,29 @@ impl Tensor {
         Self(B::float_mask_fill(self.0.clone(), mask.0.clone(), value.into()))
     }
 
+    /// How truth values are stored: other devices than the processor have none of a byte.
+    fn truth(&self) -> BoolDType {
+        if self.device().is_cpu() { BoolDType::Native } else { BoolDType::U32 }
+    }
+
     pub(crate) fn greater(&self, bound: f64) -> Mask {
-        Mask(B::float_greater_elem(self.0.clone(), bound.into(), BOOL))
+        Mask(B::float_greater_elem(self.0.clone(), bound.into(), self.truth()))
     }
 
     pub(crate) fn greater_equal(&self, bound: f64) -> Mask {
-        Mask(B::float_greater_equal_elem(self.0.clone(), bound.into(), BOOL))
+        Mask(B::float_greater_equal_elem(self.0.clone(), bound.into(), self.truth()))
     }
 
     pub(crate) fn lower_equal(&self, bound: f64) -> Mask {
-        Mask(B::float_lower_equal_elem(self.0.clone(), bound.into(), BOOL))
+        Mask(B::float_lower_equal_elem(self.0.clone(), bound.into(), self.truth()))
     }
 
     /// Whether elements are below those of `other`; broadcasts.
     pub(crate) fn lower(&self, other: &Self) -> Mask {
         let shape = crate::primitive::elementwise::broadcast(&self.shape(), &other.shape());
-        Mask(B::float_lower(self.expand(&shape).0, other.expand(&shape).0, BOOL))
+        Mask(B::float_lower(self.expand(&shape).0, other.expand(&shape).0, self.truth()))
     }
 }
-
-/// How truth values are stored.
-pub(crate) const BOOL: BoolDType = BoolDType::Native;
 
 fn slices(rank: usize, dim: usize, start: usize, end: usize, step: usize) -> Vec<Slice> {
     let mut slices = vec![Slice::new(0, None, 1); rank];
@@ -398,7 +400,9 @@ impl Mask {
     /// When the shape has another number of elements.
     pub fn new(values: Vec<bool>, shape: &[usize], device: &Device) -> Self {
         assert_eq!(values.len(), count(shape), "elements of a mask of shape {shape:?}");
-        Self(B::bool_from_data(TensorData::new(values, shape.to_vec()), &device.0))
+        let data = TensorData::new(values, shape.to_vec());
+        let data = if device.is_cpu() { data } else { data.convert_dtype(DType::Bool(BoolStore::U32)) };
+        Self(B::bool_from_data(data, &device.0))
     }
 
     /// Sizes of its dimensions.

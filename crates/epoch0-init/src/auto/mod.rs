@@ -1,4 +1,4 @@
-//! Auto: one scale for each map, solved through the whole graph, so that signals and gradients keep their size.
+//! Auto: one scale for each map, solved through the graph, so that signals and gradients keep their size.
 //!
 //! # Idea
 //! He's and Glorot's rules look at one map and its fans. What arrives at a map, though, depends on all that stands before

@@ -1,4 +1,4 @@
-//! Fixup: residual networks without normalization, started so that one step changes the function by as much at any depth.
+//! Fixup: residual networks without normalization, whose first steps do as much at any depth.
 //!
 //! # Idea
 //! Without normalization the answers and the updates of a residual network grow with its depth. Fixup zeroes the last

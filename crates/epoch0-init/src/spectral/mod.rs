@@ -1,4 +1,4 @@
-//! Spectral: weights and their updates have a spectral norm of √(fan_out/fan_in), so that features evolve at every width.
+//! Spectral: weights and updates of spectral norm √(fan_out/fan_in), so that features move at every width.
 //!
 //! # Idea
 //! Features keep their size, and move by as much, at every width if and only if the spectral norm of each weight matrix and

@@ -11,11 +11,11 @@ pub(crate) use arms::{Arm, By, at_best_rate, begin, descent, draw_start, listed,
 pub(crate) use data::Examples;
 pub(crate) use deep::{Descent, Trained, Unit, batch, deep, start};
 pub(crate) use mlp::{Mlp, Training, broken, network};
+pub(crate) use signal::{fit, on_grid, psnr};
 pub(crate) use structure::{
     Change, answers, built, changes, drawn, noise, off_identity, one_map, residual, residual_convolutions,
     row_products, singular_values, skips_off, taught, transposed, weight,
 };
-pub(crate) use signal::{fit, on_grid, psnr};
 
 use epoch0_num::paired;
 
