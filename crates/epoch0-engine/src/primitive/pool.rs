@@ -29,6 +29,8 @@ impl Fuse for MaxPool {
         };
         let [height, width] = two(space, 1);
         let flat = inputs[0].reshape(&[batch, channels, height, width]);
+        // Burn's kernel for other devices writes 32 bits for an index, whatever is asked for.
+        let index = if flat.value().device().is_cpu() { IntDType::I64 } else { IntDType::I32 };
         let found = Dispatch::max_pool2d_with_indices(
             flat.value().0.clone(),
             two(&window.kernel, 1),
@@ -36,7 +38,7 @@ impl Fuse for MaxPool {
             two(&window.padding, 0),
             two(&window.dilation, 1),
             *ceil,
-            IntDType::I64,
+            index,
         );
         let (output, at) = (Tensor(found.output), Indices(found.indices));
         let sizes = output.shape();
