@@ -47,7 +47,9 @@ pub(super) static CLAIMS: &[Claim] = &[
         kind: ClaimKind::Effect,
         budget_s: 1800,
         seeds: 2,
-        expectation: Expectation::Holds,
+        expectation: Expectation::NotReproduced {
+            why: "not measured yet: it takes half an hour of two cores",
+        },
         run: rates_transfer,
     },
 ];
