@@ -44,7 +44,7 @@
 //! let plan = Plan::new(METHODS, &net, &Recipe::from_yaml("recipe", "base: sirens").unwrap(), 7).unwrap();
 //! assert_eq!(plan.sites()[0].law.to_string(), "uniform(-0.5, 0.5)");
 //! // √(6/256) / 30.
-//! assert_eq!(plan.sites()[2].law.to_string(), "uniform(-0.005103, 0.005103)");
+//! assert_eq!(plan.sites()[2].law.to_string(), "uniform(-0.0051031, 0.0051031)");
 //! ```
 //!
 //! # References

@@ -51,7 +51,7 @@
 //! let plan = Plan::new(METHODS, &net, &Recipe::from_yaml("recipe", "base: auto").unwrap(), 7).unwrap();
 //! // What a rectifier sends on has half of the second moment.
 //! assert_eq!(plan.sites()[0].law.to_string(), "normal(0, 0.125)");
-//! assert_eq!(plan.sites()[2].law.to_string(), "normal(0, 0.088388)");
+//! assert_eq!(plan.sites()[2].law.to_string(), "normal(0, 0.0883883)");
 //! ```
 //!
 //! # References
