@@ -88,29 +88,30 @@ fn build(values: &Values) -> Result<Box<dyn Initializer>, Error> {
 impl Initializer for Orthogonal {
     fn law(&self, at: &At<'_>) -> Result<SiteLaw, Error> {
         let matrix = Matrix::of(INFO.id, at)?;
-        let moments = joint::orthogonal_moments(matrix.out, matrix.columns(), self.gain);
-        Ok(SiteLaw::Joint(Joint {
-            name: format!("orthogonal, gain {}", self.gain),
-            mean: moments.mean,
-            var: moments.var,
-            support: (-self.gain, self.gain),
-        }))
+        Ok(SiteLaw::Joint(joint_law(&matrix, self.gain, format!("orthogonal, gain {}", self.gain))))
     }
 
     fn fill(&self, at: &At<'_>, stream: &Stream, out: ArrayMut<'_>) -> Result<(), Error> {
-        let matrix = Matrix::of(INFO.id, at)?;
-        let drawn = match out {
-            ArrayMut::F32(out) => self.draw(&matrix, stream, out),
-            ArrayMut::F64(out) => self.draw(&matrix, stream, out),
-        };
+        let drawn = fill(&Matrix::of(INFO.id, at)?, self.gain, stream, out);
         drawn.map_err(|error| unsupported(INFO.id, at.label(), &error, "a smaller gain"))
     }
 }
 
-impl Orthogonal {
-    fn draw<T: Float>(&self, matrix: &Matrix, stream: &Stream, out: &mut [T]) -> Result<(), JointError> {
+/// The law of orthonormal matrices times a gain.
+pub(crate) fn joint_law(matrix: &Matrix, gain: f64, name: String) -> Joint {
+    let moments = joint::orthogonal_moments(matrix.out, matrix.columns(), gain);
+    Joint { name, mean: moments.mean, var: moments.var, support: (-gain, gain) }
+}
+
+/// Draws each map of a site as an orthonormal matrix times a gain.
+pub(crate) fn fill(matrix: &Matrix, gain: f64, stream: &Stream, out: ArrayMut<'_>) -> Result<(), JointError> {
+    fn draw<T: Float>(matrix: &Matrix, gain: f64, stream: &Stream, out: &mut [T]) -> Result<(), JointError> {
         each_map(matrix, stream, out, |stream, map| {
-            joint::orthogonal(stream, matrix.out, matrix.columns(), self.gain, map)
+            joint::orthogonal(stream, matrix.out, matrix.columns(), gain, map)
         })
+    }
+    match out {
+        ArrayMut::F32(out) => draw(matrix, gain, stream, out),
+        ArrayMut::F64(out) => draw(matrix, gain, stream, out),
     }
 }

@@ -131,8 +131,9 @@ pub trait Initializer: Send + Sync + std::fmt::Debug {
         Ok(None)
     }
 
-    /// What someone who takes the method for this network should know: what it could not reach, what it stands on.
-    fn remarks(&self) -> Vec<String> {
+    /// What someone who takes the method for this network should know: what it could not reach, what it stands on. It is
+    /// asked once the laws of the network's sites are known.
+    fn remarks(&self, _net: &Network) -> Vec<String> {
         Vec::new()
     }
 

@@ -64,13 +64,13 @@ mod solve;
 use std::sync::Arc;
 
 use epoch0_method::{
-    ArrayMut, At, Choice, Entry, Error, Family, Info, Initializer, Joint, Params, SiteLaw, Status, Values,
+    ArrayMut, At, Choice, Entry, Error, Family, Info, Initializer, Params, SiteLaw, Status, Values,
 };
 use epoch0_net::{Network, Role};
-use epoch0_num::joint::{self, Float, JointError};
 use epoch0_num::{Law, Stream};
 
-use crate::shared::{Matrix, each_map, unsupported};
+use crate::orthogonal;
+use crate::shared::{Matrix, unsupported};
 use solve::Solved;
 
 /// Shape of the weights' law.
@@ -157,7 +157,7 @@ impl Settled {
 }
 
 impl Initializer for Settled {
-    fn remarks(&self) -> Vec<String> {
+    fn remarks(&self, _net: &Network) -> Vec<String> {
         self.solved.remarks.clone()
     }
 
@@ -175,9 +175,7 @@ impl Initializer for Settled {
         let matrix = Matrix::of(INFO.id, at)?;
         Ok(match self.orthogonal_gain(&matrix, at, variance) {
             Some(gain) => {
-                let moments = joint::orthogonal_moments(matrix.out, matrix.columns(), gain);
-                let name = format!("orthogonal, gain {gain:.6}");
-                SiteLaw::Joint(Joint { name, mean: moments.mean, var: moments.var, support: (-gain, gain) })
+                SiteLaw::Joint(orthogonal::joint_law(&matrix, gain, format!("orthogonal, gain {gain:.6}")))
             }
             None if self.distribution == Shape::Uniform => SiteLaw::Each(Law::uniform_with_std(std)),
             None => SiteLaw::Each(Law::normal(0.0, std)),
@@ -187,16 +185,7 @@ impl Initializer for Settled {
     fn fill(&self, at: &At<'_>, stream: &Stream, out: ArrayMut<'_>) -> Result<(), Error> {
         let matrix = Matrix::of(INFO.id, at)?;
         let gain = self.orthogonal_gain(&matrix, at, self.variance(at)?).unwrap_or(1.0);
-        let drawn = match out {
-            ArrayMut::F32(out) => draw(&matrix, gain, stream, out),
-            ArrayMut::F64(out) => draw(&matrix, gain, stream, out),
-        };
+        let drawn = orthogonal::fill(&matrix, gain, stream, out);
         drawn.map_err(|error| unsupported(INFO.id, at.label(), &error, "another distribution"))
     }
-}
-
-fn draw<T: Float>(matrix: &Matrix, gain: f64, stream: &Stream, out: &mut [T]) -> Result<(), JointError> {
-    each_map(matrix, stream, out, |stream, map| {
-        joint::orthogonal(stream, matrix.out, matrix.columns(), gain, map)
-    })
 }

@@ -73,7 +73,7 @@ mod sparse;
 use std::sync::{Mutex, PoisonError};
 
 use epoch0_method::{At, Entry, Error, Family, Info, Initializer, Params, SiteLaw, Status, Values};
-use epoch0_net::Role;
+use epoch0_net::{Network, Role};
 use epoch0_num::meanfield::{
     EdgePoint, MeanFieldError, Stability, edge_at_depth, edge_at_q, edge_at_sigma_b, q_of_sparsity,
 };
@@ -195,7 +195,7 @@ fn refused(at: &At<'_>, act: &Activation, error: &MeanFieldError) -> Error {
 
 impl Initializer for AtEdge {
     /// Of the points that were found, those at which the variance does not stay.
-    fn remarks(&self) -> Vec<String> {
+    fn remarks(&self, _net: &Network) -> Vec<String> {
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let said = found.iter().filter_map(|(act, _, point)| {
             let EdgePoint { q, variance_slope, .. } = point;

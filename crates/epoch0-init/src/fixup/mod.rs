@@ -102,36 +102,28 @@ fn build(values: &Values) -> Result<Box<dyn Initializer>, Error> {
     Ok(Box::new(Fixup::from_values(INFO.id, values)?))
 }
 
-/// Fixup for a network that has branches.
-#[derive(Debug)]
-struct OnBranches {
-    params: Fixup,
-    remark: String,
+/// Stacks of residual branches, one for each number of branches and of weights in them.
+fn stacks(net: &Network) -> Vec<Branch> {
+    let mut stacks: Vec<Branch> = net.sites().iter().filter_map(epoch0_net::Site::ends_branch).collect();
+    stacks.sort_unstable_by_key(|branch| (branch.count, branch.degree));
+    stacks.dedup_by_key(|branch| (branch.count, branch.degree));
+    stacks
 }
 
 impl Initializer for Fixup {
     fn for_network(&self, net: &Network) -> Result<Option<Box<dyn Initializer>>, Error> {
-        let mut stacks: Vec<Branch> = net.sites().iter().filter_map(epoch0_net::Site::ends_branch).collect();
-        stacks.sort_unstable_by_key(|branch| (branch.count, branch.degree));
-        stacks.dedup_by_key(|branch| (branch.count, branch.degree));
-        if stacks.is_empty() {
+        if stacks(net).is_empty() {
             let hint = "for a plain network take auto, he_normal or lsuv";
             return Err(unsupported(INFO.id, net.name(), &"it has no residual branches", hint));
         }
+        Ok(None)
+    }
+
+    fn remarks(&self, net: &Network) -> Vec<String> {
+        let stacks = stacks(net);
         let each = stacks.iter().map(|branch| format!("{} weights in a branch", branch.degree));
-        let remark =
-            format!("{} residual branches, {}", stacks[0].count, each.collect::<Vec<_>>().join(" or "));
-        Ok(Some(Box::new(OnBranches { params: self.clone(), remark })))
-    }
-
-    fn law(&self, at: &At<'_>) -> Result<SiteLaw, Error> {
-        OnBranches { params: self.clone(), remark: String::new() }.law(at)
-    }
-}
-
-impl Initializer for OnBranches {
-    fn remarks(&self) -> Vec<String> {
-        vec![self.remark.clone()]
+        let each = each.collect::<Vec<_>>().join(" or ");
+        stacks.first().map(|first| format!("{} residual branches, {each}", first.count)).into_iter().collect()
     }
 
     fn covers(&self, at: &At<'_>) -> bool {
@@ -149,7 +141,7 @@ impl Initializer for OnBranches {
             Role::Scalar => return Ok(SiteLaw::Each(Law::ONES)),
             _ => {}
         }
-        let std = self.params.standard_std(at)?;
+        let std = self.standard_std(at)?;
         let std = match at.branch {
             None => std,
             Some(Branch { is_last: true, .. }) => return zero,

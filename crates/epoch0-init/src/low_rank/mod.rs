@@ -52,6 +52,7 @@ mod effects;
 use epoch0_method::{
     ArrayMut, At, Choice, Entry, Error, Family, Info, Initializer, Joint, Params, SiteLaw, Status, Values,
 };
+use epoch0_net::Network;
 use epoch0_num::joint::{self, Float, JointError};
 use epoch0_num::{Law, Stream};
 
@@ -111,12 +112,10 @@ fn build(values: &Values) -> Result<Box<dyn Initializer>, Error> {
 impl Initializer for LowRank {
     fn law(&self, at: &At<'_>) -> Result<SiteLaw, Error> {
         let matrix = Matrix::of(INFO.id, at)?;
-        let std = std(INFO.id, self.sigma_w, at)?;
-        if self.first.is_gaussian(at) {
-            return Ok(SiteLaw::Each(Law::normal(0.0, std)));
-        }
-        let (rank, most) = (self.rank(&matrix), matrix.out.min(matrix.columns()));
-        Ok(SiteLaw::Joint(pseudo_iid(format!("low rank, {rank} of {most}"), std)))
+        law(INFO.id, (self.sigma_w, self.first), at, || {
+            let (rank, most) = (self.rank(&matrix), matrix.out.min(matrix.columns()));
+            Ok(format!("low rank, {rank} of {most}"))
+        })
     }
 
     fn fill(&self, at: &At<'_>, stream: &Stream, out: ArrayMut<'_>) -> Result<(), Error> {
@@ -153,6 +152,30 @@ pub(crate) fn std(method: &str, sigma_w: Option<f64>, at: &At<'_>) -> Result<f64
     match sigma_w {
         Some(sigma_w) => Ok(sigma_w / fans(method, at)?.in_.sqrt()),
         None => he_normal::std(method, None, Mode::FanIn, at),
+    }
+}
+
+/// The law of a pseudo-iid weight, by the name of what is not the first layer's.
+pub(crate) fn law(
+    method: &str,
+    (sigma_w, first): (Option<f64>, First),
+    at: &At<'_>,
+    name: impl FnOnce() -> Result<String, Error>,
+) -> Result<SiteLaw, Error> {
+    let std = std(method, sigma_w, at)?;
+    if first.is_gaussian(at) {
+        return Ok(SiteLaw::Each(Law::normal(0.0, std)));
+    }
+    Ok(SiteLaw::Joint(pseudo_iid(name()?, std)))
+}
+
+/// What is said where a method is for some weights of a network only.
+pub(crate) fn left_below(method: &dyn Initializer, net: &Network, why: &str) -> Vec<String> {
+    let sites = net.sites().iter().filter(|site| site.is_own && site.role.is_matrix());
+    let fits: Vec<bool> = sites.map(|site| method.covers(&At { net, site })).collect();
+    match fits.iter().filter(|fits| !**fits).count() {
+        0 => Vec::new(),
+        n => vec![format!("{n} of {} weights {why}: they are left to what is below", fits.len())],
     }
 }
 

@@ -5,11 +5,9 @@ pub(crate) mod identity;
 mod matrix;
 mod preset;
 mod refuse;
-mod remarked;
 mod text;
 
 pub(crate) use matrix::{Matrix, each_map};
 pub(crate) use preset::{is_table, settled};
 pub(crate) use refuse::{checked, unsupported};
-pub(crate) use remarked::remarked;
 pub(crate) use text::short;

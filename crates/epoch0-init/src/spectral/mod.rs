@@ -57,14 +57,13 @@
 mod claims;
 
 use epoch0_method::{
-    ArrayMut, At, Choice, Entry, Error, Family, Info, Initializer, Joint, Params, SiteLaw, Status, Steps,
-    Values,
+    ArrayMut, At, Choice, Entry, Error, Family, Info, Initializer, Params, SiteLaw, Status, Steps, Values,
 };
 use epoch0_net::Role;
-use epoch0_num::joint::{self, Float, JointError};
 use epoch0_num::{Law, Stream};
 
-use crate::shared::{Matrix, each_map, unsupported};
+use crate::orthogonal;
+use crate::shared::{Matrix, settled, unsupported};
 use crate::variance_scaling::fans;
 
 /// Shape of the weights' law.
@@ -174,7 +173,7 @@ impl Initializer for Spectral {
     fn law(&self, at: &At<'_>) -> Result<SiteLaw, Error> {
         match at.role {
             Role::Bias | Role::NormShift => return Ok(SiteLaw::Each(Law::ZEROS)),
-            Role::NormScale => return crate::shared::settled(INFO.id, at, 1.0).map(SiteLaw::Each),
+            Role::NormScale => return settled(INFO.id, at, 1.0).map(SiteLaw::Each),
             _ => {}
         }
         if self.distribution == Shape::Normal || is_table(at) {
@@ -182,13 +181,7 @@ impl Initializer for Spectral {
         }
         let matrix = Matrix::of(INFO.id, at)?;
         let gain = self.gain(&matrix);
-        let moments = joint::orthogonal_moments(matrix.out, matrix.columns(), gain);
-        Ok(SiteLaw::Joint(Joint {
-            name: format!("orthogonal, gain {gain:.6}"),
-            mean: moments.mean,
-            var: moments.var,
-            support: (-gain, gain),
-        }))
+        Ok(SiteLaw::Joint(orthogonal::joint_law(&matrix, gain, format!("orthogonal, gain {gain:.6}"))))
     }
 
     fn fill(&self, at: &At<'_>, stream: &Stream, out: ArrayMut<'_>) -> Result<(), Error> {
@@ -196,10 +189,7 @@ impl Initializer for Spectral {
             return Ok(());
         }
         let matrix = Matrix::of(INFO.id, at)?;
-        let drawn = match out {
-            ArrayMut::F32(out) => self.draw(&matrix, stream, out),
-            ArrayMut::F64(out) => self.draw(&matrix, stream, out),
-        };
+        let drawn = orthogonal::fill(&matrix, self.gain(&matrix), stream, out);
         drawn.map_err(|error| unsupported(INFO.id, at.label(), &error, "a smaller sigma"))
     }
 }
@@ -208,12 +198,5 @@ impl Spectral {
     /// The spectral norm of an orthonormal start.
     fn gain(&self, matrix: &Matrix) -> f64 {
         self.sigma * (matrix.out as f64 / matrix.columns() as f64).sqrt()
-    }
-
-    fn draw<T: Float>(&self, matrix: &Matrix, stream: &Stream, out: &mut [T]) -> Result<(), JointError> {
-        let gain = self.gain(matrix);
-        each_map(matrix, stream, out, |stream, map| {
-            joint::orthogonal(stream, matrix.out, matrix.columns(), gain, map)
-        })
     }
 }

@@ -180,15 +180,7 @@ impl<'a> Plan<'a> {
         if let Some(at) = is_used.iter().position(|used| !used) {
             return Err(idle(&rules[at].0, rules[at].1, net));
         }
-        let mut remarks: Vec<String> = Vec::new();
-        for planned in &sites {
-            for remark in planned.initializer.remarks() {
-                let remark = format!("{}: {remark}", planned.method);
-                if !remarks.contains(&remark) {
-                    remarks.push(remark);
-                }
-            }
-        }
+        let remarks = remarks(net, &sites);
         Ok(Self { net, seed, sites, by_param, remarks })
     }
 
@@ -263,6 +255,25 @@ impl<'a> Plan<'a> {
         }
         text
     }
+}
+
+/// What the methods of a plan say, each once.
+fn remarks(net: &Network, sites: &[Planned]) -> Vec<String> {
+    let mut asked: Vec<&Arc<dyn Initializer>> = Vec::new();
+    let mut remarks: Vec<String> = Vec::new();
+    for planned in sites {
+        if asked.iter().any(|one| Arc::ptr_eq(one, &planned.initializer)) {
+            continue;
+        }
+        asked.push(&planned.initializer);
+        for remark in planned.initializer.remarks(net) {
+            let remark = format!("{}: {remark}", planned.method);
+            if !remarks.contains(&remark) {
+                remarks.push(remark);
+            }
+        }
+    }
+    remarks
 }
 
 /// The error that a rule is for nothing: most likely a slip.

@@ -52,11 +52,11 @@ mod claims;
 
 use epoch0_method::{ArrayMut, At, Entry, Error, Family, Info, Initializer, Params, SiteLaw, Status, Values};
 use epoch0_net::Network;
+use epoch0_num::Stream;
 use epoch0_num::joint::{self, Float, JointError};
-use epoch0_num::{Law, Stream};
 
-use crate::low_rank::{First, pseudo_iid, std};
-use crate::shared::{Matrix, each_map, remarked, unsupported};
+use crate::low_rank::{First, law, left_below, std};
+use crate::shared::{Matrix, each_map, unsupported};
 
 /// Parameters of the sparse start of equal rows and columns.
 #[derive(Clone, Debug, Params)]
@@ -92,15 +92,8 @@ fn build(values: &Values) -> Result<Box<dyn Initializer>, Error> {
 }
 
 impl Initializer for StructuredSparse {
-    fn for_network(&self, net: &Network) -> Result<Option<Box<dyn Initializer>>, Error> {
-        let sites = net.sites().iter().filter(|site| site.is_own && site.role.is_matrix());
-        let fits: Vec<bool> = sites.map(|site| self.covers(&At { net, site })).collect();
-        let n_left = fits.iter().filter(|fits| !**fits).count();
-        let remark = format!(
-            "{n_left} of {} weights have a side too short for the density: they are left to what is below",
-            fits.len()
-        );
-        Ok(remarked(self.clone(), if n_left == 0 { vec![] } else { vec![remark] }))
+    fn remarks(&self, net: &Network) -> Vec<String> {
+        left_below(self, net, "have a side too short for the density")
     }
 
     fn covers(&self, at: &At<'_>) -> bool {
@@ -108,11 +101,7 @@ impl Initializer for StructuredSparse {
     }
 
     fn law(&self, at: &At<'_>) -> Result<SiteLaw, Error> {
-        let std = std(INFO.id, self.sigma_w, at)?;
-        if self.first.is_gaussian(at) {
-            return Ok(SiteLaw::Each(Law::normal(0.0, std)));
-        }
-        Ok(SiteLaw::Joint(pseudo_iid(self.name(at)?, std)))
+        law(INFO.id, (self.sigma_w, self.first), at, || self.name(at))
     }
 
     fn fill(&self, at: &At<'_>, stream: &Stream, out: ArrayMut<'_>) -> Result<(), Error> {

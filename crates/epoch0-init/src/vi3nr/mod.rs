@@ -136,7 +136,7 @@ struct Settled {
 }
 
 impl Initializer for Settled {
-    fn remarks(&self) -> Vec<String> {
+    fn remarks(&self, _net: &Network) -> Vec<String> {
         self.solved.remarks.clone()
     }
 

@@ -304,7 +304,7 @@ impl Noisy {
 }
 
 impl Initializer for Noisy {
-    fn remarks(&self) -> Vec<String> {
+    fn remarks(&self, _net: &Network) -> Vec<String> {
         self.scales.remarks.clone()
     }
 

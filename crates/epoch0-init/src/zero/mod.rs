@@ -72,7 +72,7 @@ use epoch0_num::joint::{self, Float, JointError, Moments};
 use epoch0_num::{Law, Stream};
 
 use crate::shared::identity::{at_centre, is_map, silenced};
-use crate::shared::{Matrix, remarked, short, unsupported};
+use crate::shared::{Matrix, short, unsupported};
 
 /// Factor of Hadamard matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Choice)]
@@ -111,7 +111,7 @@ fn build(values: &Values) -> Result<Box<dyn Initializer>, Error> {
 }
 
 impl Initializer for Zero {
-    fn for_network(&self, net: &Network) -> Result<Option<Box<dyn Initializer>>, Error> {
+    fn remarks(&self, net: &Network) -> Vec<String> {
         let mut remarks = Vec::new();
         if let Some((n, act)) = silenced(net) {
             remarks.push(format!(
@@ -124,7 +124,7 @@ impl Initializer for Zero {
         if n_even > 0 {
             remarks.push(format!("{n_even} kernels have an even side: their centre is half a tap behind"));
         }
-        Ok(remarked(self.clone(), remarks))
+        remarks
     }
 
     fn covers(&self, at: &At<'_>) -> bool {
