@@ -3,12 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use epoch0_method::{At, Error};
-use epoch0_net::moments::{Draws, Flow, NoMoments, Scale};
+use epoch0_net::moments::{Draws, Flow, Scale};
 use epoch0_net::{Branch, Network, NodeId, Op, ParamId, Role, Site, ValueId};
 use epoch0_num::Activation;
 use epoch0_num::meanfield::{EdgePoint, MeanFieldError, Signal, edge_at_depth, edge_at_q, edge_range};
 
 use super::{Auto, INFO};
+use crate::shared::followed::{follow, maps, own_moments};
 use crate::shared::unsupported;
 
 /// The variance of every weight, bias and table that a signal was followed to.
@@ -33,15 +34,10 @@ impl Solved {
             unsupported(INFO.id, "input", &error, "give the second moment of the network's inputs")
         })?;
         let mut solver = Solver::new(net, params);
-        let refused = |error: NoMoments| {
-            let hint = "another start, or `lsuv`, which measures what this works out";
-            unsupported(INFO.id, &error.place, &error.error, hint)
-        };
-        let flow = net.moments(&input, &mut solver).map_err(refused)?;
+        let hint = "another start, or `lsuv`, which measures what this works out";
+        let (flow, remark) = follow(INFO.id, net, &input, &mut solver, hint)?;
         let mut remarks = solver.remarks;
-        if !flow.passed.is_empty() {
-            remarks.push(format!("took {} for doing nothing to the size of signals", flow.passed.join(", ")));
-        }
+        remarks.extend(remark);
         // Where an activation has no slope the graph's gradients are not known; the signals are.
         if let Ok(gradients) = net.gradient_moments(&flow) {
             remarks.extend(uneven(net, &gradients));
@@ -82,6 +78,8 @@ struct Solver<'a> {
     sites: HashMap<NodeId, &'a Site>,
     /// How many maps with activations behind them follow each other around this one, without a norm or a residual sum.
     runs: HashMap<NodeId, usize>,
+    /// Maps that have a bias.
+    biased: HashSet<NodeId>,
     /// Tables that are readouts too.
     tied: HashMap<ParamId, f64>,
     /// What an activation wants in a run of that length.
@@ -95,10 +93,8 @@ struct Solver<'a> {
 impl<'a> Solver<'a> {
     fn new(net: &'a Network, params: &'a Auto) -> Self {
         let matrices = || net.sites().iter().filter(|site| site.role.is_matrix());
-        let mut sites = HashMap::new();
-        for site in matrices() {
-            sites.entry(site.node).or_insert(site);
-        }
+        let sites = maps(net);
+        let biases = net.sites().iter().filter(|site| site.role == Role::Bias);
         let is_table = |param| net.sites_of(param).any(|site| !site.role.is_matrix());
         let tied = matrices()
             .filter(|site| is_table(site.param))
@@ -107,6 +103,7 @@ impl<'a> Solver<'a> {
             net,
             params,
             runs: runs(net, &sites),
+            biased: biases.map(|site| site.node).collect(),
             tied: tied.collect(),
             sites,
             targets: HashMap::new(),
@@ -194,8 +191,7 @@ impl Draws for Solver<'_> {
         if is_edge {
             self.on_edge.insert(node);
         }
-        let has_bias = self.net.sites().iter().any(|other| other.node == node && other.role == Role::Bias);
-        let bias = if has_bias { bias } else { 0.0 };
+        let bias = if self.biased.contains(&node) { bias } else { 0.0 };
         let scale = Scale { weight: (second - bias) / (n_summed * arriving.second), bias };
         self.weights.insert(node, scale);
         scale
@@ -204,9 +200,7 @@ impl Draws for Solver<'_> {
     fn table(&mut self, _node: NodeId, param: ParamId) -> (f64, f64) {
         let table = self.net.param(param);
         if !matches!(table.role, Role::Embedding | Role::Position | Role::Token) {
-            // A factor begins at what its source says, a shift at nothing.
-            let native = table.native.map(|law| (law.mean(), law.std().powi(2)));
-            return native.unwrap_or((f64::from(table.role != Role::Bias), 0.0));
+            return own_moments(self.net, param);
         }
         // Tables of one width are added to each other: all follow the one that is a readout too.
         let width = table.shape.last().copied().unwrap_or(1);

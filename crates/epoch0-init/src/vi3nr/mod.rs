@@ -63,12 +63,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use epoch0_method::{At, Entry, Error, Family, Info, Initializer, Params, SiteLaw, Status, Values};
-use epoch0_net::moments::{Draws, Flow, NoMoments, Scale};
+use epoch0_net::moments::{Draws, Flow, Scale};
 use epoch0_net::{Network, NodeId, ParamId, Role, Site};
 use epoch0_num::gain::balanced_sigma;
 use epoch0_num::meanfield::Signal;
 use epoch0_num::{Activation, Law};
 
+use crate::shared::followed::{follow, maps, own_moments};
 use crate::shared::unsupported;
 use crate::variance_scaling::Distribution;
 
@@ -171,31 +172,24 @@ impl Solved {
         let input = input.map_err(|error| {
             unsupported(INFO.id, "input_std", &error, "a standard deviation whose square is a number")
         })?;
-        let mut sites = HashMap::new();
-        for site in net.sites().iter().filter(|site| site.role.is_matrix()) {
-            sites.entry(site.node).or_insert(site);
-        }
         let mut solver = Solver {
             net,
             params,
-            sites,
+            sites: maps(net),
             sigmas: HashMap::new(),
             last: 1.0,
             weights: HashMap::new(),
             remarks: Vec::new(),
             refused: None,
         };
-        let flow = net.moments(&input, &mut solver);
+        let hint = "`lsuv`, which measures what this works out";
+        let followed = follow(INFO.id, net, &input, &mut solver, hint);
         if let Some(error) = solver.refused {
             return Err(error);
         }
-        let flow = flow.map_err(|error: NoMoments| {
-            unsupported(INFO.id, &error.place, &error.error, "`lsuv`, which measures what this works out")
-        })?;
+        let (_, remark) = followed?;
         let mut remarks = solver.remarks;
-        if !flow.passed.is_empty() {
-            remarks.push(format!("took {} for doing nothing to the size of signals", flow.passed.join(", ")));
-        }
+        remarks.extend(remark);
         Ok(Self { weights: solver.weights, remarks })
     }
 }
@@ -276,12 +270,12 @@ impl Draws for Solver<'_> {
     }
 
     fn table(&mut self, _: NodeId, param: ParamId) -> (f64, f64) {
-        let table = self.net.param(param);
-        let native = table.native.map(|law| (law.mean(), law.std().powi(2)));
-        native.unwrap_or(match table.role {
-            Role::Embedding | Role::Position | Role::Token => (0.0, 1.0),
-            role => (f64::from(role != Role::Bias), 0.0),
-        })
+        match self.net.param(param).role {
+            Role::Embedding | Role::Position | Role::Token if self.net.param(param).native.is_none() => {
+                (0.0, 1.0)
+            }
+            _ => own_moments(self.net, param),
+        }
     }
 }
 

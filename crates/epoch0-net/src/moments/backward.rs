@@ -2,7 +2,7 @@
 
 use epoch0_num::meanfield::MeanFieldError;
 
-use super::{Flow, NoMoments, fans};
+use super::{Flow, NoMoments};
 use crate::{Network, Node, NodeId, NormKind, Op, Pool, Reduction, ValueId};
 
 impl Network {
@@ -37,7 +37,7 @@ impl Network {
         let Some(own) = signal(node.inputs[nth]) else { return Ok(0.0) };
         Ok(match &node.op {
             Op::Linear { .. } | Op::Conv { .. } => {
-                fans(self, id).map_or(0.0, |(_, out)| out * flow.weights[id.0 as usize])
+                flow.fans[id.0 as usize].map_or(0.0, |(_, out)| out * flow.weights[id.0 as usize])
             }
             Op::Activation(act) => own.slope(act)?,
             Op::Norm { kind, .. } => match kind {

@@ -20,6 +20,7 @@ impl Network {
     pub fn moments(&self, input: &Signal, draws: &mut dyn Draws) -> Result<Flow, NoMoments> {
         let mut flow = Flow {
             signals: vec![None; self.values().len()],
+            fans: fans(self),
             weights: vec![0.0; self.nodes().len()],
             passed: Vec::new(),
         };
@@ -79,7 +80,7 @@ impl Network {
         };
         match &node.op {
             Op::Linear { .. } | Op::Conv { .. } => {
-                let Some((n_summed, _)) = fans(self, id) else { return passed(flow) };
+                let Some((n_summed, _)) = flow.fans[id.0 as usize] else { return passed(flow) };
                 let scale = draws.map(id, first, n_summed, flow);
                 flow.weights[id.0 as usize] = scale.weight;
                 let sigma_w = (n_summed * scale.weight).sqrt();

@@ -44,6 +44,8 @@ pub trait Draws {
 pub struct Flow {
     /// By value; nothing for integers.
     signals: Vec<Option<Signal>>,
+    /// Inputs summed to an output, and outputs that an input goes to, of each node that is a map.
+    fans: Vec<Option<(f64, f64)>>,
     /// Variance of the weights of each node that is a map.
     weights: Vec<f64>,
     /// Names of operations that were passed as if they did nothing, each once.
@@ -67,16 +69,27 @@ impl Flow {
     }
 }
 
-/// Inputs that are summed to one output of a map, and outputs that one input goes to, over all positions.
-pub(crate) fn fans(net: &Network, node: NodeId) -> Option<(f64, f64)> {
-    let site = net.sites().iter().find(|site| site.node == node && site.role.is_matrix())?;
-    let fans = site.fans?;
-    let spread = match &net.nodes()[node.0 as usize].op {
-        Op::Conv { window, transposed: true, .. } => window.stride.iter().product::<usize>().max(1) as f64,
-        _ => 1.0,
-    };
-    // All parts of a packed map answer.
-    let n_parts =
-        net.sites().iter().filter(|other| other.node == node && other.param == site.param).count() as f64;
-    Some((fans.in_ / spread, n_parts * fans.out))
+/// For each node that is a map, the inputs that are summed to one of its outputs, and the outputs that one input goes to,
+/// over all positions.
+fn fans(net: &Network) -> Vec<Option<(f64, f64)>> {
+    let mut found: Vec<Option<(f64, f64)>> = vec![None; net.nodes().len()];
+    let mut params: Vec<Option<ParamId>> = vec![None; net.nodes().len()];
+    for site in net.sites().iter().filter(|site| site.role.is_matrix()) {
+        let node = site.node.0 as usize;
+        let (Some(fans), true) = (site.fans, params[node].is_none_or(|param| param == site.param)) else {
+            continue;
+        };
+        params[node] = Some(site.param);
+        let spread = match &net.nodes()[node].op {
+            Op::Conv { window, transposed: true, .. } => {
+                window.stride.iter().product::<usize>().max(1) as f64
+            }
+            _ => 1.0,
+        };
+        // All parts of a packed map answer.
+        let out = found[node].map_or(0.0, |(_, out)| out);
+        found[node] =
+            Some(found[node].map_or((fans.in_ / spread, fans.out), |(n_in, _)| (n_in, out + fans.out)));
+    }
+    found
 }
