@@ -46,13 +46,14 @@ impl Device {
             },
         };
         let Some(found) = found(kind) else {
-            let kinds: Vec<_> = KINDS.iter().filter(|kind| self::found(kind).is_some()).copied().collect();
+            let kinds = BUILT.join(", ");
             return no(match KINDS.contains(&kind) {
-                true => format!(
-                    "this program was built without it and has {}\nhint: build with `--features {kind}`",
-                    kinds.join(", ")
-                ),
-                false => format!("not known, allowed {}", kinds.join(", ")),
+                true => {
+                    format!(
+                        "this program was built without it and has {kinds}\nhint: build with `--features {kind}`"
+                    )
+                }
+                false => format!("not known, allowed {kinds}"),
             });
         };
         match (found.len(), found.into_iter().nth(nth)) {
@@ -86,6 +87,15 @@ impl Device {
 
 /// Kinds of devices that a build can have.
 const KINDS: &[&str] = &["cpu", "cuda", "wgpu"];
+
+/// Those that this one has.
+const BUILT: &[&str] = &[
+    "cpu",
+    #[cfg(feature = "cuda")]
+    "cuda",
+    #[cfg(feature = "wgpu")]
+    "wgpu",
+];
 
 /// The machine's devices of a kind; nothing where the build does not have the kind.
 fn found(kind: &str) -> Option<Vec<DispatchDevice>> {

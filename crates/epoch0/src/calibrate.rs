@@ -12,11 +12,11 @@ use epoch0_init::start::{Measured, Plan, Recipe};
 use epoch0_method::reading::ProbeSummary;
 use epoch0_net::{Network, ParamId, ValueId};
 use epoch0_num::{Dtype, Element, Summary, with_element};
-use epoch0_train::Optimizer;
+use epoch0_train::{Optimizer, Start};
 use serde::Serialize;
 
 use crate::examine::{data_probe, matched_probe};
-use crate::{Described, Error};
+use crate::{Described, Error, own_precision};
 
 /// Values that may wait for their readers at one time, over all examples.
 const VALUES: usize = 100_000_000;
@@ -71,6 +71,36 @@ pub fn start_weights(
     device: &Device,
 ) -> Result<(Weights, Option<Calibrated>), Error> {
     let plan = Plan::new(METHODS, &described.net, recipe, seed)?;
+    planned_weights(described, recipe, &plan, on, precision, device)
+}
+
+/// As [`start_weights`], with the factors of the learning rate that the start is made for.
+///
+/// # Errors
+/// As [`start_weights`].
+pub fn start_training(
+    described: &Described,
+    recipe: &Recipe,
+    seed: u64,
+    on: &Calibrating<'_>,
+    optimizer: &Optimizer,
+    device: &Device,
+) -> Result<(Start, Option<Calibrated>), Error> {
+    let plan = Plan::new(METHODS, &described.net, recipe, seed)?;
+    let precision = own_precision(&described.net);
+    let (weights, done) = planned_weights(described, recipe, &plan, on, precision, device)?;
+    Ok((Start { weights, learning_rates: plan.learning_rates(optimizer.steps()) }, done))
+}
+
+/// The weights of a plan, calibrated where its recipe says so.
+pub(crate) fn planned_weights(
+    described: &Described,
+    recipe: &Recipe,
+    plan: &Plan<'_>,
+    on: &Calibrating<'_>,
+    precision: Precision,
+    device: &Device,
+) -> Result<(Weights, Option<Calibrated>), Error> {
     let Some((_, calibrator)) = recipe.calibrator()? else {
         return Ok((plan.weights(precision, device)?, None));
     };
@@ -82,23 +112,12 @@ pub fn start_weights(
         Some(weights) => weights,
         None => plan.weights(precision, device)?,
     };
-    let (weights, mut done) = calibrated(&described.net, recipe, weights, seed, on, precision, device)?;
+    let (weights, mut done) =
+        calibrated(&described.net, recipe, weights, plan.seed(), on, precision, device)?;
     if let Some(done) = &mut done {
         done.weights_of = weights_of;
     }
     Ok((weights, done))
-}
-
-/// Factors of the learning rate that a start is made for, where they are not 1.
-///
-/// # Errors
-/// When the recipe does not fit the network.
-pub fn learning_rates(
-    described: &Described,
-    recipe: &Recipe,
-    optimizer: &Optimizer,
-) -> Result<Vec<(ParamId, f64)>, Error> {
-    Ok(Plan::new(METHODS, &described.net, recipe, 0)?.learning_rates(optimizer.steps()))
 }
 
 /// Calibrates weights where the recipe says so.

@@ -13,10 +13,10 @@ use epoch0_engine::Device;
 use epoch0_init::start::Recipe;
 use epoch0_method::reading::{Arm, Axis, Better, Comparison, Figure, Metric, Shape, Versus};
 use epoch0_num::paired::{holm, mean, signed_rank_test, t_test};
-use epoch0_train::{Evaluation, Feed, Settings, Start, Status, Trial, Watch, trials};
+use epoch0_train::{Evaluation, Feed, Settings, Status, Trial, Watch, trials};
 
 use crate::follow::{data_in_words, settings_in_words, versions};
-use crate::{Calibrating, Described, Error, learning_rates, own_precision, start_weights, summary};
+use crate::{Calibrating, Described, Error, start_training, summary};
 
 /// A start to be compared.
 #[derive(Clone, Debug, PartialEq)]
@@ -142,13 +142,12 @@ pub fn compare(
     let on = Calibrating { data: Some((&data.name, data)), examples: None };
     let shortfalls = Mutex::new(BTreeMap::new());
     let start = |arm: usize, seed: u64| {
-        let (recipe, precision) = (&contenders[arm].recipe, own_precision(net));
-        let (weights, done) = start_weights(described, recipe, seed, &on, precision, &Device::cpu())?;
+        let (recipe, optimizer) = (&contenders[arm].recipe, &contest.settings.optimizer);
+        let (start, done) = start_training(described, recipe, seed, &on, optimizer, &Device::cpu())?;
         if let (Some(shortfall), Ok(mut all)) = (done.and_then(|done| done.shortfall()), shortfalls.lock()) {
             all.insert((arm, seed), shortfall);
         }
-        let learning_rates = learning_rates(described, recipe, &contest.settings.optimizer)?;
-        Ok::<_, Error>(Start { weights, learning_rates })
+        Ok::<_, Error>(start)
     };
     let found = trials(net, data, &contest.settings, contenders.len(), contest.seeds, start, contest.watch)?;
     if found.iter().any(|trial| matches!(trial.status, Status::Stopped { .. })) {

@@ -15,10 +15,10 @@ use epoch0_init::start::{Measured, Plan, Recipe};
 use epoch0_net::ParamId;
 use epoch0_num::Summary;
 
-use crate::calibrate::stored;
+use crate::calibrate::{planned_weights, stored};
 use crate::receipt::{self, Ran};
 use crate::report::learning_rates;
-use crate::{Calibrating, Described, Error, Receipt, Report, own_precision, start_weights};
+use crate::{Calibrating, Described, Error, Receipt, Report, own_precision};
 
 /// How a start is drawn and written.
 #[derive(Clone, Copy, Default)]
@@ -83,7 +83,7 @@ pub fn initialize(
     // A calibration needs all weights at once; what is only drawn goes piece by piece into the files.
     let started = recipe.calibrate.is_some().then(|| {
         let (on, precision) = (&options.calibrating, own_precision(net));
-        start_weights(described, recipe, options.seed, on, precision, &Device::cpu())
+        planned_weights(described, recipe, &plan, on, precision, &Device::cpu())
     });
     let (weights, calibrated) = started.transpose()?.unzip();
     let calibrated = calibrated.flatten();

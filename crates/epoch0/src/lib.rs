@@ -28,7 +28,7 @@ mod report;
 mod verify;
 mod weights;
 
-pub use calibrate::{Calibrated, Calibrating, learning_rates, start_weights};
+pub use calibrate::{Calibrated, Calibrating, start_training, start_weights};
 pub use compare::{Contender, Contest, Criterion, PairedTest, compare};
 pub use describe::Described;
 pub use error::Error;

@@ -12,7 +12,7 @@ use epoch0::train::checkpoint::{Saved, read_counts, save};
 use epoch0::train::record::{About, Log};
 use epoch0::train::tensorboard::Events;
 use epoch0::train::{self, Error, Evaluation, Observer, Optimizer, Span, Status, Step, Trainer};
-use epoch0::{Calibrating, Curves, Described, following, learning_rates, own_precision, start_weights};
+use epoch0::{Calibrating, Curves, Described, following, own_precision, start_training};
 use epoch0_report::{Document, html};
 use indicatif::ProgressBar;
 
@@ -100,9 +100,8 @@ fn begin(
     optimizer: &Optimizer,
     device: &Device,
 ) -> Result<(train::Start, Start), Failure> {
-    let precision = own_precision(&described.net);
     if !args.is_given()
-        && let Some(weights) = described.own_weights(precision, device)?
+        && let Some(weights) = described.own_weights(own_precision(&described.net), device)?
     {
         return Ok((weights.into(), Start::Read(described.given.clone())));
     }
@@ -110,12 +109,11 @@ fn begin(
     let recipe = choice.recipe(described)?;
     let name = choice.name(&recipe);
     let on = Calibrating { data: Some(data), examples: None };
-    let (weights, done) = start_weights(described, &recipe, seed, &on, precision, device)?;
+    let (begun, done) = start_training(described, &recipe, seed, &on, optimizer, device)?;
     if let Some(shortfall) = done.and_then(|done| done.shortfall()) {
         terminal::warn(&shortfall);
     }
-    let learning_rates = learning_rates(described, &recipe, optimizer)?;
-    Ok((train::Start { weights, learning_rates }, Start::Drawn(name)))
+    Ok((begun, Start::Drawn(name)))
 }
 
 /// The network of a training in a folder: by the config that it holds, or by its name in the zoo.

@@ -1,13 +1,13 @@
 //! What the method promises, as identities and experiments.
 
-use epoch0_engine::{Device, Mode, Precision, Tensor, Value, run};
+use epoch0_engine::{Mode, Value, run};
 use epoch0_method::{Claim, ClaimKind, Error, Expectation, Verdict};
 use epoch0_net::{Network, Op};
-use epoch0_num::{Law, Stream, paired};
+use epoch0_num::paired;
 use epoch0_train::Span;
 
 use crate::shared::experiment::{
-    Arm, By, Examples, at_best_rate, descent, draw_start, mean, of, zoo_network,
+    Arm, By, Examples, at_best_rate, descent, doubled, draw_start, mean, noise, of, zoo_network,
 };
 
 pub(super) static CLAIMS: &[Claim] = &[
@@ -56,9 +56,7 @@ const RECIPE: &str = "{base: pytorch_default, rules: [{with: auto}]}";
 /// Second moments of what maps with an activation behind them put out, in order; and of the sums of residual stacks.
 fn second_moments(net: &Network, shape: &[usize], seed: u64) -> Result<(Vec<f64>, Vec<f64>), Error> {
     let weights = draw_start(net, RECIPE, seed)?;
-    let mut values = vec![0.0; shape.iter().product()];
-    of(Law::normal(0.0, 1.0).fill(&Stream::new(seed, "inputs"), 0, &mut values))?;
-    let x = Value::constant(Tensor::from_f64(values, shape, Precision::Double, &Device::cpu()));
+    let x = noise(net, shape, seed)?;
     let (mut maps, mut sums) = (Vec::new(), Vec::new());
     of(run(net, &weights.constants(), &[x], Mode::Train, &mut |done| {
         let second = |value: &Value| {
@@ -77,12 +75,6 @@ fn second_moments(net: &Network, shape: &[usize], seed: u64) -> Result<(Vec<f64>
         Ok(())
     }))?;
     Ok((maps, sums))
-}
-
-fn doubled(spec: &str) -> Result<Network, Error> {
-    let mut net = zoo_network(spec)?;
-    net.set_dtype(epoch0_num::Dtype::F64);
-    Ok(net)
 }
 
 fn signals_have_the_size_that_was_solved() -> Result<Verdict, Error> {

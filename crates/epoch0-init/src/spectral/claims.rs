@@ -1,13 +1,13 @@
 //! What the paper claims, as identities and experiments.
 
-use epoch0_engine::{Device, Mode, Precision, Tensor, Value, Weights, run};
+use epoch0_engine::{Device, Mode, Precision, Value, Weights, run};
 use epoch0_method::{Claim, ClaimKind, Error, Expectation, Verdict};
 use epoch0_net::{Network, Op};
-use epoch0_num::{Law, Stream};
-use epoch0_train::{Optimizer, Span, Trainer};
+use epoch0_train::{Span, Trainer};
 
 use crate::shared::experiment::{
-    Arm, By, Examples, at_best_rate, begin, descent, listed, mean, of, zoo_network,
+    Arm, By, Examples, at_best_rate, begin, descent, doubled, draw_start, listed, mean, of, singular_values,
+    weight, zoo_network,
 };
 
 pub(super) static CLAIMS: &[Claim] = &[
@@ -59,37 +59,16 @@ const OWN: &str =
 const STANDARD: &str = "{base: pytorch_default, rules: [{role: bias, with: zeros}, {with: he_normal}]}";
 const WIDTHS: [usize; 5] = [64, 128, 256, 512, 1024];
 
-/// The largest singular value of a matrix, by power iteration.
-fn norm(matrix: &[f64], columns: usize) -> Result<f64, Error> {
-    let mut vector = vec![0.0; columns];
-    of(Law::normal(0.0, 1.0).fill(&Stream::new(0, "vector"), 0, &mut vector))?;
-    let mut found = 0.0;
-    for _ in 0..200 {
-        let size = vector.iter().map(|x| x * x).sum::<f64>().sqrt();
-        vector.iter_mut().for_each(|x| *x /= size);
-        let mut next = vec![0.0; columns];
-        let mut square = 0.0;
-        for row in matrix.chunks_exact(columns) {
-            let product: f64 = row.iter().zip(&vector).map(|(a, b)| a * b).sum();
-            square += product * product;
-            next.iter_mut().zip(row).for_each(|(next, a)| *next += product * a);
-        }
-        (found, vector) = (square.sqrt(), next);
-    }
-    Ok(found)
-}
-
 /// Spectral norms of a start over √(fan_out/fan_in), smallest and largest.
 fn norms(set: &str) -> Result<(f64, f64, Vec<String>), Error> {
-    let mut net = zoo_network("mlp:64-256-32-32-400-10,act=tanh")?;
-    net.set_dtype(epoch0_num::Dtype::F64);
+    let net = doubled("mlp:64-256-32-32-400-10,act=tanh")?;
     let recipe = format!("{{base: pytorch_default, rules: [{{with: spectral, set: {{{set}}}}}]}}");
-    let (weights, _) = begin(&net, &recipe, 0, &Optimizer::Sgd(epoch0_train::Sgd::default()))?;
+    let weights = draw_start(&net, &recipe, 0)?;
     let (mut low, mut high, mut details) = (f64::INFINITY, 0.0f64, Vec::new());
     for site in net.sites().iter().filter(|site| site.role.is_matrix()) {
         let (out, in_) = (site.view.n_out(), site.view.n_in());
-        let values = weights.get(site.param).map(Tensor::to_f64).unwrap_or_default();
-        let share = norm(&values, in_)? / (out as f64 / in_ as f64).sqrt();
+        let values = weight(&net, &weights, &site.name)?;
+        let share = singular_values(&values, in_)?[0] / (out as f64 / in_ as f64).sqrt();
         details.push(format!("{in_} to {out}: {share:.6}"));
         (low, high) = (low.min(share), high.max(share));
     }

@@ -333,6 +333,6 @@ mod tests {
         let net = zoo::build("mlp:4-4-4,act=softplus").unwrap();
         let method = Vi3nr::default().for_network(&net).unwrap().unwrap();
         let found = balanced_sigma(&"softplus".parse().unwrap()).unwrap();
-        assert_eq!(method.remarks().is_empty(), (found.ratio - 1.0).abs() <= 1e-3, "{found:?}");
+        assert_eq!(method.remarks(&net).is_empty(), (found.ratio - 1.0).abs() <= 1e-3, "{found:?}");
     }
 }

@@ -79,7 +79,6 @@ impl Inside {
         skip: ValueId,
     ) -> Self {
         let common = ancestors.common(&[term, skip]);
-        let is_common = |value: ValueId| common[value.0 as usize / 64] >> (value.0 % 64) & 1 == 1;
         let source = ancestors.members(&common).into_iter().filter(|&value| !net.value(value).is_index).max();
         let mut inside = vec![false; net.values.len()];
         let mut n_inside = vec![0; net.values.len()];
@@ -90,7 +89,7 @@ impl Inside {
                 let goes_on = source.is_some_and(|source| ancestors.has(output, source));
                 let is_alone = n_inside[output.0 as usize] == ancestors.n_readers[output.0 as usize];
                 inside[output.0 as usize] |= ancestors.has(term, output)
-                    && !is_common(output)
+                    && !is_in(&common, output)
                     && (goes_on || (is_alone && stack_of[index].is_none()));
             }
             if node.outputs.iter().any(|output| inside[output.0 as usize]) {
@@ -131,6 +130,11 @@ impl Inside {
         known.insert(value, found);
         found
     }
+}
+
+/// Whether a set of values, a bit for each, has a value.
+fn is_in(set: &[u64], value: ValueId) -> bool {
+    set[value.0 as usize / 64] >> (value.0 % 64) & 1 == 1
 }
 
 fn is_map(op: &Op) -> bool {
@@ -238,7 +242,7 @@ impl Ancestors {
     }
 
     fn has(&self, value: ValueId, ancestor: ValueId) -> bool {
-        self.row(value)[ancestor.0 as usize / 64] >> (ancestor.0 % 64) & 1 == 1
+        is_in(self.row(value), ancestor)
     }
 
     fn n_readers(&self, net: &Network, node: NodeId) -> usize {

@@ -23,6 +23,13 @@ pub(crate) fn zoo_network(name: &str) -> Result<Network, Error> {
     of(zoo::build(name))
 }
 
+/// The same in double precision.
+pub(crate) fn doubled(name: &str) -> Result<Network, Error> {
+    let mut net = zoo_network(name)?;
+    net.set_dtype(Dtype::F64);
+    Ok(net)
+}
+
 /// A network's weights by a recipe in YAML.
 pub(crate) fn draw_start(net: &Network, recipe: &str, seed: u64) -> Result<Weights, Error> {
     Ok(begin(net, recipe, seed, &Optimizer::Sgd(Sgd::default()))?.0)

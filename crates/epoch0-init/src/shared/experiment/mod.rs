@@ -7,7 +7,9 @@ mod mlp;
 mod signal;
 mod structure;
 
-pub(crate) use arms::{Arm, By, at_best_rate, begin, descent, draw_start, listed, mean, of, zoo_network};
+pub(crate) use arms::{
+    Arm, By, at_best_rate, begin, descent, doubled, draw_start, listed, mean, of, zoo_network,
+};
 pub(crate) use data::Examples;
 pub(crate) use deep::{Descent, Trained, Unit, batch, deep, start};
 pub(crate) use mlp::{Mlp, Training, broken, network};
