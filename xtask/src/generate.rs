@@ -85,9 +85,13 @@ fn page(entry: &Method) -> String {
         let _ = writeln!(out, "\n## Claims\n\n`epoch0 verify {}` runs them.\n", info.id);
         for claim in entry.claims {
             let _ = writeln!(out, "- `{}`: {}", claim.name, claim.text);
-            if let Expectation::NotReproduced { why } = claim.expectation {
-                let _ = writeln!(out, "  **Not reproduced at this scale**: {why}.");
-            }
+            let _ = match claim.expectation {
+                Expectation::Holds => Ok(()),
+                Expectation::NotReproduced { why } => {
+                    writeln!(out, "  **Not reproduced at this scale**: {why}.")
+                }
+                Expectation::NotMeasured { why } => writeln!(out, "  **Not measured yet**: {why}."),
+            };
         }
     }
     out.push_str("\n## Papers\n\n");

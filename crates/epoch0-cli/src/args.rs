@@ -10,9 +10,10 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
 use epoch0::examining::igb::Remedy;
 use epoch0::format::ShardSize;
+use epoch0::method::ClaimKind;
 use epoch0::num::{Activation, Dtype};
 
-pub(crate) use train::{Compare, StartArgs, Train};
+pub(crate) use train::{Checking, Compare, OptimizerName, StartArgs, Train};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().effects(Effects::BOLD))
@@ -44,6 +45,7 @@ Examples:
   epoch0 verify-weights out                          draw it again and compare every bit
   epoch0 train mlp:784-512-10 --data mnist --for 3ep --with he_normal -o run
   epoch0 compare lenet --with he_normal,xavier_normal --data mnist --seeds 5 --for 1ep
+  epoch0 coord-check 'mlp:64-{w}-{w}-10' --with mup  whether features move alike at every width
   epoch0 list · epoch0 explain kumar · epoch0 gain gelu
   epoch0 eoc --activation tanh --depth 100           standard deviations on the edge of chaos
 
@@ -58,6 +60,10 @@ pub(crate) enum Command {
     Train(Box<Train>),
     /// Train several starts over several seeds and compare them.
     Compare(Box<Compare>),
+    /// Train a network at several widths for a few steps: whether features move alike, with a verdict.
+    CoordCheck(Checking),
+    /// Write the base shapes (.bsh) of a network at two widths, as mup reads them.
+    BaseShapes(Shapes),
     /// List methods, families of networks, the zoo or papers.
     List(List),
     /// Explain a method: idea, formulas, parameters, traps, references.
@@ -110,6 +116,9 @@ pub(crate) struct Init {
     /// Parameter of the method.
     #[arg(long, value_name = "NAME=VALUE", requires = "with", value_parser = pair)]
     pub(crate) set: Vec<(String, String)>,
+    /// Base shapes of mup: the width at which learning rates were found, for a method with `base` (mup).
+    #[arg(long, value_name = "FILE.bsh", requires = "with")]
+    pub(crate) base_shapes: Option<PathBuf>,
     /// Preset for what nothing else covers [default: hf_default for configs, pytorch_default for the zoo; none with a
     /// recipe].
     #[arg(long, value_name = "ID")]
@@ -261,6 +270,20 @@ pub(crate) struct FoldBn {
     pub(crate) force: bool,
 }
 
+/// Arguments of `base-shapes`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Shapes {
+    /// The network at the width at which learning rates were found.
+    #[arg(value_name = "BASE")]
+    pub(crate) base: String,
+    /// The same at any other width: sizes that differ are widths.
+    #[arg(value_name = "WIDER")]
+    pub(crate) wider: String,
+    /// File to write [default: standard output].
+    #[arg(short, long, value_name = "FILE.bsh")]
+    pub(crate) out: Option<PathBuf>,
+}
+
 /// Arguments of `list`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct List {
@@ -313,12 +336,37 @@ pub(crate) struct VerifyWeights {
 /// Arguments of `verify`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Verify {
-    /// A method, or a paper's number.
-    #[arg(value_name = "ID|PAPER")]
+    /// A method, a paper's number, or `all`.
+    #[arg(value_name = "ID|PAPER|all")]
     pub(crate) what: String,
     /// Only claims whose name contains this.
     #[arg(long, value_name = "TEXT")]
     pub(crate) claim: Option<String>,
+    /// Only laws, which are quick, or only effects, which train.
+    #[arg(long, value_enum)]
+    pub(crate) kind: Option<Kind>,
+    /// Keep what was found in a file for each paper in this folder, claim by claim; a later run takes an earlier one's
+    /// place.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) record: Option<PathBuf>,
+}
+
+/// Kinds of claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Kind {
+    /// An identity or closed form.
+    Law,
+    /// An effect on training.
+    Effect,
+}
+
+impl From<Kind> for ClaimKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Law => Self::Law,
+            Kind::Effect => Self::Effect,
+        }
+    }
 }
 
 /// Arguments of `gain`.

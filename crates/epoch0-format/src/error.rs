@@ -46,6 +46,14 @@ pub enum Error {
         /// What is wrong with it.
         fault: Box<crate::onnx::OnnxFault>,
     },
+    /// A file that is none of base shapes.
+    #[error("`{}`: no base shapes: {why}\nhint: mup writes them with save_base_shapes, `epoch0 base-shapes` too", path.display())]
+    BaseShapes {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A path that should name a file names something else.
     #[error("`{}` is {found}, allowed a regular file", path.display())]
     NotAFile {

@@ -39,6 +39,7 @@
 //! # Ok::<(), epoch0_format::Error>(())
 //! ```
 
+mod bsh;
 pub mod error;
 pub mod folder;
 pub mod hf;
@@ -46,6 +47,7 @@ pub mod onnx;
 pub mod read;
 pub mod write;
 
+pub use bsh::BaseShapes;
 pub use error::{Error, Fault};
 pub use folder::{NewFolder, Replace, write_file_atomically};
 pub use read::{Checkpoint, Note, Tensor};

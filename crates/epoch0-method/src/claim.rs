@@ -25,6 +25,11 @@ pub enum Expectation {
         /// The numbers measured, and why it may be so.
         why: &'static str,
     },
+    /// It has not been run to its end.
+    NotMeasured {
+        /// What is known instead.
+        why: &'static str,
+    },
 }
 
 /// Something a paper says that can be run.

@@ -13,6 +13,8 @@ pub struct Paper {
     pub number: Option<u32>,
     /// Key for citing: first author, year, first word of the title.
     pub key: String,
+    /// Short name, where it has one.
+    pub slug: Option<String>,
     /// Title.
     pub title: String,
     /// Authors, given name first; empty where they could not be confirmed.

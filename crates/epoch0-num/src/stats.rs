@@ -122,6 +122,19 @@ impl Moments {
     }
 }
 
+/// Slope of the straight line that is nearest to points, by least squares; NaN of less than two different positions.
+///
+/// ```
+/// assert_eq!(epoch0_num::stats::slope(&[0.0, 1.0, 2.0], &[1.0, 3.0, 5.0]), 2.0);
+/// ```
+pub fn slope(x: &[f64], y: &[f64]) -> f64 {
+    let n = x.len().min(y.len());
+    let (x, y) = (&x[..n], &y[..n]);
+    let (center_x, center_y) = (x.iter().sum::<f64>() / n as f64, y.iter().sum::<f64>() / n as f64);
+    let both: f64 = x.iter().zip(y).map(|(x, y)| (x - center_x) * (y - center_y)).sum();
+    both / x.iter().map(|x| (x - center_x) * (x - center_x)).sum::<f64>()
+}
+
 /// The middle of some numbers, the mean of the two in the middle of an even count; NaN of none.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();

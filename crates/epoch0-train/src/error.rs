@@ -46,6 +46,16 @@ pub enum Error {
         /// A hint on a line of its own, or nothing.
         hint: String,
     },
+    /// The loss, a gradient or what is computed is not finite.
+    #[error(
+        "step {step}: what is computed is not finite at a learning rate of {learning_rate}\nhint: a smaller one"
+    )]
+    Diverged {
+        /// The step.
+        step: u64,
+        /// The learning rate.
+        learning_rate: f64,
+    },
     /// A folder is no training to go on with.
     #[error("{}: {why}", path.display())]
     Resume {

@@ -85,7 +85,7 @@ impl Described {
         Ok(Self::of(net, given, None))
     }
 
-    fn of(net: Network, given: &str, checkpoint: Option<PathBuf>) -> Self {
+    pub(crate) fn of(net: Network, given: &str, checkpoint: Option<PathBuf>) -> Self {
         Self { net, given: given.to_owned(), config: None, checkpoint, onnx: None }
     }
 

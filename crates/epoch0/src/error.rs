@@ -47,6 +47,14 @@ pub enum Error {
         /// What is allowed.
         allowed: String,
     },
+    /// A network does not come at these widths.
+    #[error("widths of {given}: {why}")]
+    Width {
+        /// The network.
+        given: String,
+        /// Why not.
+        why: String,
+    },
     /// What was named is no network.
     #[error("`{given}` is no network: {why}\nhint: {hint}")]
     NoNetwork {

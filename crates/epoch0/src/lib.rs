@@ -14,8 +14,10 @@
 //! # Ok::<(), epoch0::Error>(())
 //! ```
 
+mod base_shapes;
 mod calibrate;
 mod compare;
+mod coord_check;
 mod describe;
 mod error;
 mod examine;
@@ -27,9 +29,12 @@ mod receipt;
 mod report;
 mod verify;
 mod weights;
+mod widths;
 
+pub use base_shapes::{base_shapes, base_width};
 pub use calibrate::{Calibrated, Calibrating, start_training, start_weights};
 pub use compare::{Contender, Contest, Criterion, PairedTest, compare};
+pub use coord_check::{CoordCheck, coord_check};
 pub use describe::Described;
 pub use error::Error;
 pub use examine::{ALL, Examining, Said, USUAL, data_probe, examine, matched_probe, summary};
@@ -41,6 +46,7 @@ pub use receipt::{Ran, Receipt};
 pub use report::{Group, Report};
 pub use verify::{CALIBRATION_NOISE, Difference, Match, Tested, Verified, bytes_to_verify, verify};
 pub use weights::{draw_weights, own_precision, read_weights, write_weights};
+pub use widths::Widths;
 
 pub use epoch0_data as data;
 pub use epoch0_engine as engine;

@@ -72,6 +72,9 @@ pub(crate) struct StartArgs {
     /// Parameter of the method.
     #[arg(long, value_name = "NAME=VALUE", requires = "with", value_parser = pair)]
     pub(crate) set: Vec<(String, String)>,
+    /// Base shapes of mup: the width at which learning rates were found, for a method with `base` (mup).
+    #[arg(long, value_name = "FILE.bsh", requires = "with")]
+    pub(crate) base_shapes: Option<PathBuf>,
     /// Recipe in YAML.
     #[arg(long, value_name = "FILE", conflicts_with = "with")]
     pub(crate) recipe: Option<PathBuf>,
@@ -103,6 +106,44 @@ pub(crate) struct Compare {
     pub(crate) test: TestName,
     /// Write the comparison as a page.
     #[arg(long, value_name = "FILE.html")]
+    pub(crate) report: Option<PathBuf>,
+}
+
+/// Arguments of `coord-check`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Checking {
+    /// A network of the zoo with {w} for its width ('mlp:64-{w}-{w}-10'), or a config.json, whose widths are scaled and
+    /// whose heads keep their size.
+    #[arg(value_name = "NET")]
+    pub(crate) net: String,
+    #[command(flatten)]
+    pub(crate) start: StartArgs,
+    /// Widths [default: 64,128,256,512,1024; for a config four that its heads fit].
+    #[arg(long, value_name = "W,W,…", value_delimiter = ',')]
+    pub(crate) widths: Vec<usize>,
+    /// Data whose first batch is learned; without any, random inputs and labels that match the network are drawn.
+    #[arg(long, value_name = "DATA")]
+    pub(crate) data: Option<String>,
+    /// How gradients change weights.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) optimizer: OptimizerName,
+    /// Learning rate: so small that no answer saturates.
+    #[arg(long, value_name = "RATE", default_value_t = 0.001)]
+    pub(crate) lr: f64,
+    /// Steps of training, all on one batch.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) steps: u32,
+    /// Examples in the batch.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: u32,
+    /// Number of seeds.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) seeds: u32,
+    /// How far from 0 the slope of a layer may be.
+    #[arg(long, value_name = "SLOPE", default_value_t = 0.15)]
+    pub(crate) tolerance: f64,
+    /// Write a report that needs nothing else: one HTML file.
+    #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
 }
 

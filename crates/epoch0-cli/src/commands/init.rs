@@ -22,6 +22,7 @@ pub(super) fn run(args: &Init, json: bool) -> Result<Outcome, Failure> {
     let choice = Choice {
         with: args.with.as_deref(),
         set: &args.set,
+        base_shapes: args.base_shapes.as_deref(),
         base: args.base.as_deref(),
         recipe: args.recipe.as_deref(),
     };

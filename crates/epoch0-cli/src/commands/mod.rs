@@ -1,8 +1,10 @@
 //! The commands, one file each.
 
+mod base_shapes;
 mod calibration;
 mod cite;
 mod compare;
+mod coord_check;
 mod data;
 mod eoc;
 mod eval;
@@ -75,6 +77,8 @@ pub(crate) enum Failure {
         "{option}: {start} looks at no data\nhint: methods that do calibrate what is drawn, such as lsuv"
     )]
     NoCalibration { option: &'static str, start: String },
+    #[error("{}: not a record of claims\nhint: name another folder, or move it away", .0.display())]
+    NoRecord(PathBuf),
     #[error("sigma is {0}, allowed a finite number above 0")]
     Sigma(f64),
 }
@@ -96,6 +100,8 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Failure> {
         Command::Init(args) => init::run(&args, json),
         Command::Train(args) => train::run(&args, json),
         Command::Compare(args) => compare::run(&args, json),
+        Command::CoordCheck(args) => coord_check::run(&args, json),
+        Command::BaseShapes(args) => base_shapes::run(&args),
         Command::List(args) => list::run(args.what, json),
         Command::Explain(args) => explain::run(&args, json),
         Command::Cite(args) => cite::run(&args.what, json),

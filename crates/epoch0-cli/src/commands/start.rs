@@ -1,11 +1,13 @@
 //! From arguments to a network with weights.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use epoch0::data::Dataset;
 use epoch0::engine::{Device, Precision, Weights};
+use epoch0::format::BaseShapes;
 use epoch0::method::Value;
-use epoch0::{Calibrating, Described, Recipe, Setting, Use, start_weights};
+use epoch0::{Calibrating, Described, Recipe, Setting, Use, base_width, start_weights};
 
 use super::Failure;
 use crate::args::{Start, StartArgs};
@@ -15,6 +17,7 @@ use crate::terminal;
 pub(super) struct Choice<'a> {
     pub(super) with: Option<&'a str>,
     pub(super) set: &'a [(String, String)],
+    pub(super) base_shapes: Option<&'a Path>,
     pub(super) base: Option<&'a str>,
     pub(super) recipe: Option<&'a Path>,
 }
@@ -30,7 +33,12 @@ impl Choice<'_> {
         }
         if let Some(with) = self.with {
             let set = self.set.iter().map(|(name, value)| (name.clone(), Setting::One(Value::parse(value))));
-            recipe.add(with, set.collect());
+            let mut set: BTreeMap<_, _> = set.collect();
+            if let Some(path) = self.base_shapes {
+                let width = base_width(&described.net, &BaseShapes::open(path)?)?;
+                set.insert("base".to_owned(), Setting::One(Value::parse(&width.to_string())));
+            }
+            recipe.add(with, set);
         }
         Ok(recipe)
     }
@@ -50,7 +58,13 @@ impl StartArgs {
     }
 
     pub(super) fn choice(&self) -> Choice<'_> {
-        Choice { with: self.with.as_deref(), set: &self.set, base: None, recipe: self.recipe.as_deref() }
+        Choice {
+            with: self.with.as_deref(),
+            set: &self.set,
+            base_shapes: self.base_shapes.as_deref(),
+            base: None,
+            recipe: self.recipe.as_deref(),
+        }
     }
 }
 

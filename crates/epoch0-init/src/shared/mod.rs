@@ -9,6 +9,6 @@ mod refuse;
 mod text;
 
 pub(crate) use matrix::{Matrix, each_map};
-pub(crate) use preset::{is_table, settled};
+pub(crate) use preset::{is_table, norm_offset, settled};
 pub(crate) use refuse::{checked, unsupported};
 pub(crate) use text::short;

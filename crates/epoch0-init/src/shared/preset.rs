@@ -30,7 +30,7 @@ pub(crate) fn settled(method: &str, at: &At<'_>, layer_scale: f64) -> Result<Law
 }
 
 /// What a norm adds to its stored factor.
-fn norm_offset(at: &At<'_>) -> f64 {
+pub(crate) fn norm_offset(at: &At<'_>) -> f64 {
     match at.net.nodes()[at.node.0 as usize].op {
         Op::Norm { kind: NormKind::Rms { offset }, .. } => offset,
         _ => 0.0,

@@ -64,8 +64,8 @@ pub(super) static CLAIMS: &[Claim] = &[
         kind: ClaimKind::Effect,
         budget_s: 600,
         seeds: 5,
-        expectation: Expectation::NotReproduced {
-            why: "not measured yet: the one run stopped at layer 20 of the sigmoids, where no input differs any more; the \
+        expectation: Expectation::NotMeasured {
+            why: "the one run stopped at layer 20 of the sigmoids, where no input differs any more; the \
  cause was mended afterwards, and the claim was not run again",
         },
         run: variance_stays,
