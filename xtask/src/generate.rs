@@ -8,10 +8,26 @@ use std::path::Path;
 use epoch0::Method;
 use epoch0::method::{Bibliography, Expectation};
 
+use crate::evidence;
+
 const NOTE: &str = "<!-- Written by `cargo xtask gen` from the method's source file. Change that. -->\n\n";
 
 /// Writes the pages, or checks that they are what would be written.
 pub(crate) fn run(root: &Path, check: bool) -> Result<String, String> {
+    let methods = methods(root, check)?;
+    let (path, text) = (root.join("docs/evidence.md"), evidence::page(root)?);
+    let is_fresh = fs::read_to_string(&path).ok().as_deref() == Some(&text);
+    match (is_fresh, check) {
+        (true, _) => {}
+        (false, true) => return Err("docs/evidence.md is stale: run `cargo xtask gen`".to_owned()),
+        (false, false) => {
+            fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+    }
+    Ok(methods)
+}
+
+fn methods(root: &Path, check: bool) -> Result<String, String> {
     let folder = root.join("docs/methods");
     let pages = pages();
     let mut stale = Vec::new();

@@ -1,6 +1,7 @@
 //! Chores of the repository: `cargo xtask new` starts a method, `cargo xtask gen` writes the pages that are made from
 //! the methods. What keeps the repository tidy are this crate's tests.
 
+mod evidence;
 mod generate;
 mod new;
 
@@ -29,7 +30,7 @@ enum Command {
         #[arg(long)]
         paper: String,
     },
-    /// Write docs/methods from the methods.
+    /// Write docs/methods from the methods, and docs/evidence.md from the records.
     Gen {
         /// Write nothing; fail if something would be written.
         #[arg(long)]

@@ -4,6 +4,7 @@ pub mod calibrate;
 mod shared;
 pub mod start;
 
+pub mod arch_aware;
 pub mod auto;
 pub mod batch_norm;
 pub mod block_sparse;
@@ -54,6 +55,7 @@ use calibrate::Calibrator;
 
 /// Every method that draws weights from nothing else, by id.
 pub static METHODS: &[&Entry<dyn Initializer>] = &[
+    &arch_aware::ENTRY,
     &auto::ENTRY,
     &batch_norm::ENTRY,
     &block_sparse::ENTRY,

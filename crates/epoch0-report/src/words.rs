@@ -39,6 +39,22 @@ pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// What some comparisons say of their arms, and others do not.
+pub(crate) struct Extra {
+    pub(crate) rate: bool,
+    pub(crate) health: bool,
+}
+
+impl Extra {
+    pub(crate) fn of(comparison: &Comparison) -> Self {
+        let arms = &comparison.arms;
+        Self {
+            rate: arms.iter().any(|arm| arm.learning_rate.is_some()),
+            health: arms.iter().any(|arm| arm.health.is_some()),
+        }
+    }
+}
+
 /// A state, for people.
 pub(crate) fn health(health: Health) -> (&'static str, &'static str) {
     match health {

@@ -11,12 +11,15 @@ use std::sync::Mutex;
 use epoch0_data::Dataset;
 use epoch0_engine::Device;
 use epoch0_init::start::Recipe;
-use epoch0_method::reading::{Arm, Axis, Better, Comparison, Figure, Metric, Shape, Versus};
+use epoch0_method::reading::{Arm, Axis, Better, Comparison, Figure, Health, Metric, Shape, Versus};
 use epoch0_num::paired::{holm, mean, signed_rank_test, t_test};
 use epoch0_train::{Evaluation, Feed, Settings, Status, Trial, Watch, trials};
 
 use crate::follow::{data_in_words, settings_in_words, versions};
-use crate::{Calibrating, Described, Error, start_training, summary};
+use crate::{
+    Calibrating, Described, Error, Examining, data_probe, examine, own_precision, start_training,
+    start_weights, summary,
+};
 
 /// A start to be compared.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,6 +93,10 @@ pub struct Contest<'a> {
     pub settings: Settings,
     /// Seeds of the weights and of the order of examples.
     pub seeds: &'a [u64],
+    /// Learning rates to try each start with, each start counting at its best; that of the settings where there are none.
+    pub rates: &'a [f64],
+    /// Whether each start is examined before it is trained.
+    pub examine: bool,
     /// What they are compared by; by accuracy where there is one, else by loss.
     pub criterion: Option<Criterion>,
     /// How differences are tested.
@@ -141,7 +148,7 @@ pub fn compare(
     }
     let on = Calibrating { data: Some((&data.name, data)), examples: None };
     let shortfalls = Mutex::new(BTreeMap::new());
-    let start = |arm: usize, seed: u64| {
+    let start = &|arm: usize, seed: u64| {
         let (recipe, optimizer) = (&contenders[arm].recipe, &contest.settings.optimizer);
         let (start, done) = start_training(described, recipe, seed, &on, optimizer, &Device::cpu())?;
         if let (Some(shortfall), Ok(mut all)) = (done.and_then(|done| done.shortfall()), shortfalls.lock()) {
@@ -149,14 +156,34 @@ pub fn compare(
         }
         Ok::<_, Error>(start)
     };
-    let found = trials(net, data, &contest.settings, contenders.len(), contest.seeds, start, contest.watch)?;
-    if found.iter().any(|trial| matches!(trial.status, Status::Stopped { .. })) {
-        return Err(epoch0_format::Error::Cancelled.into());
+    let rates = if contest.rates.is_empty() { &[contest.settings.learning_rate][..] } else { contest.rates };
+    let mut by_rate = Vec::with_capacity(rates.len());
+    for &learning_rate in rates {
+        let settings = Settings { learning_rate, ..contest.settings };
+        let found = trials(net, data, &settings, contenders.len(), contest.seeds, start, contest.watch)?;
+        if found.iter().any(|trial| matches!(trial.status, Status::Stopped { .. })) {
+            return Err(epoch0_format::Error::Cancelled.into());
+        }
+        by_rate.push(found);
     }
 
     let n_steps = contest.settings.length.steps(contest.settings.pace(data.train.len()));
-    let by_arm: Vec<&[Trial]> = found.chunks(contest.seeds.len()).collect();
     let measure = Measure { criterion, has_accuracy, n_steps };
+    let n_seeds = contest.seeds.len();
+    let best: Vec<usize> = (0..contenders.len())
+        .map(|arm| {
+            let of_rate: Vec<&[Trial]> = by_rate.iter().map(|all| &all[arm * n_seeds..][..n_seeds]).collect();
+            measure.best(&of_rate)
+        })
+        .collect();
+    let by_arm: Vec<&[Trial]> =
+        best.iter().enumerate().map(|(arm, &rate)| &by_rate[rate][arm * n_seeds..][..n_seeds]).collect();
+    let health = if contest.examine {
+        let state = |arm: usize| health(described, data, &contenders[arm].recipe, contest.seeds[0], &on);
+        (0..contenders.len()).map(state).collect()
+    } else {
+        vec![None; contenders.len()]
+    };
     let metric = measure.metric();
     let values: Vec<Vec<f64>> =
         by_arm.iter().map(|trials| trials.iter().map(|trial| measure.of(trial)).collect()).collect();
@@ -178,6 +205,8 @@ pub fn compare(
                 interval: of_all.interval,
                 versus: (at > 0).then(|| tested.versus[at - 1]),
                 diverged,
+                learning_rate: (rates.len() > 1).then(|| rates[best[at]]),
+                health: health[at],
             }
         })
         .collect::<Vec<_>>();
@@ -190,21 +219,59 @@ pub fn compare(
         }
         None => String::new(),
     };
+    let drawn = drawn(&values, metric.better);
+    let of_drawn = |at: &usize| (names[*at], by_arm[*at]);
+    let (drawn_names, drawn_arms): (Vec<&str>, Vec<&[Trial]>) = drawn.iter().map(of_drawn).unzip();
+    let mut figures = figures(&drawn_names, &drawn_arms, has_accuracy);
+    if drawn.len() < names.len() {
+        let note = format!(" The baseline and the best {} of {} starts.", drawn.len() - 1, names.len());
+        figures.iter_mut().for_each(|figure| figure.note += &note);
+    }
+    let training = match rates {
+        [_] => settings_in_words(&contest.settings, &contest.settings.learning_rate.to_string()),
+        _ => settings_in_words(&contest.settings, "at its best rate"),
+    };
     Ok(Comparison {
         title: format!("{} on {}", net.name(), data.name),
         network: summary(net, ""),
         data: data_in_words(data),
-        training: settings_in_words(&contest.settings),
+        training,
         metric,
         baseline: names[0].to_owned(),
         test: tested.in_words(contest.test),
         level: 1.0 - LEVEL,
         seeds: contest.seeds.to_vec(),
-        figures: figures(&names, &by_arm, has_accuracy),
-        note: tested.note(&names, contest.seeds.len(), is_any_diverged) + &shortfall,
+        figures,
+        note: tested.note(&names, contest.seeds.len(), is_any_diverged) + &shortfall + &tried(rates),
         arms,
         versions: versions(),
     })
+}
+
+/// What is to be known of several rates.
+fn tried(rates: &[f64]) -> String {
+    let several = rates.iter().map(f64::to_string).collect::<Vec<_>>().join(", ");
+    match rates.len() {
+        1 => String::new(),
+        _ => format!(
+            " Each start is shown at the best for it of the learning rates {several}, by these seeds."
+        ),
+    }
+}
+
+/// The state of a start before training; none where it cannot be examined.
+fn health(
+    described: &Described,
+    data: &Dataset,
+    recipe: &Recipe,
+    seed: u64,
+    on: &Calibrating<'_>,
+) -> Option<Health> {
+    let (precision, device) = (own_precision(&described.net), Device::cpu());
+    let (weights, _) = start_weights(described, recipe, seed, on, precision, &device).ok()?;
+    let probe = data_probe(&described.net, &weights, data, None, seed, precision, &device).ok()?;
+    let found = examine(&described.net, &weights, &probe, &Examining { seed, ..Examining::default() });
+    found.ok().map(|found| found.health)
 }
 
 /// Probability with which an interval holds the true mean.
@@ -250,6 +317,21 @@ impl Measure {
             }
             _ => self.value(last),
         }
+    }
+
+    /// Which of the same start's trials, by rate, are best: those of which fewer diverged, then by their mean.
+    fn best(&self, by_rate: &[&[Trial]]) -> usize {
+        let is_higher = self.metric().better == Better::Higher;
+        let rank = |trials: &[Trial]| {
+            let values: Vec<f64> = trials.iter().map(|trial| self.of(trial)).collect();
+            let finite: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
+            let mean = finite.iter().sum::<f64>() / finite.len().max(1) as f64;
+            (values.len() - finite.len(), if is_higher { -mean } else { mean })
+        };
+        let ranks: Vec<(usize, f64)> = by_rate.iter().map(|trials| rank(trials)).collect();
+        let best = (0..ranks.len())
+            .min_by(|&a, &b| ranks[a].0.cmp(&ranks[b].0).then(ranks[a].1.total_cmp(&ranks[b].1)));
+        best.unwrap_or(0)
     }
 
     fn metric(&self) -> Metric {
@@ -359,6 +441,24 @@ impl Tested {
         notes.retain(|note| !note.is_empty());
         notes.join(" ")
     }
+}
+
+/// Starts that a figure shows at most.
+const DRAWN: usize = 10;
+
+/// The starts to be drawn: the baseline, and of the others the best, as they stand.
+fn drawn(values: &[Vec<f64>], better: Better) -> Vec<usize> {
+    let mean = |at: &usize| {
+        let mean = values[*at].iter().sum::<f64>() / values[*at].len() as f64;
+        if better == Better::Higher { -mean } else { mean }
+    };
+    let mut others: Vec<usize> = (1..values.len()).collect();
+    // NaN, of who diverged, comes last.
+    others.sort_by(|a, b| mean(a).is_nan().cmp(&mean(b).is_nan()).then(mean(a).total_cmp(&mean(b))));
+    others.truncate(DRAWN - 1);
+    others.push(0);
+    others.sort_unstable();
+    others
 }
 
 /// Points that a curve of steps is drawn with at most.

@@ -81,11 +81,11 @@ pub(crate) fn data_in_words(data: &Dataset) -> String {
 }
 
 /// Settings for people: `SGD 0.05, momentum 0.9, batch 128, 3ep`.
-pub(crate) fn settings_in_words(settings: &Settings) -> String {
+pub(crate) fn settings_in_words(settings: &Settings, rate: &str) -> String {
     let mut parts = vec![match settings.optimizer {
-        Optimizer::Sgd(_) => format!("SGD {}", settings.learning_rate),
-        Optimizer::Adam(_) => format!("Adam {}", settings.learning_rate),
-        _ => format!("AdamW {}", settings.learning_rate),
+        Optimizer::Sgd(_) => format!("SGD {rate}"),
+        Optimizer::Adam(_) => format!("Adam {rate}"),
+        _ => format!("AdamW {rate}"),
     }];
     match settings.optimizer {
         Optimizer::Sgd(sgd) if sgd.momentum > 0.0 => {
@@ -207,7 +207,7 @@ impl Curves {
             start: about.start.clone(),
             network: summary(trainer.network(), &about.start),
             data: data_in_words(trainer.data()),
-            training: settings_in_words(trainer.settings()),
+            training: settings_in_words(trainer.settings(), &trainer.settings().learning_rate.to_string()),
             seed: about.start_seed.unwrap_or(trainer.settings().seed),
             curves,
             figures: self.followed_layers(),

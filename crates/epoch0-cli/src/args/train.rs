@@ -86,9 +86,13 @@ pub(crate) struct Compare {
     /// A config.json, a folder with one, or a network of the zoo.
     #[arg(value_name = "NET")]
     pub(crate) net: String,
-    /// Starts, the baseline first: ids of methods, or recipes in files that end in .yaml.
+    /// Starts, the baseline first: ids of methods, or recipes in files that end in .yaml; `all` for every method that fits
+    /// the network.
     #[arg(long, value_name = "ID,ID,…", value_delimiter = ',', required = true)]
     pub(crate) with: Vec<String>,
+    /// Learning rates: each start is trained with each of them, and shown at the best for it.
+    #[arg(long, value_name = "RATE,RATE,…", value_delimiter = ',', conflicts_with = "lr")]
+    pub(crate) rates: Vec<f64>,
     #[command(flatten)]
     pub(crate) training: TrainingArgs,
     /// Number of seeds.

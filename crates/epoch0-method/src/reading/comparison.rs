@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Figure, NetworkSummary, Quantity, Versions, real};
+use super::{Figure, Health, NetworkSummary, Quantity, Versions, real};
 
 /// Which numbers are good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -63,6 +63,12 @@ pub struct Arm {
     pub versus: Option<Versus>,
     /// Seeds whose run gave NaN or stopped.
     pub diverged: usize,
+    /// The learning rate at which it did best, where several were tried; the values are of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
+    /// What an examination found of the start before training, with the first seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
 }
 
 /// Methods compared on one network and one set of data, over the same seeds.

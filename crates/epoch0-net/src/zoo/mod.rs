@@ -13,6 +13,7 @@
 
 mod cifar;
 mod convnext;
+mod dag;
 mod dense;
 mod gpt;
 mod mobile;
@@ -83,6 +84,10 @@ pub static KNOWN: &[Entry] = &[
         "multilayer perceptron, named as a torch Sequential", plain::mlp),
     Entry::new("residual_mlp", ":IN-WIDTH-OUT[,blocks=8][,act=relu][,norm=batch|none|fixup]",
         "residual blocks of two linear maps", plain::residual_mlp),
+    Entry::new("dag", ":IN-WIDTH-OUT[,cell=2_02_002][,act=relu]",
+        "a cell of linear maps: node by node, edges from the nodes before (0 none, 1 skip, 2 map)", dag::dag),
+    Entry::new("conv_dag", ":WIDTH[,cell=2_02_002][,kernel=3][,act=relu][,classes=10][,in=3][,size=32]",
+        "the same of convolutions", dag::conv_dag),
     Entry::new("lenet", "[,classes=10][,in=1][,size=28][,padding=2][,act=relu][,pool=max|mean]",
         "LeNet-5 as usually written in torch; `size=32,padding=0` for larger digits", plain::lenet),
     Entry::new("siren", ":IN-HIDDEN-…-OUT[,omega=30][,hidden_omega=30][,last=linear|sine]",

@@ -62,6 +62,7 @@ pub(crate) fn page(comparison: &Comparison) -> Page<'_> {
 
 fn table(comparison: &Comparison) -> Markup {
     let best = comparison.best();
+    let has = words::Extra::of(comparison);
     html! {
         div.table {
             div.scroll role="region" aria-labelledby="methods-h" tabindex="0" {
@@ -75,11 +76,13 @@ fn table(comparison: &Comparison) -> Markup {
                             th.n scope="col" { "seeds won" }
                             th.n scope="col" { "diverged" }
                             th scope="col" { "against the baseline" }
+                            @if has.rate { th.n scope="col" { "best rate" } }
+                            @if has.health { th scope="col" { "start" } }
                         }
                     }
                     tbody {
                         @for arm in &comparison.arms {
-                            (row(comparison, arm, best.is_some_and(|best| std::ptr::eq(best, arm))))
+                            (row(comparison, arm, best.is_some_and(|best| std::ptr::eq(best, arm)), &has))
                         }
                     }
                 }
@@ -88,7 +91,7 @@ fn table(comparison: &Comparison) -> Markup {
     }
 }
 
-fn row(comparison: &Comparison, arm: &Arm, is_best: bool) -> Markup {
+fn row(comparison: &Comparison, arm: &Arm, is_best: bool, has: &words::Extra) -> Markup {
     let standing = comparison.standing(arm);
     let (sign, word) = words::standing(standing);
     let class = match standing {
@@ -111,6 +114,10 @@ fn row(comparison: &Comparison, arm: &Arm, is_best: bool) -> Markup {
             }
             td.n.off[arm.diverged > 0] { (arm.diverged) }
             td { span.tag.{ (class) } { (sign) " " (word) } }
+            @if has.rate { td.n { (arm.learning_rate.map_or_else(|| "–".to_owned(), number::short)) } }
+            @if has.health {
+                td { (arm.health.map_or_else(|| "–".to_owned(), |health| words::health(health).0.to_lowercase())) }
+            }
         }
     }
 }

@@ -116,7 +116,7 @@ pub(crate) fn comparison(comparison: &Comparison, lines: &mut Lines) {
     lines.blank();
     let best = comparison.best();
     let heading = lines.plain(&comparison.metric.label);
-    let columns = [
+    let mut columns = vec![
         ("method", false),
         (heading.as_str(), true),
         ("", false),
@@ -124,8 +124,12 @@ pub(crate) fn comparison(comparison: &Comparison, lines: &mut Lines) {
         ("won", true),
         ("diverged", true),
     ];
-    let mut grid =
-        Grid::new(columns.map(|(name, right)| (name.to_owned(), right, name == heading || name.is_empty())));
+    let has = words::Extra::of(comparison);
+    columns.extend(has.rate.then_some(("rate", true)));
+    columns.extend(has.health.then_some(("start", false)));
+    let columns =
+        columns.into_iter().map(|(name, right)| (name.to_owned(), right, name == heading || name.is_empty()));
+    let mut grid = Grid::new(columns);
     for arm in &comparison.arms {
         let standing = comparison.standing(arm);
         let (sign, word) = words::standing(standing);
@@ -143,7 +147,7 @@ pub(crate) fn comparison(comparison: &Comparison, lines: &mut Lines) {
         let is_best = best.is_some_and(|best| std::ptr::eq(best, arm));
         let versus = arm.versus.as_ref();
         let missing = || lines.pick("–", "-").to_owned();
-        grid.push(vec![
+        let mut row = vec![
             (if is_best { BOLD } else { Style::new() }, lines.plain(&arm.method)),
             (
                 if is_best { BOLD } else { Style::new() },
@@ -153,7 +157,17 @@ pub(crate) fn comparison(comparison: &Comparison, lines: &mut Lines) {
             (PLAIN, versus.map_or_else(missing, |versus| number::p_value(versus.p_value))),
             (PLAIN, versus.map_or_else(missing, |versus| format!("{}/{}", versus.wins, arm.values.len()))),
             (if arm.diverged > 0 { tone(Severity::Bad) } else { PLAIN }, arm.diverged.to_string()),
-        ]);
+        ];
+        if has.rate {
+            row.push((PLAIN, arm.learning_rate.map_or_else(missing, number::short)));
+        }
+        if has.health {
+            row.push((
+                FAINT,
+                arm.health.map_or_else(missing, |health| words::health(health).0.to_lowercase()),
+            ));
+        }
+        grid.push(row);
     }
     grid.write(lines);
     for figure in &comparison.figures {

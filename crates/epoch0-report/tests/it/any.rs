@@ -199,6 +199,8 @@ proptest! {
                 interval: (difference, mean),
                 versus: Some(Versus { difference, interval: (mean, difference), p_value, wins: 1, ties: 0 }),
                 diverged: 1,
+                learning_rate: Some(p_value),
+                health: None,
             })
             .collect();
         fits(&comparison, width, false, true);

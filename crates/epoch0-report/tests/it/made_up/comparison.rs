@@ -40,6 +40,8 @@ fn arm(method: &str, level: f64, baseline: Option<&[f64]>, p_value: f64) -> Arm 
         interval: (center - reach, center + reach),
         versus,
         diverged: 0,
+        learning_rate: None,
+        health: Some(Health::Healthy),
     }
 }
 
