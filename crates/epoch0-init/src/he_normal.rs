@@ -35,6 +35,7 @@
 //! - [he2015delving] Eq. 10 (fan-in) and Eq. 14 (fan-out)
 
 use epoch0_method::{At, Entry, Error, Family, Info, Initializer, Params, SiteLaw, Status, Values};
+use epoch0_net::Network;
 use epoch0_num::{Activation, gain};
 
 use crate::maxout;
@@ -72,6 +73,10 @@ fn build(values: &Values) -> Result<Box<dyn Initializer>, Error> {
 }
 
 impl Initializer for HeNormal {
+    fn remarks(&self, net: &Network) -> Vec<String> {
+        maxout::remarks(net, self.activation.as_ref())
+    }
+
     fn law(&self, at: &At<'_>) -> Result<SiteLaw, Error> {
         let std = std(INFO.id, self.activation.as_ref(), self.mode, at)?;
         Ok(SiteLaw::Each(Distribution::Normal.law(std)))

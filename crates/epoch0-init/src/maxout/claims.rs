@@ -36,7 +36,7 @@ pub(super) static CLAIMS: &[Claim] = &[
         text: "with Gaussian biases the mean squared length over 5 to 20 layers of 10 units is |(x, 1)|²/n + (l - 1)/n, to 10 %",
         kind: ClaimKind::Law,
         budget_s: 60,
-        seeds: 1000,
+        seeds: 400,
         expectation: Expectation::Holds,
         run: biases_add_up,
     },
@@ -46,7 +46,7 @@ pub(super) static CLAIMS: &[Claim] = &[
                the angle with ranks 3 and 5, and not with rectifiers",
         kind: ClaimKind::Law,
         budget_s: 60,
-        seeds: 1500,
+        seeds: 800,
         expectation: Expectation::Holds,
         run: gradients_stay_within_bounds,
     },
@@ -148,7 +148,7 @@ fn activations_keep_their_length() -> Result<Verdict, Error> {
 }
 
 fn biases_add_up() -> Result<Verdict, Error> {
-    let (width, nets) = (10, 1000);
+    let (width, nets) = (10, 400);
     let net = layers(width, 20, "maxout5", true)?;
     let found = lengths(&net, "base: {with: maxout, set: {biases: true}}", nets, width)?;
     let n = width as f64;
@@ -187,7 +187,7 @@ fn slopes(net: &Network, recipe: &str, n_nets: u64, width: usize) -> Result<[Vec
 }
 
 fn gradients_stay_within_bounds() -> Result<Verdict, Error> {
-    const NETS: u64 = 1500;
+    const NETS: u64 = 800;
     let (width, depth) = (8, 3);
     let mut details = Vec::new();
     let (mut holds, mut least) = (true, f64::INFINITY);

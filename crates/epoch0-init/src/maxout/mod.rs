@@ -52,7 +52,7 @@ mod claims;
 
 use epoch0_method::{At, Entry, Error, Family, Info, Initializer, Params, SiteLaw, Status, Values};
 use epoch0_net::{Maxout as Units, Network, Role};
-use epoch0_num::{Law, gain};
+use epoch0_num::{Activation, Law, gain};
 
 use crate::he_normal;
 use crate::shared::unsupported;
@@ -132,6 +132,18 @@ pub(crate) fn gain_behind(method: &str, at: &At<'_>, units: Units) -> Result<f64
     gain_of(method, at, units.candidates())
 }
 
+/// What is to be said where units stand behind weights that get an activation's gain by its name.
+pub(crate) fn remarks(net: &Network, named: Option<&Activation>) -> Vec<String> {
+    let n_units = net.sites().iter().filter(|site| site.role.is_matrix() && site.maxout.is_some()).count();
+    let said = named.filter(|_| n_units > 0).map(|act| {
+        format!(
+            "the gain of {act} is taken for {n_units} weights with maxout units behind them, which want another: \
+             `activation: auto` or maxout"
+        )
+    });
+    said.into_iter().collect()
+}
+
 impl Initializer for Maxout {
     fn for_network(&self, net: &Network) -> Result<Option<Box<dyn Initializer>>, Error> {
         let has_units = net.sites().iter().any(|site| site.maxout.is_some());
@@ -160,7 +172,7 @@ impl Initializer for Maxout {
 mod tests {
     use epoch0_method::Value;
     use epoch0_net::{Builder, Linear, Source, zoo};
-    use epoch0_num::{Activation, Dtype};
+    use epoch0_num::Dtype;
 
     use super::*;
     use crate::METHODS;
@@ -197,9 +209,17 @@ mod tests {
     fn other_methods_know_maxout_or_refuse_it() {
         let net = zoo::build("mlp:100-64-64-10,act=maxout5").unwrap();
         let c = 0.55555;
-        for recipe in ["base: {with: he_normal, set: {activation: auto}}", "base: auto"] {
+        let he = "{base: {with: he_normal, set: {activation: auto}}, rules: [{role: bias, with: zeros}]}";
+        for recipe in [he, "base: auto"] {
             let found = laws(&net, recipe).unwrap();
             assert!((std(&found, "2.weight").powi(2) * 64.0 - c).abs() < 1e-5, "{recipe}: {found:?}");
+        }
+        for recipe in ["base: he_normal", "base: he_uniform"] {
+            let recipe =
+                Recipe::from_yaml("recipe", &format!("{{{recipe}, rules: [{{role: bias, with: zeros}}]}}"))
+                    .unwrap();
+            let said = Plan::new(METHODS, &net, &recipe, 1).unwrap().remarks().join(" ");
+            assert!(said.contains("the gain of relu is taken for 2 weights"), "{said}");
         }
         for recipe in ["base: eoc", "base: kumar"] {
             let text = laws(&net, recipe).unwrap_err().to_string();

@@ -41,7 +41,8 @@
 //! use epoch0_net::zoo;
 //!
 //! let net = zoo::build("demonet_2d:4-100").unwrap();
-//! let plan = Plan::new(METHODS, &net, &Recipe::from_yaml("recipe", "base: star").unwrap(), 7).unwrap();
+//! let recipe = Recipe::from_yaml("recipe", "{base: pytorch_default, rules: [{with: star}]}").unwrap();
+//! let plan = Plan::new(METHODS, &net, &recipe, 7).unwrap();
 //! let law = |label: &str| {
 //!     let found = plan.sites().iter().find(|planned| net.sites()[planned.site].label() == label);
 //!     found.unwrap().law.to_string()
@@ -227,7 +228,8 @@ mod tests {
     use crate::start::{Plan, Recipe};
 
     fn plan(net: &Network) -> Result<(HashMap<String, f64>, Vec<String>), Error> {
-        let plan = Plan::new(METHODS, net, &Recipe::from_yaml("recipe", "base: star")?, 1)?;
+        let recipe = Recipe::from_yaml("recipe", "{base: pytorch_default, rules: [{with: star}]}")?;
+        let plan = Plan::new(METHODS, net, &recipe, 1)?;
         let laws = plan
             .sites()
             .iter()
