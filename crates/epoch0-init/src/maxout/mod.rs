@@ -209,7 +209,7 @@ mod tests {
     fn other_methods_know_maxout_or_refuse_it() {
         let net = zoo::build("mlp:100-64-64-10,act=maxout5").unwrap();
         let c = 0.55555;
-        let he = "{base: {with: he_normal, set: {activation: auto}}, rules: [{role: bias, with: zeros}]}";
+        let he = "{base: {with: he_normal, set: {activation: null}}, rules: [{role: bias, with: zeros}]}";
         for recipe in [he, "base: auto"] {
             let found = laws(&net, recipe).unwrap();
             assert!((std(&found, "2.weight").powi(2) * 64.0 - c).abs() < 1e-5, "{recipe}: {found:?}");
