@@ -36,7 +36,7 @@ pub(super) static CLAIMS: &[Claim] = &[
         text: "with Gaussian biases the mean squared length over 5 to 20 layers of 10 units is |(x, 1)|²/n + (l - 1)/n, to 10 %",
         kind: ClaimKind::Law,
         budget_s: 60,
-        seeds: 400,
+        seeds: 1000,
         expectation: Expectation::Holds,
         run: biases_add_up,
     },
@@ -148,7 +148,7 @@ fn activations_keep_their_length() -> Result<Verdict, Error> {
 }
 
 fn biases_add_up() -> Result<Verdict, Error> {
-    let (width, nets) = (10, 400);
+    let (width, nets) = (10, 1000);
     let net = layers(width, 20, "maxout5", true)?;
     let found = lengths(&net, "base: {with: maxout, set: {biases: true}}", nets, width)?;
     let n = width as f64;

@@ -50,6 +50,8 @@
 
 mod claims;
 
+use std::sync::{Mutex, PoisonError};
+
 use epoch0_method::{At, Entry, Error, Family, Info, Initializer, Params, SiteLaw, Status, Values};
 use epoch0_net::{Maxout as Units, Network, Role};
 use epoch0_num::{Activation, Law, gain};
@@ -92,18 +94,37 @@ static INFO: Info = Info {
 };
 
 fn build(values: &Values) -> Result<Box<dyn Initializer>, Error> {
-    Ok(Box::new(Maxout::from_values(INFO.id, values)?))
+    Ok(Box::new(Settled { params: Maxout::from_values(INFO.id, values)?, found: Mutex::default() }))
 }
 
-impl Maxout {
+/// The method with the gains that it has found, by rank: many sites share one.
+#[derive(Debug)]
+struct Settled {
+    params: Maxout,
+    found: Mutex<Vec<(u32, f64)>>,
+}
+
+impl Settled {
+    fn gain(&self, at: &At<'_>, rank: u32) -> Result<f64, Error> {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, gain)) = found.iter().find(|(known, _)| *known == rank) {
+            return Ok(*gain);
+        }
+        let gain = gain_of(INFO.id, at, rank)?;
+        found.push((rank, gain));
+        Ok(gain)
+    }
+
     /// Standard deviation of the weights of a map.
     fn std(&self, at: &At<'_>) -> Result<f64, Error> {
-        let unseen = self.rank.filter(|_| at.activation.is_none() && at.role != Role::Readout);
+        let Maxout { rank, pooled, .. } = self.params;
+        let unseen = rank.filter(|_| at.activation.is_none() && at.role != Role::Readout);
         let gain = match (at.maxout, unseen) {
             (Some(units), _) => {
-                gain_behind(INFO.id, at, if self.pooled { units } else { Units { pooled: 1, ..units } })?
+                check_alone(INFO.id, at)?;
+                self.gain(at, if pooled { units.candidates() } else { units.rank as u32 })?
             }
-            (None, Some(rank)) => gain_of(INFO.id, at, rank)?,
+            (None, Some(rank)) => self.gain(at, rank)?,
             (None, None) => return he_normal::std(INFO.id, None, Mode::FanIn, at),
         };
         Ok(gain / fans(INFO.id, at)?.in_.sqrt())
@@ -120,16 +141,16 @@ fn gain_of(method: &str, at: &At<'_>, rank: u32) -> Result<f64, Error> {
 
 /// What keeps second moments through the maxout units behind a site, with the positions that are pooled.
 pub(crate) fn gain_behind(method: &str, at: &At<'_>, units: Units) -> Result<f64, Error> {
-    if let Some(act) = &at.activation {
-        let why = format!("{act} follows a maxout unit, and no rule is known for both");
-        return Err(unsupported(
-            method,
-            at.label(),
-            &why,
-            "`lsuv`, which measures, or a standard deviation of your own",
-        ));
-    }
+    check_alone(method, at)?;
     gain_of(method, at, units.candidates())
+}
+
+/// Refuses a maxout unit with an activation behind it.
+fn check_alone(method: &str, at: &At<'_>) -> Result<(), Error> {
+    let Some(act) = &at.activation else { return Ok(()) };
+    let why = format!("{act} follows a maxout unit, and no rule is known for both");
+    let hint = "`lsuv`, which measures, or a standard deviation of your own";
+    Err(unsupported(method, at.label(), &why, hint))
 }
 
 /// What is to be said where units stand behind weights that get an activation's gain by its name.
@@ -144,10 +165,10 @@ pub(crate) fn remarks(net: &Network, named: Option<&Activation>) -> Vec<String> 
     said.into_iter().collect()
 }
 
-impl Initializer for Maxout {
+impl Initializer for Settled {
     fn for_network(&self, net: &Network) -> Result<Option<Box<dyn Initializer>>, Error> {
         let has_units = net.sites().iter().any(|site| site.maxout.is_some());
-        if has_units || self.rank.is_some() {
+        if has_units || self.params.rank.is_some() {
             return Ok(None);
         }
         let why = "no maxout unit is seen in it";
@@ -161,10 +182,10 @@ impl Initializer for Maxout {
     }
 
     fn law(&self, at: &At<'_>) -> Result<SiteLaw, Error> {
-        if at.role == Role::Bias && !self.biases {
+        if at.role == Role::Bias && !self.params.biases {
             return Ok(SiteLaw::Each(Law::ZEROS));
         }
-        Ok(SiteLaw::Each(self.distribution.law(self.std(at)?)))
+        Ok(SiteLaw::Each(self.params.distribution.law(self.std(at)?)))
     }
 }
 

@@ -59,7 +59,10 @@ pub(super) static CLAIMS: &[Claim] = &[
         kind: ClaimKind::Effect,
         budget_s: 300,
         seeds: 5,
-        expectation: Expectation::NotReproduced { why: "not measured yet" },
+        expectation: Expectation::NotReproduced {
+            why: "products 84.0 %, sums 79.0 %: 84, 84, 85 and 83 on four seeds and 59 on the fifth; the labels are not \
+                  smoothed here",
+        },
         run: moons_are_fitted_better,
     },
     Claim {
@@ -69,7 +72,7 @@ pub(super) static CLAIMS: &[Claim] = &[
         kind: ClaimKind::Effect,
         budget_s: 3600,
         seeds: 3,
-        expectation: Expectation::NotReproduced { why: "not measured yet" },
+        expectation: Expectation::NotReproduced { why: "not measured yet: it takes an hour of one core" },
         run: activations_can_go,
     },
 ];
@@ -233,9 +236,9 @@ fn moons_are_fitted_better() -> Result<Verdict, Error> {
     let mut details = vec![data.name.clone(), "accuracy in % after 30 epochs".to_owned()];
     details.extend(found.iter().map(|found| found.details.clone()));
     Ok(Verdict {
-        holds: measured >= 5.0,
+        holds: measured >= 5.0 && low > 0.0,
         measured,
-        bound: "at least 5 points more".to_owned(),
+        bound: "at least 5 points more, in an interval above 0".to_owned(),
         interval: Some((low, high)),
         details,
     })
