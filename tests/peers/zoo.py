@@ -25,7 +25,8 @@ TORCHVISION = """alexnet vgg11 vgg11_bn vgg13 vgg13_bn vgg16 vgg16_bn vgg19 vgg1
     mobilenet_v2 mobilenet_v3_small mobilenet_v3_large efficientnet_b0 convnext_tiny convnext_small convnext_base
     vit_b_16""".split()
 TIMM = """vit_tiny_patch16_224 vit_small_patch16_224 vit_base_patch16_224 vit_large_patch16_224 deit_tiny_patch16_224
-    deit_small_patch16_224 deit_base_patch16_224 mixer_b16_224""".split()
+    deit_small_patch16_224 deit_base_patch16_224 mixer_b16_224 starnet_s1 starnet_s2 starnet_s3 starnet_s4 starnet_s050
+    starnet_s100 starnet_s150""".split()
 
 # Specifications with options, and the call that means the same.
 WITH_OPTIONS = [

@@ -373,11 +373,17 @@ impl From<Kind> for ClaimKind {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Gain {
     /// An activation: relu, gelu, leaky_relu(0.1), expr:x*tanh(x)…
-    #[arg(value_name = "ACTIVATION", value_parser = activation, required_unless_present = "named")]
+    #[arg(value_name = "ACTIVATION", value_parser = activation, required_unless_present_any = ["named", "maxout"])]
     pub(crate) activation: Option<Activation>,
     /// The same, by its name.
     #[arg(long = "activation", id = "named", value_name = "ACTIVATION", value_parser = activation, conflicts_with = "activation")]
     pub(crate) named: Option<Activation>,
+    /// Instead of an activation: maxout units, the largest of so many maps.
+    #[arg(long, value_name = "RANK", conflicts_with_all = ["activation", "named", "sigma"], value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) maxout: Option<u32>,
+    /// Side of the square window of max-pooling behind maxout units.
+    #[arg(long, value_name = "SIDE", requires = "maxout", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) pool: Option<u32>,
     /// Standard deviation of what the activation is given.
     #[arg(long, default_value_t = 1.0)]
     pub(crate) sigma: f64,
@@ -385,8 +391,8 @@ pub(crate) struct Gain {
 
 impl Gain {
     /// The activation, whichever way it was given.
-    pub(crate) fn of(&self) -> &Activation {
-        self.activation.as_ref().or(self.named.as_ref()).expect("one of them is asked for")
+    pub(crate) fn of(&self) -> Option<&Activation> {
+        self.activation.as_ref().or(self.named.as_ref())
     }
 }
 

@@ -8,7 +8,8 @@
 //! # Method
 //! `std = gain / √fan`, with `fan` the fan-in (keeps the forward signal) or the fan-out (keeps the gradient). The
 //! gain of ReLU is √2, of leaky ReLU √(2 / (1 + slope²)); other activations have the gain of torch's table or, where
-//! the table has none, `1 / √E[φ(z)²]` for a standard normal z.
+//! the table has none, `1 / √E[φ(z)²]` for a standard normal z. With `activation: auto` maxout units have theirs (see
+//! `maxout`).
 //!
 //! # Shapes
 //! Any weight with fans; fans are those of the site, so packed, grouped and transposed weights get theirs. Weights of
@@ -34,8 +35,10 @@
 //! - [he2015delving] Eq. 10 (fan-in) and Eq. 14 (fan-out)
 
 use epoch0_method::{At, Entry, Error, Family, Info, Initializer, Params, SiteLaw, Status, Values};
+use epoch0_net::Network;
 use epoch0_num::{Activation, gain};
 
+use crate::maxout;
 use crate::variance_scaling::{Distribution, Mode, fans};
 
 /// Parameters of He's normal start.
@@ -70,6 +73,10 @@ fn build(values: &Values) -> Result<Box<dyn Initializer>, Error> {
 }
 
 impl Initializer for HeNormal {
+    fn remarks(&self, net: &Network) -> Vec<String> {
+        maxout::remarks(net, self.activation.as_ref())
+    }
+
     fn law(&self, at: &At<'_>) -> Result<SiteLaw, Error> {
         let std = std(INFO.id, self.activation.as_ref(), self.mode, at)?;
         Ok(SiteLaw::Each(Distribution::Normal.law(std)))
@@ -84,6 +91,9 @@ pub(crate) fn std(
     at: &At<'_>,
 ) -> Result<f64, Error> {
     let fan = mode.of(fans(method, at)?);
+    if let (None, Some(units)) = (activation, at.maxout) {
+        return Ok(maxout::gain_behind(method, at, units)? / fan.sqrt());
+    }
     let followed = activation.or(at.activation.as_ref());
     let gain = match followed {
         None => 1.0,

@@ -40,9 +40,11 @@
 //! - [he2015delving] Eq. 10 (fan-in) and Eq. 14 (fan-out)
 
 use epoch0_method::{At, Entry, Error, Family, Info, Initializer, Params, SiteLaw, Status, Values};
+use epoch0_net::Network;
 use epoch0_num::Activation;
 
 use crate::he_normal::std;
+use crate::maxout;
 use crate::variance_scaling::{Distribution, Mode};
 
 /// Parameters of He's uniform start.
@@ -77,6 +79,10 @@ fn build(values: &Values) -> Result<Box<dyn Initializer>, Error> {
 }
 
 impl Initializer for HeUniform {
+    fn remarks(&self, net: &Network) -> Vec<String> {
+        maxout::remarks(net, self.activation.as_ref())
+    }
+
     fn law(&self, at: &At<'_>) -> Result<SiteLaw, Error> {
         let std = std(INFO.id, self.activation.as_ref(), self.mode, at)?;
         Ok(SiteLaw::Each(Distribution::Uniform.law(std)))

@@ -26,6 +26,7 @@ pub mod lecun_normal;
 pub mod lecun_uniform;
 pub mod low_rank;
 pub mod lsuv;
+pub mod maxout;
 pub mod megatron;
 pub mod normal;
 pub mod olmo;
@@ -35,6 +36,7 @@ pub mod pytorch_default;
 pub mod sirens;
 pub mod sparse;
 pub mod spectral;
+pub mod star;
 pub mod structured_sparse;
 pub mod student_t;
 pub mod timm_vit;
@@ -76,6 +78,7 @@ pub static METHODS: &[&Entry<dyn Initializer>] = &[
     &lecun_normal::ENTRY,
     &lecun_uniform::ENTRY,
     &low_rank::ENTRY,
+    &maxout::ENTRY,
     &megatron::ENTRY,
     &normal::ENTRY,
     &olmo::ENTRY,
@@ -85,6 +88,7 @@ pub static METHODS: &[&Entry<dyn Initializer>] = &[
     &sirens::ENTRY,
     &sparse::ENTRY,
     &spectral::ENTRY,
+    &star::ENTRY,
     &structured_sparse::ENTRY,
     &student_t::ENTRY,
     &timm_vit::ENTRY,

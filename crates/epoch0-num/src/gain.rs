@@ -9,13 +9,17 @@
 //! | [`fixed_point_gain`] | the `σ` with `E[φ(σz)²] = 1` | the second moment *after* every activation at 1 |
 //! | [`kumar_gain`] | from `φ(0)` and `φ'(0)` | the same to first order around 0 |
 //! | [`steady_gain`] | `σ / √E[φ(σz)²]` | the standard deviation before every activation at `σ` |
+//! | [`Maxout::gain`] | `1 / √E[max(z₁…z_K)²]` | the second moment behind maxout units |
 //!
 //! and two slopes, which tell whether a deviation from the kept value grows from layer to layer: [`chi`], of the
 //! second moment, and [`chi1`], of the angle between two inputs (and of gradients).
 
 mod balance;
+mod maxout;
 
 pub use balance::{Balanced, balance, balanced_sigma, steady_gain};
+pub use maxout::{Maxout, maxout};
+pub(crate) use maxout::{covariance_of_largest, of_largest};
 
 use std::fmt;
 

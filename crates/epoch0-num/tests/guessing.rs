@@ -67,6 +67,20 @@ fn first_layers_have_closed_forms() {
 }
 
 #[test]
+fn maxout_units() {
+    // Of inputs without anything in common, and of nearly the same ones; a pool behind raises the rank.
+    let two = last(0.0, &[linear(1.0, 0.0), Stage::Maxout(2)]);
+    close(two.second, 1.0, 1e-10);
+    close(two.cross, 1.0 / PI, 1e-10);
+    let alike = last(1.0 - 1e-6, &[linear(1.0, 0.0), Stage::Maxout(5)]);
+    close((alike.second - alike.cross) / 1e-6, 1.0, 2e-3);
+    let pooled = last(0.3, &[linear(1.0, 0.5), Stage::Maxout(5), Stage::MaxPool(4)]);
+    close(pooled.second, 1.25 / 0.26573, 1e-4);
+    let refused = follow(&Signal::input(0.0).unwrap(), &[linear(1.0, 0.0), Stage::Maxout(0)]);
+    assert!(refused.unwrap_err().to_string().contains("rank of a maxout unit is 0"));
+}
+
+#[test]
 fn pools() {
     // Means and mean squares of the largest of k standard normals: the sheet's, and of 4 exactly.
     for (k, mean) in [(2, 0.5642), (4, 1.0294), (9, 1.4850)] {

@@ -5,7 +5,7 @@ use epoch0_num::{Activation, Dtype, Law};
 
 /// Networks of every kind, wide enough for statistics.
 pub fn all() -> Vec<Network> {
-    vec![mlp(&[64, 256, 256, 10]), conv(), residual(), transformer(), sines()]
+    vec![mlp(&[64, 256, 256, 10]), conv(), residual(), transformer(), sines(), maxout()]
 }
 
 /// Networks at the edge: one unit, one channel, groups, odd and even kernels, scalars, ties.
@@ -54,6 +54,21 @@ fn sines() -> Network {
         x = b.linear(x, name, Linear::new(256));
         x = b.activation(x, Activation::Sine { omega: 30.0 });
     }
+    let x = b.linear(x, "last", Linear::new(10).role(Role::Readout));
+    b.output(x, "y");
+    finish(b)
+}
+
+/// A convolution, a pool and a linear map of maxout units.
+fn maxout() -> Network {
+    let mut b = builder("maxout");
+    let x = b.input("image", &[None, Some(3), Some(8), Some(8)]);
+    let x = b.conv(x, "conv", 96, Window::square(3, 1, 1), 1, true);
+    let x = b.maxout(x, 1, 3);
+    let x = b.pool(x, Pool::Max(Window::square(2, 2, 0)));
+    let x = b.flatten(x);
+    let x = b.linear(x, "fc", Linear::new(320));
+    let x = b.maxout(x, 1, 5);
     let x = b.linear(x, "last", Linear::new(10).role(Role::Readout));
     b.output(x, "y");
     finish(b)

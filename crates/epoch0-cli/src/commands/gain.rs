@@ -22,7 +22,7 @@ pub(super) fn run(args: &Gain, json: bool) -> Result<Outcome, Failure> {
     if !(args.sigma.is_finite() && args.sigma > 0.0) {
         return Err(Failure::Sigma(args.sigma));
     }
-    let act = args.of();
+    let Some(act) = args.of() else { return maxout(args.maxout.unwrap_or(1), args.pool.unwrap_or(1), json) };
     let row = |name, meaning, value: Result<f64, GainError>| match value {
         Ok(value) => Row { name, value: Some(value), why: None, meaning },
         Err(error) => Row { name, value: None, why: Some(error.to_string()), meaning },
@@ -64,6 +64,31 @@ pub(super) fn run(args: &Gain, json: bool) -> Result<Outcome, Failure> {
         ),
         row("balance_at_balanced_sigma", "the factor there", balanced.map(|at| at.ratio)),
     ];
+    show(&format!("{act}, σ = {}", args.sigma), &rows, json)
+}
+
+/// Of maxout units, with max-pooling behind.
+fn maxout(rank: u32, side: u32, json: bool) -> Result<Outcome, Failure> {
+    let found = gain::maxout(rank.saturating_mul(side * side));
+    let row = |name, meaning, of: fn(&gain::Maxout) -> f64| match &found {
+        Ok(found) => Row { name, value: Some(of(found)), why: None, meaning },
+        Err(error) => Row { name, value: None, why: Some(error.to_string()), meaning },
+    };
+    let rows = [
+        row("maxout", "1/√M: second moment back to one", gain::Maxout::gain),
+        row("c", "its square: the variance of weights times fan_in", |of| 1.0 / of.second),
+        row("M", "E[max²], the second moment behind units of N(0, 1)", |of| of.second),
+        row("mean", "E[max]", |of| of.mean),
+        row("gradient_low", "cS: least factor of gradients' second moment per layer", |of| {
+            of.least / of.second
+        }),
+        row("gradient_high", "cL: largest factor of it", |of| of.most / of.second),
+    ];
+    let pool = if side > 1 { format!(", max-pooling {side} × {side} behind") } else { String::new() };
+    show(&format!("maxout of rank {rank}{pool}"), &rows, json)
+}
+
+fn show(title: &str, rows: &[Row], json: bool) -> Result<Outcome, Failure> {
     if json {
         return Outcome::json(&rows);
     }
@@ -74,5 +99,5 @@ pub(super) fn run(args: &Gain, json: bool) -> Result<Outcome, Failure> {
         table.row(vec![row.name.to_owned(), value, row.meaning.to_owned() + &why.unwrap_or_default()]);
     }
     table.fit(terminal::width(), &["meaning"]);
-    Ok(Outcome::text(format!("{act}, σ = {}\n\n{}", args.sigma, table.render())))
+    Ok(Outcome::text(format!("{title}\n\n{}", table.render())))
 }

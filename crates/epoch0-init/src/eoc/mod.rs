@@ -73,7 +73,7 @@ mod sparse;
 use std::sync::{Mutex, PoisonError};
 
 use epoch0_method::{At, Entry, Error, Family, Info, Initializer, Params, SiteLaw, Status, Values};
-use epoch0_net::{Network, Role};
+use epoch0_net::{Maxout, Network, Role};
 use epoch0_num::meanfield::{
     EdgePoint, MeanFieldError, Stability, edge_at_depth, edge_at_q, edge_at_sigma_b, q_of_sparsity,
 };
@@ -193,6 +193,18 @@ fn refused(at: &At<'_>, act: &Activation, error: &MeanFieldError) -> Error {
     unsupported(INFO.id, format!("{}, activation {act}", at.label()), &text, hint)
 }
 
+/// Maxout units let gradients keep their size at `σ_w² = 1` and signals at `1 / M`, which is 1 for the larger of two.
+fn check_maxout(at: &At<'_>, units: Maxout) -> Result<(), Error> {
+    if units.candidates() == 2 && at.activation.is_none() {
+        return Ok(());
+    }
+    let why = format!(
+        "a maxout unit of {} values follows, and from three on no σ_w keeps both signals and gradients",
+        units.candidates()
+    );
+    Err(unsupported(INFO.id, at.label(), &why, "maxout, which keeps signals, or name an activation"))
+}
+
 impl Initializer for AtEdge {
     /// Of the points that were found, those at which the variance does not stay.
     fn remarks(&self, _net: &Network) -> Vec<String> {
@@ -218,6 +230,9 @@ impl Initializer for AtEdge {
 
     fn law(&self, at: &At<'_>) -> Result<SiteLaw, Error> {
         let fan_in = fans(INFO.id, at)?.in_;
+        if let (None, Some(units)) = (&self.params.activation, at.maxout) {
+            check_maxout(at, units)?;
+        }
         // A map that no activation follows is linear, and has one point whatever is asked for.
         let Some(act) = self.params.activation.as_ref().or(at.activation.as_ref()) else {
             let std = if at.role == Role::Bias { 0.0 } else { 1.0 / fan_in.sqrt() };

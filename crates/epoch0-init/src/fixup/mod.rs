@@ -14,7 +14,7 @@
 //! 3. All other weights get the standard start; biases are 0, single factors (`scalar`) 1.
 //!
 //! The standard start is He's, `√(2 / fan_out)`, where a rectifier or another activation follows, and Glorot's where none
-//! does, as for queries, keys and values. A branch of one weight is that zero alone.
+//! does, as for queries, keys and values; before maxout units it is that of `maxout`. A branch of one weight is that zero alone.
 //!
 //! # Shapes
 //! Linear maps and convolutions with their biases, and single factors, of any network with residual branches; grouped and
@@ -61,6 +61,7 @@ use epoch0_method::{
 use epoch0_net::{Branch, Network, Role};
 use epoch0_num::{Law, gain};
 
+use crate::maxout;
 use crate::shared::unsupported;
 use crate::variance_scaling::fans;
 
@@ -157,6 +158,9 @@ impl Initializer for Fixup {
 impl Fixup {
     fn standard_std(&self, at: &At<'_>) -> Result<f64, Error> {
         let fans = fans(INFO.id, at)?;
+        if let (Standard::Auto, Some(units)) = (self.standard, at.maxout) {
+            return Ok(maxout::gain_behind(INFO.id, at, units)? / fans.in_.sqrt());
+        }
         let (he, xavier) = (|gain: f64| gain / fans.out.sqrt(), (2.0 / (fans.in_ + fans.out)).sqrt());
         Ok(match (self.standard, &at.activation) {
             (Standard::He, _) => he(2f64.sqrt()),

@@ -120,6 +120,10 @@ fn build(values: &Values) -> Result<Box<dyn Initializer>, Error> {
 impl Initializer for Kumar {
     fn law(&self, at: &At<'_>) -> Result<SiteLaw, Error> {
         let fan_in = fans(INFO.id, at)?.in_;
+        if self.activation.is_none() && at.maxout.is_some() {
+            let why = "a maxout unit follows, which is no function of one number to expand at 0";
+            return Err(unsupported(INFO.id, at.label(), &why, "use maxout, or name an activation"));
+        }
         let act = self.activation.as_ref().or(at.activation.as_ref()).unwrap_or(&Activation::Identity);
         let keep = match self.keep {
             Keep::Post => gain::Keep::Post,

@@ -75,6 +75,7 @@ use epoch0_method::{Choice, Entry, Error as MethodError, Family, Info, Params, S
 use epoch0_net::{Network, Role};
 
 use crate::calibrate::{Calibration, Calibrator, Change, Error, Factor, Kind, Meeting, State, sweep};
+use crate::shared::unsupported;
 use crate::start::{OneOrMore, Rule};
 
 /// Where a layer's output is measured.
@@ -162,6 +163,10 @@ impl Calibrator for Lsuv {
 
 impl Lsuv {
     fn decide(&self, met: &Meeting<'_>) -> Result<Change, Error> {
+        if self.at == Place::Post && met.site.maxout.is_some() {
+            let why = "a maxout unit follows, and spread is measured before it";
+            return Err(unsupported(INFO.id, met.site.label(), &why, "at: pre").into());
+        }
         let behind = met.site.activation.as_ref().filter(|_| self.at == Place::Post);
         let before = met.spread(1.0, behind)?;
         if let Some(why) = self.leaves(met) {

@@ -304,6 +304,22 @@ impl Builder {
         self.index(value, is_index)
     }
 
+    /// Maxout units: dimension `dim` of `x` is `units × rank`, and of each unit's `rank` values the largest goes on.
+    pub fn maxout(&mut self, x: ValueId, dim: usize, rank: usize) -> ValueId {
+        if !self.checked_dim("maxout", x, dim) {
+            return x;
+        }
+        let size = self.size(x, dim as isize).unwrap_or(0);
+        if rank == 0 || size == 0 || !size.is_multiple_of(rank) {
+            self.attribute("maxout", "rank", rank, format!("a divisor of {size} units"));
+            return x;
+        }
+        let mut to: Vec<_> = (0..self.dims(x).len()).map(|dim| Extent::Like { input: 0, dim }).collect();
+        to.splice(dim..=dim, [Extent::Fixed(size / rank), Extent::Fixed(rank)]);
+        let parts = self.reshape(x, &[], &to);
+        self.reduce(parts, Reduction::Max, &[dim + 1], false)
+    }
+
     /// Elements `start, start + step, …` before `end` of a dimension.
     pub fn slice(&mut self, x: ValueId, dim: usize, start: usize, end: usize, step: usize) -> ValueId {
         if !self.checked_dim("slice", x, dim) {

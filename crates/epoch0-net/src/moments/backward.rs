@@ -3,7 +3,7 @@
 use epoch0_num::meanfield::MeanFieldError;
 
 use super::{Flow, NoMoments};
-use crate::{Network, Node, NodeId, NormKind, Op, Pool, Reduction, ValueId};
+use crate::{Binary, Network, Node, NodeId, NormKind, Op, Pool, Reduction, ValueId};
 
 impl Network {
     /// Second moments of gradients by each value, summed over positions, those by the outputs being 1; 0 where none
@@ -36,6 +36,19 @@ impl Network {
         let signal = |value: ValueId| flow.signal(value);
         let Some(own) = signal(node.inputs[nth]) else { return Ok(0.0) };
         Ok(match &node.op {
+            // Of the largest of several units one has all.
+            Op::Reduce { .. } | Op::Pool(_) if flow.maxouts.contains_key(&node.outputs[0]) => {
+                1.0 / f64::from(flow.maxouts[&node.outputs[0]])
+            }
+            Op::Binary(Binary::Max) => {
+                let all: f64 = node
+                    .inputs
+                    .iter()
+                    .filter_map(|&value| signal(value))
+                    .map(|of| f64::from(of.rank()))
+                    .sum();
+                f64::from(own.rank()) / all
+            }
             Op::Linear { .. } | Op::Conv { .. } => {
                 flow.fans[id.0 as usize].map_or(0.0, |(_, out)| out * flow.weights[id.0 as usize])
             }

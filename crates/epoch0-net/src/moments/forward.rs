@@ -22,6 +22,12 @@ impl Network {
             signals: vec![None; self.values().len()],
             fans: fans(self),
             weights: vec![0.0; self.nodes().len()],
+            maxouts: self
+                .sites()
+                .iter()
+                .filter_map(|site| site.maxout)
+                .map(|of| (of.output, of.rank as u32))
+                .collect(),
             passed: Vec::new(),
         };
         for &value in self.inputs() {
@@ -79,6 +85,9 @@ impl Network {
             Ok(Some(first.clone()))
         };
         match &node.op {
+            Op::Reduce { .. } | Op::Pool(_) if flow.maxouts.contains_key(&node.outputs[0]) => {
+                first.as_gaussian().behind(&Stage::Maxout(flow.maxouts[&node.outputs[0]])).map(Some)
+            }
             Op::Linear { .. } | Op::Conv { .. } => {
                 let Some((n_summed, _)) = flow.fans[id.0 as usize] else { return passed(flow) };
                 let scale = draws.map(id, first, n_summed, flow);
@@ -107,6 +116,7 @@ impl Network {
                 Ok(Some(first.behind(&Stage::RmsNorm)?.scaled(1.0 / f64::from(width).sqrt())))
             }
             Op::Add => Ok(Some(sum(node, &signals))),
+            Op::Binary(Binary::Max) if signals.len() == 2 => first.larger(&signals[1]).map(Some),
             Op::Binary(Binary::Sub) => Ok(Some(Signal::sum(&signals))),
             Op::Mul => Ok(signals.into_iter().reduce(|a, b| a.product(&b))),
             Op::Scale(by) => Ok(Some(first.scaled(*by))),

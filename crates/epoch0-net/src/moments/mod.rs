@@ -3,18 +3,21 @@
 //! Every value is a [`Signal`]: mean and second moment of a unit, and what of it two positions or inputs that have
 //! nothing to do with each other have in common. Behind a map whose weights are independent with mean 0 units are
 //! Gaussian, and each operation changes the signal by a formula or a quadrature. Backward, second moments of gradients
-//! are multiplied by what each operation lets through. The theory is that of wide layers; three things are taken for
+//! are multiplied by what each operation lets through. The theory is that of wide layers; four things are taken for
 //! simpler than they are:
 //!
 //! - attention is taken to look at one position, which its second moment does not exceed;
 //! - what has been through an activation and goes into another without a map between (a sum of such, pooled) is taken
 //!   for Gaussian there;
-//! - windows of a convolution at the border are taken for full.
+//! - windows of a convolution at the border are taken for full;
+//! - positions of a pool behind a maxout unit are taken to have weights of their own.
 //!
 //! What an operation does that has no formula here passes as it came, and is named ([`Flow::passed`]).
 
 mod backward;
 mod forward;
+
+use std::collections::HashMap;
 
 use epoch0_num::meanfield::{MeanFieldError, Signal};
 
@@ -48,6 +51,8 @@ pub struct Flow {
     fans: Vec<Option<(f64, f64)>>,
     /// Variance of the weights of each node that is a map.
     weights: Vec<f64>,
+    /// Of how many units the values that are maxout units are the largest.
+    maxouts: HashMap<ValueId, u32>,
     /// Names of operations that were passed as if they did nothing, each once.
     pub passed: Vec<&'static str>,
 }

@@ -1,6 +1,9 @@
 //! Deriving sites from the graph.
 
-use crate::{Cell, Fans, Layout, Network, Node, NodeId, Op, ParamId, Role, Site, Strided, ValueId, View};
+use super::maxout;
+use crate::{
+    Cell, Fans, Layout, Maxout, Network, Node, NodeId, Op, ParamId, Pool, Role, Site, Strided, ValueId, View,
+};
 
 /// All sites, in the order of the graph.
 pub(super) fn derive(net: &Network) -> Vec<Site> {
@@ -18,6 +21,7 @@ pub(super) fn derive(net: &Network) -> Vec<Site> {
             for part in &parts {
                 let Some((view, fans)) = view_of(net, node, param, part) else { continue };
                 let role = role_of(net, node, param);
+                let (activation, maxout) = next(net, &consumers, node, part.output);
                 sites.push(Site {
                     param,
                     name: net.param(param).name.clone(),
@@ -27,7 +31,8 @@ pub(super) fn derive(net: &Network) -> Vec<Site> {
                     op: node.op.name(),
                     fans,
                     view,
-                    activation: next_activation(net, &consumers, part.output),
+                    activation,
+                    maxout,
                     depth: depths[index],
                     block: node.block,
                     branch: branches[index].filter(|_| role.is_matrix()),
@@ -226,22 +231,50 @@ fn view_of(net: &Network, node: &Node, param: ParamId, part: &Part) -> Option<(V
     }
 }
 
-/// The activation that a value meets before it meets another weight or another reader.
-fn next_activation(
+/// The activation that a map's output meets before it meets another weight or another reader, and the maxout unit.
+fn next(
     net: &Network,
     consumers: &[Vec<NodeId>],
+    map: &Node,
     start: ValueId,
-) -> Option<epoch0_num::Activation> {
-    let mut value = start;
+) -> (Option<epoch0_num::Activation>, Option<Maxout>) {
+    let last = net.value(start).dims.len().saturating_sub(1);
+    let mut units = if matches!(map.op, Op::Conv { .. }) { 1 } else { last };
+    let (mut value, mut is_sliced, mut is_pooled) = (start, false, true);
+    let mut found: Option<Maxout> = None;
     loop {
-        let [consumer] = consumers[value.0 as usize][..] else { return None };
+        // Slices that are compared with each other are no other readers.
+        let readers = &consumers[value.0 as usize];
+        let is_slice =
+            |id: &NodeId| matches!(net.nodes[id.0 as usize].op, Op::Slice { dim, .. } if dim == units);
+        let consumer = match readers[..] {
+            [consumer] => consumer,
+            [consumer, ..] if found.is_none() && readers.iter().all(is_slice) => consumer,
+            _ => return (None, found),
+        };
         let node = &net.nodes[consumer.0 as usize];
-        match &node.op {
-            Op::Activation(act) => return Some(act.clone()),
-            Op::Norm { .. } | Op::Add | Op::Scale(_) | Op::Flatten | Op::Permute { .. } | Op::Pool(_) => {}
+        if found.is_none()
+            && let Some(maxout::Found { rank, output }) = maxout::behind(net, consumers, (value, node), units)
+        {
+            found = Some(Maxout { rank, pooled: 1, output });
+            value = output;
+            continue;
+        }
+        match (&node.op, &mut found) {
+            (Op::Activation(_), None) if is_sliced => return (None, None),
+            (Op::Activation(act), _) => return (Some(act.clone()), found),
+            (Op::Pool(Pool::Max(window) | Pool::MaxCeil(window)), Some(maxout)) if is_pooled => {
+                maxout.pooled = maxout.pooled.saturating_mul(window.kernel.iter().product());
+            }
+            (Op::Reshape { .. }, Some(_)) => {}
+            (Op::Norm { .. } | Op::Add | Op::Scale(_) | Op::Pool(_), _) => is_pooled = false,
             // A factor per channel; a gate is a value of its own.
-            Op::Mul if node.inputs.iter().any(|&input| is_param(net, input)) => {}
-            _ => return None,
+            (Op::Mul, _) if node.inputs.iter().any(|&input| is_param(net, input)) => is_pooled = false,
+            // Units and places are mixed in one dimension.
+            (Op::Flatten, _) => units = if last > 1 { usize::MAX } else { units },
+            (Op::Permute { channels_last }, _) => units = if *channels_last { last } else { 1 },
+            (Op::Slice { dim, .. }, None) if *dim == units => is_sliced = true,
+            _ => return (None, found),
         }
         value = node.outputs[0];
     }

@@ -1,6 +1,7 @@
 //! Sites: where a weight meets a value, and what stands around it.
 
 mod derive;
+mod maxout;
 mod residual;
 
 use epoch0_num::Activation;
@@ -148,6 +149,25 @@ pub struct Branch {
     pub skip: ValueId,
 }
 
+/// That the largest of several outputs of a map goes on (Goodfellow et al. 2013).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Maxout {
+    /// Of how many outputs, each with weights of its own.
+    pub rank: usize,
+    /// Positions that max-pooling takes the largest of behind it; 1 where there is none.
+    pub pooled: usize,
+    /// What goes on, before pooling.
+    #[serde(skip)]
+    pub output: ValueId,
+}
+
+impl Maxout {
+    /// Of how many values the largest goes on, positions of a pool counted.
+    pub fn candidates(&self) -> u32 {
+        u32::try_from(self.rank.saturating_mul(self.pooled)).unwrap_or(u32::MAX)
+    }
+}
+
 /// A place where a weight meets a value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Site {
@@ -172,6 +192,9 @@ pub struct Site {
     /// The activation that its output meets next, with nothing but norms, scales and sums between.
     #[serde(serialize_with = "activation_name")]
     pub activation: Option<Activation>,
+    /// The maxout unit that its output meets next, with nothing but norms, scales and sums between.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maxout: Option<Maxout>,
     /// Number of weights on the longest path from an input up to here, this one included.
     pub depth: usize,
     /// Index of its block.

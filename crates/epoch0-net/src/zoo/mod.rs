@@ -21,6 +21,7 @@ mod parts;
 mod plain;
 mod resnet;
 pub mod spec;
+mod star;
 mod vgg;
 mod vit;
 
@@ -30,6 +31,7 @@ use epoch0_num::Dtype;
 
 use self::resnet::{Block, ResNet};
 use self::spec::{Spec, near, short};
+use self::star::StarNet;
 use self::vit::Vit;
 use crate::{Builder, NetError, Network, Source};
 
@@ -71,8 +73,11 @@ impl Entry {
 }
 
 const IMAGENET: &str = "[,classes=1000][,in=3][,size=224]";
+const VGG: &str = "[,classes=1000][,in=3][,size=224][,act=relu|maxoutK]";
 const RESNET: &str = "[,classes=1000][,in=3][,size=224][,norm=batch|none|fixup]";
 const CIFAR: &str = "[,classes=10][,in=3][,size=32][,shortcut=A|B][,norm=batch|none|fixup]";
+
+const STAR: &str = "[,classes=1000][,in=3][,size=224][,act=relu6][,mode=mul|sum]";
 
 const BASIC: Block = Block::Basic;
 const BOTTLENECK: Block = Block::Bottleneck { groups: 1, width: 64 };
@@ -80,7 +85,7 @@ const BOTTLENECK: Block = Block::Bottleneck { groups: 1, width: 64 };
 /// The networks, by family.
 #[rustfmt::skip]
 pub static KNOWN: &[Entry] = &[
-    Entry::new("mlp", ":IN-HIDDEN-…-OUT[,act=relu][,bias=true][,norm=none|batch|layer][,residual=false]",
+    Entry::new("mlp", ":IN-HIDDEN-…-OUT[,act=relu|maxoutK][,bias=true][,norm=none|batch|layer][,residual=false]",
         "multilayer perceptron, named as a torch Sequential", plain::mlp),
     Entry::new("residual_mlp", ":IN-WIDTH-OUT[,blocks=8][,act=relu][,norm=batch|none|fixup]",
         "residual blocks of two linear maps", plain::residual_mlp),
@@ -88,7 +93,7 @@ pub static KNOWN: &[Entry] = &[
         "a cell of linear maps: node by node, edges from the nodes before (0 none, 1 skip, 2 map)", dag::dag),
     Entry::new("conv_dag", ":WIDTH[,cell=2_02_002][,kernel=3][,act=relu][,classes=10][,in=3][,size=32]",
         "the same of convolutions", dag::conv_dag),
-    Entry::new("lenet", "[,classes=10][,in=1][,size=28][,padding=2][,act=relu][,pool=max|mean]",
+    Entry::new("lenet", "[,classes=10][,in=1][,size=28][,padding=2][,act=relu|maxoutK][,pool=max|mean]",
         "LeNet-5 as usually written in torch; `size=32,padding=0` for larger digits", plain::lenet),
     Entry::new("siren", ":IN-HIDDEN-…-OUT[,omega=30][,hidden_omega=30][,last=linear|sine]",
         "sinusoidal network of coordinates", plain::siren),
@@ -96,14 +101,14 @@ pub static KNOWN: &[Entry] = &[
         [,tied=true][,act=gelu]", "decoder in the manner of GPT-2, named as nanoGPT", gpt::build)
         .alias(&["transformer"]),
     Entry::new("alexnet", IMAGENET, "AlexNet, torchvision", vgg::alexnet),
-    Entry::new("vgg11", IMAGENET, "VGG-11, torchvision", |s, b| vgg::vgg(s, b, [1, 1, 2, 2, 2], false)),
-    Entry::new("vgg11_bn", IMAGENET, "VGG-11 with batch norm, torchvision", |s, b| vgg::vgg(s, b, [1, 1, 2, 2, 2], true)),
-    Entry::new("vgg13", IMAGENET, "VGG-13, torchvision", |s, b| vgg::vgg(s, b, [2, 2, 2, 2, 2], false)),
-    Entry::new("vgg13_bn", IMAGENET, "VGG-13 with batch norm, torchvision", |s, b| vgg::vgg(s, b, [2, 2, 2, 2, 2], true)),
-    Entry::new("vgg16", IMAGENET, "VGG-16, torchvision", |s, b| vgg::vgg(s, b, [2, 2, 3, 3, 3], false)),
-    Entry::new("vgg16_bn", IMAGENET, "VGG-16 with batch norm, torchvision", |s, b| vgg::vgg(s, b, [2, 2, 3, 3, 3], true)),
-    Entry::new("vgg19", IMAGENET, "VGG-19, torchvision", |s, b| vgg::vgg(s, b, [2, 2, 4, 4, 4], false)),
-    Entry::new("vgg19_bn", IMAGENET, "VGG-19 with batch norm, torchvision", |s, b| vgg::vgg(s, b, [2, 2, 4, 4, 4], true)),
+    Entry::new("vgg11", VGG, "VGG-11, torchvision", |s, b| vgg::vgg(s, b, [1, 1, 2, 2, 2], false)),
+    Entry::new("vgg11_bn", VGG, "VGG-11 with batch norm, torchvision", |s, b| vgg::vgg(s, b, [1, 1, 2, 2, 2], true)),
+    Entry::new("vgg13", VGG, "VGG-13, torchvision", |s, b| vgg::vgg(s, b, [2, 2, 2, 2, 2], false)),
+    Entry::new("vgg13_bn", VGG, "VGG-13 with batch norm, torchvision", |s, b| vgg::vgg(s, b, [2, 2, 2, 2, 2], true)),
+    Entry::new("vgg16", VGG, "VGG-16, torchvision", |s, b| vgg::vgg(s, b, [2, 2, 3, 3, 3], false)),
+    Entry::new("vgg16_bn", VGG, "VGG-16 with batch norm, torchvision", |s, b| vgg::vgg(s, b, [2, 2, 3, 3, 3], true)),
+    Entry::new("vgg19", VGG, "VGG-19, torchvision", |s, b| vgg::vgg(s, b, [2, 2, 4, 4, 4], false)),
+    Entry::new("vgg19_bn", VGG, "VGG-19 with batch norm, torchvision", |s, b| vgg::vgg(s, b, [2, 2, 4, 4, 4], true)),
     Entry::new("resnet18", RESNET, "ResNet-18, torchvision",
         |s, b| ResNet { blocks: [2, 2, 2, 2], block: BASIC }.build(s, b)),
     Entry::new("resnet34", RESNET, "ResNet-34, torchvision",
@@ -147,6 +152,24 @@ pub static KNOWN: &[Entry] = &[
     Entry::new("deit_base_patch16_224", IMAGENET, "DeiT-B/16, timm",
         |s, b| Vit { width: 768, layers: 12, heads: 12 }.timm(s, b)).alias(&["deit_base"]),
     Entry::new("mixer_b16_224", IMAGENET, "MLP-Mixer B/16, timm", vit::mixer).alias(&["mixer_b16"]),
+    Entry::new("starnet_s1", STAR, "StarNet-S1, timm",
+        |s, b| StarNet { width: 24, blocks: [2, 2, 8, 3], ratio: 4 }.build(s, b)),
+    Entry::new("starnet_s2", STAR, "StarNet-S2, timm",
+        |s, b| StarNet { width: 32, blocks: [1, 2, 6, 2], ratio: 4 }.build(s, b)),
+    Entry::new("starnet_s3", STAR, "StarNet-S3, timm",
+        |s, b| StarNet { width: 32, blocks: [2, 2, 8, 4], ratio: 4 }.build(s, b)),
+    Entry::new("starnet_s4", STAR, "StarNet-S4, timm",
+        |s, b| StarNet { width: 32, blocks: [3, 3, 12, 5], ratio: 4 }.build(s, b)),
+    Entry::new("starnet_s050", STAR, "StarNet-S050, timm",
+        |s, b| StarNet { width: 16, blocks: [1, 1, 3, 1], ratio: 3 }.build(s, b)),
+    Entry::new("starnet_s100", STAR, "StarNet-S100, timm",
+        |s, b| StarNet { width: 20, blocks: [1, 2, 4, 1], ratio: 4 }.build(s, b)),
+    Entry::new("starnet_s150", STAR, "StarNet-S150, timm",
+        |s, b| StarNet { width: 24, blocks: [1, 2, 4, 2], ratio: 3 }.build(s, b)),
+    Entry::new("demonet", "[:DEPTH-WIDTH][,classes=1000][,in=3][,size=224][,patch=16][,act=gelu][,mode=mul|sum]\
+        [,layer_scale=true]", "DemoNet, blocks that are all alike, with or without the star", star::demonet),
+    Entry::new("demonet_2d", "[:DEPTH-WIDTH][,classes=2][,in=2][,act=relu][,mode=mul|sum]",
+        "DemoNet of points in the plane", star::demonet_2d),
     Entry::new("resnet20", CIFAR, "ResNet-20 of CIFAR (He et al. 2015)", |s, b| cifar::resnet(s, b, 20)),
     Entry::new("resnet32", CIFAR, "ResNet-32 of CIFAR", |s, b| cifar::resnet(s, b, 32)),
     Entry::new("resnet44", CIFAR, "ResNet-44 of CIFAR", |s, b| cifar::resnet(s, b, 44)),

@@ -2,7 +2,7 @@
 
 use epoch0_num::Activation;
 
-use super::spec::{SIDE, Spec, WIDTH};
+use super::spec::{RANK, SIDE, Spec, WIDTH, activation, number};
 use crate::{Attention, Builder, Linear, NormKind, Pool, Role, ValueId, Window};
 
 /// What images go in and how many classes come out.
@@ -99,11 +99,13 @@ pub(super) struct ConvNorm<'a> {
     pub(super) groups: usize,
     pub(super) eps: f64,
     pub(super) norms: Norms,
+    /// Whether there is a bias even where a normalization follows.
+    has_bias: bool,
 }
 
 impl<'a> ConvNorm<'a> {
     pub(super) fn new(conv: &'a str, norm: &'a str) -> Self {
-        Self { conv, norm, groups: 1, eps: 1e-5, norms: Norms::Batch }
+        Self { conv, norm, groups: 1, eps: 1e-5, norms: Norms::Batch, has_bias: false }
     }
 
     pub(super) fn groups(self, groups: usize) -> Self {
@@ -112,6 +114,10 @@ impl<'a> ConvNorm<'a> {
 
     pub(super) fn eps(self, eps: f64) -> Self {
         Self { eps, ..self }
+    }
+
+    pub(super) fn bias(self) -> Self {
+        Self { has_bias: true, ..self }
     }
 
     pub(super) fn norms(self, norms: Norms) -> Self {
@@ -127,11 +133,59 @@ impl<'a> ConvNorm<'a> {
         kernel: usize,
         stride: usize,
     ) -> ValueId {
-        let window = Window::square(kernel, stride, kernel / 2);
-        let x = b.conv(x, self.conv, out, window, self.groups, self.norms == Norms::None);
-        match self.norms {
-            Norms::Batch => b.norm(x, self.norm, NormKind::Batch, self.eps, true),
+        let norms = self.norms;
+        let (norm, eps) = (self.norm, self.eps);
+        let x = self.alone(b, x, out, kernel, stride);
+        match norms {
+            Norms::Batch => b.norm(x, norm, NormKind::Batch, eps, true),
             Norms::None | Norms::Fixup => x,
+        }
+    }
+
+    /// The convolution without what follows.
+    pub(super) fn alone(
+        self,
+        b: &mut Builder,
+        x: ValueId,
+        out: usize,
+        kernel: usize,
+        stride: usize,
+    ) -> ValueId {
+        let window = Window::square(kernel, stride, kernel / 2);
+        b.conv(x, self.conv, out, window, self.groups, self.has_bias || self.norms == Norms::None)
+    }
+}
+
+/// What stands behind a map.
+#[derive(Clone, Debug)]
+pub(super) enum Unit {
+    /// An activation of each value.
+    Each(Activation),
+    /// The largest of so many values, each of a map of its own (Goodfellow et al. 2013).
+    Maxout(usize),
+}
+
+impl Unit {
+    /// Reads `act=`: an activation, or `maxoutK`.
+    pub(super) fn read(spec: &mut Spec<'_>) -> Result<Self, String> {
+        let Some(text) = spec.text("act") else { return Ok(Self::Each(Activation::Relu)) };
+        let Some(rank) = text.strip_prefix("maxout") else {
+            return activation("act", text).map(Self::Each);
+        };
+        let rank = rank.strip_prefix('(').and_then(|rank| rank.strip_suffix(')')).unwrap_or(rank);
+        number("rank of maxout", rank.trim_start_matches('_'), &RANK).map(Self::Maxout)
+    }
+
+    /// How many outputs a map needs for so many units.
+    pub(super) fn outputs(&self, units: usize) -> usize {
+        if let Self::Maxout(rank) = self { units.saturating_mul(*rank) } else { units }
+    }
+
+    /// The units, along dimension `dim` of `x`.
+    pub(super) fn apply(&self, b: &mut Builder, x: ValueId, dim: usize) -> ValueId {
+        match self {
+            Self::Each(act) => b.activation(x, act.clone()),
+            Self::Maxout(rank) => b.maxout(x, dim, *rank),
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use epoch0_num::Activation;
 
-use super::parts::{Image, Norms};
+use super::parts::{Image, Norms, Unit};
 use super::spec::{DEPTH, Spec, WIDTH};
 use crate::{Builder, Linear, NormKind, Pool, Role, ValueId, Window};
 
 /// Linear maps, numbered as in a `torch.nn.Sequential` of (linear, normalization, activation)…, linear.
 pub(super) fn mlp(spec: &mut Spec<'_>, b: &mut Builder) -> Result<(), String> {
     let sizes = spec.sizes_needed("IN-HIDDEN-…-OUT", 2..=DEPTH.end() + 1, &WIDTH)?;
-    let act = spec.activation("act", Activation::Relu)?;
+    let unit = Unit::read(spec)?;
     let bias = spec.flag("bias", true)?;
     let norm = spec.choice("norm", "none", &["none", "batch", "layer"])?;
     let residual = spec.flag("residual", false)?;
@@ -17,14 +17,14 @@ pub(super) fn mlp(spec: &mut Spec<'_>, b: &mut Builder) -> Result<(), String> {
     b.name_axis(x, -1, "inputs");
     let mut position = 0;
     for pair in sizes[..sizes.len() - 1].windows(2) {
-        let mut y = b.linear(x, &position.to_string(), Linear::new(pair[1]).bias(bias));
+        let mut y = b.linear(x, &position.to_string(), Linear::new(unit.outputs(pair[1])).bias(bias));
         position += 1;
         if norm != "none" {
             let kind = if norm == "batch" { NormKind::Batch } else { NormKind::Layer };
             y = b.norm(y, &position.to_string(), kind, 1e-5, true);
             position += 1;
         }
-        y = b.activation(y, act.clone());
+        y = unit.apply(b, y, 1);
         position += 1;
         x = if residual && pair[0] == pair[1] { b.add(&[x, y]) } else { y };
     }
@@ -77,21 +77,21 @@ pub(super) fn residual_mlp(spec: &mut Spec<'_>, b: &mut Builder) -> Result<(), S
 pub(super) fn lenet(spec: &mut Spec<'_>, b: &mut Builder) -> Result<(), String> {
     let image = Image::read(spec, 10, 1, 28)?;
     let padding = spec.size("padding", 2, &(0..=16))?;
-    let act = spec.activation("act", Activation::Relu)?;
+    let unit = Unit::read(spec)?;
     let pool = match spec.choice("pool", "max", &["max", "mean"])? {
         "max" => Pool::Max(Window::square(2, 2, 0)),
         _ => Pool::Mean(Window::square(2, 2, 0)),
     };
     let mut x = image.input(b);
     for (name, out, padding) in [("conv1", 6, padding), ("conv2", 16, 0)] {
-        x = b.conv(x, name, out, Window::square(5, 1, padding), 1, true);
-        x = b.activation(x, act.clone());
+        x = b.conv(x, name, unit.outputs(out), Window::square(5, 1, padding), 1, true);
+        x = unit.apply(b, x, 1);
         x = b.pool(x, pool.clone());
     }
     x = b.flatten(x);
     for (name, out) in [("fc1", 120), ("fc2", 84)] {
-        x = b.linear(x, name, Linear::new(out));
-        x = b.activation(x, act.clone());
+        x = b.linear(x, name, Linear::new(unit.outputs(out)));
+        x = unit.apply(b, x, 1);
     }
     image.classify(b, x, "fc3");
     Ok(())

@@ -11,6 +11,8 @@ use epoch0_num::Activation;
 pub(super) const WIDTH: RangeInclusive<usize> = 1..=1 << 24;
 /// Weights on a path.
 pub(super) const DEPTH: RangeInclusive<usize> = 1..=10_000;
+/// Values that a maxout unit takes the largest of.
+pub(super) const RANK: RangeInclusive<usize> = 2..=1 << 10;
 /// Rows or columns of an image.
 pub(super) const SIDE: RangeInclusive<usize> = 1..=1 << 16;
 
@@ -147,8 +149,7 @@ impl<'a> Spec<'a> {
 
     /// An activation.
     pub fn activation(&mut self, key: &'static str, default: Activation) -> Result<Activation, String> {
-        let Some(value) = self.get(key) else { return Ok(default) };
-        value.parse().map_err(|error: epoch0_num::activation::ActivationError| format!("{key}: {error}"))
+        self.get(key).map_or(Ok(default), |value| activation(key, value))
     }
 
     /// Refuses what the entry did not ask for.
@@ -185,7 +186,11 @@ fn items(text: &str) -> Vec<&str> {
     items
 }
 
-fn number(key: &str, text: &str, allowed: &RangeInclusive<usize>) -> Result<usize, String> {
+pub(super) fn activation(key: &str, text: &str) -> Result<Activation, String> {
+    text.parse().map_err(|error: epoch0_num::activation::ActivationError| format!("{key}: {error}"))
+}
+
+pub(super) fn number(key: &str, text: &str, allowed: &RangeInclusive<usize>) -> Result<usize, String> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {
         Ok(number) if is_number && allowed.contains(&number) => Ok(number),

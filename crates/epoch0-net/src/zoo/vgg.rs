@@ -1,6 +1,8 @@
 //! AlexNet and VGG, as torchvision has them.
 
-use super::parts::{Image, relu};
+use epoch0_num::Activation;
+
+use super::parts::{Image, Unit, relu};
 use super::spec::Spec;
 use crate::{Builder, Linear, NormKind, Pool, ValueId, Window};
 
@@ -23,7 +25,8 @@ pub(super) fn alexnet(spec: &mut Spec<'_>, b: &mut Builder) -> Result<(), String
         }
     }
     x = b.pool(x, Pool::AdaptiveMean(vec![6, 6]));
-    classify(b, x, &image, ["classifier.1", "classifier.4", "classifier.6"]);
+    let relu = Unit::Each(Activation::Relu);
+    classify(b, x, &image, &relu, ["classifier.1", "classifier.4", "classifier.6"]);
     Ok(())
 }
 
@@ -35,32 +38,34 @@ pub(super) fn vgg(
     norm: bool,
 ) -> Result<(), String> {
     let image = Image::imagenet(spec)?;
+    let unit = Unit::read(spec)?;
     let mut x = image.input(b);
     let mut position = 0;
     for (n_convs, out) in stages.into_iter().zip([64, 128, 256, 512, 512]) {
         for _ in 0..n_convs {
-            x = b.conv(x, &format!("features.{position}"), out, Window::square(3, 1, 1), 1, true);
+            let outputs = unit.outputs(out);
+            x = b.conv(x, &format!("features.{position}"), outputs, Window::square(3, 1, 1), 1, true);
             position += 1;
             if norm {
                 x = b.norm(x, &format!("features.{position}"), NormKind::Batch, 1e-5, true);
                 position += 1;
             }
-            x = relu(b, x);
+            x = unit.apply(b, x, 1);
             position += 1;
         }
         x = b.pool(x, Pool::Max(Window::square(2, 2, 0)));
         position += 1;
     }
     x = b.pool(x, Pool::AdaptiveMean(vec![7, 7]));
-    classify(b, x, &image, ["classifier.0", "classifier.3", "classifier.6"]);
+    classify(b, x, &image, &unit, ["classifier.0", "classifier.3", "classifier.6"]);
     Ok(())
 }
 
-fn classify(b: &mut Builder, x: ValueId, image: &Image, names: [&str; 3]) {
+fn classify(b: &mut Builder, x: ValueId, image: &Image, unit: &Unit, names: [&str; 3]) {
     let mut x = b.flatten(x);
     for name in &names[..2] {
-        x = b.linear(x, name, Linear::new(4096));
-        x = relu(b, x);
+        x = b.linear(x, name, Linear::new(unit.outputs(4096)));
+        x = unit.apply(b, x, 1);
     }
     image.classify(b, x, names[2]);
 }

@@ -12,6 +12,7 @@ mod panels;
 pub use difference::half_square_difference;
 pub use hermite::{GaussHermite, gauss_hermite};
 
+pub(crate) use panels::once;
 use panels::{Cuts, integrate_to};
 
 /// How far from the mean, in standard deviations, an integrand is looked at. Beyond, the density is too

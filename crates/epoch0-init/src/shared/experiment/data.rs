@@ -49,8 +49,28 @@ impl Examples {
             }
         };
         let examples = examples.map_err(|error| data_error(&error))?.flattened();
+        Self::parts(name, &examples, n_train, n_test)
+    }
+
+    /// As [`Examples::set`], as images `[1, 28, 28]`; only where MNIST is at hand.
+    pub(crate) fn images(n_train: usize, n_test: usize) -> Result<Dataset, Error> {
+        let folder = mnist_folder().ok_or_else(|| Error::Recipe {
+            place: "data".to_owned(),
+            why: "MNIST is not at hand\nhint: set EPOCH0_DATA to a folder with mnist in it".to_owned(),
+        })?;
+        let examples = idx::first_training(&folder, n_train + n_test, &DIGITS.map(str::to_owned));
+        let name = format!("MNIST, first {n_train} training images, tested on the next {n_test}");
+        Self::parts(name, &examples.map_err(|error| data_error(&error))?, n_train, n_test)
+    }
+
+    fn parts(
+        name: String,
+        examples: &epoch0_data::Examples,
+        n_train: usize,
+        n_test: usize,
+    ) -> Result<Dataset, Error> {
         let part = |range: std::ops::Range<usize>| examples.pick(&range.collect::<Vec<_>>());
-        let data = Dataset::new(name, part(0..n_train), Some(part(n_train..n)));
+        let data = Dataset::new(name, part(0..n_train), Some(part(n_train..n_train + n_test)));
         Ok(Normalize::dataset(data, Per::Whole).map_err(|error| data_error(&error))?.0)
     }
 

@@ -4,7 +4,7 @@ use epoch0_engine::{
     Device, Mode, Order, Parameters, Precision, Tensor, Value, Var, Weights, grad, loss, run,
 };
 use epoch0_method::Error;
-use epoch0_net::{Builder, Extent, Linear, Network, NormKind, Reduction, Role, Source};
+use epoch0_net::{Builder, Linear, Network, NormKind, Role, Source};
 use epoch0_num::{Activation, Dtype, Stream};
 
 use super::broken;
@@ -40,11 +40,7 @@ pub(crate) fn deep(
         x = match unit {
             Unit::Tanh => b.activation(x, Activation::Tanh),
             Unit::Relu => b.activation(x, Activation::Relu),
-            Unit::Maxout => {
-                let examples = Extent::Like { input: 0, dim: 0 };
-                x = b.reshape(x, &[], &[examples, Extent::Fixed(width), Extent::Fixed(per_unit)]);
-                b.reduce(x, Reduction::Max, &[2], false)
-            }
+            Unit::Maxout => b.maxout(x, 1, per_unit),
             Unit::NormRelu => {
                 x = b.norm(x, &format!("norm{layer}"), NormKind::Batch, 1e-5, true);
                 b.activation(x, Activation::Relu)

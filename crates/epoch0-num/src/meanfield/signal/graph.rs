@@ -57,6 +57,34 @@ impl Signal {
         Self::gaussian(of(|part| part.mean), of(Self::variance), of(Self::covariance))
     }
 
+    /// Of how many independent units it is the largest; 1 where it is none.
+    pub fn rank(&self) -> u32 {
+        if let From::Maxout { rank, .. } = self.from { rank } else { 1 }
+    }
+
+    /// The larger of two units that are independent of each other, and alike; what is no Gaussian nor the largest of
+    /// several is taken for one.
+    ///
+    /// # Errors
+    /// When an expectation has no value.
+    pub fn larger(&self, other: &Self) -> Result<Self, MeanFieldError> {
+        let of = |signal: &Self| match signal.from {
+            From::Maxout { mean, q, rho, rank } => (mean, q, rho, rank),
+            _ => (
+                signal.mean,
+                signal.variance().max(0.0),
+                signal.covariance() / signal.variance().max(f64::MIN_POSITIVE),
+                1,
+            ),
+        };
+        let (mine, theirs) = (of(self), of(other));
+        let rank = mine.3.saturating_add(theirs.3);
+        let share = f64::from(mine.3) / f64::from(rank);
+        let between = |a: f64, b: f64| share * a + (1.0 - share) * b;
+        let rho = between(mine.2, theirs.2).clamp(0.0, 1.0);
+        super::largest_unit(between(mine.0, theirs.0), between(mine.1, theirs.1), rho, rank)
+    }
+
     /// Product of two units that are independent of each other.
     #[must_use]
     pub fn product(&self, other: &Self) -> Self {

@@ -7,8 +7,8 @@ use std::fmt;
 use super::kernel::{difference, expect, second_moment};
 use super::{MeanFieldError, from_zero, of};
 use crate::Activation;
+use crate::gain::covariance_of_largest;
 use crate::quadrature::{REACH, expectation, expectation_pair};
-use crate::special::normal_cdf;
 
 /// A part of a network that is plain from end to end.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +22,8 @@ pub enum Stage {
     },
     /// An activation.
     Activation(Activation),
+    /// The largest of so many units, each with weights of its own.
+    Maxout(u32),
     /// The largest of so many positions.
     MaxPool(u32),
     /// The mean of so many positions.
@@ -41,6 +43,7 @@ impl fmt::Display for Stage {
         match self {
             Self::Linear { .. } => f.write_str("linear"),
             Self::Activation(act) => act.fmt(f),
+            Self::Maxout(k) => write!(f, "maxout({k})"),
             Self::MaxPool(k) => write!(f, "max_pool({k})"),
             Self::MeanPool(k) => write!(f, "mean_pool({k})"),
             Self::BatchNorm => f.write_str("batch_norm"),
@@ -70,6 +73,9 @@ enum From {
     /// It is the activation (or nothing) of the largest of `positions` Gaussians of that mean and variance `q`, any two
     /// of which have correlation `rho`.
     Gaussian { mean: f64, q: f64, rho: f64, positions: u32, act: Option<Activation> },
+    /// It is the largest of `rank` independent Gaussians of that mean and variance `q`, each of which has correlation
+    /// `rho` with itself for another input.
+    Maxout { mean: f64, q: f64, rho: f64, rank: u32 },
     /// Only the moments are known.
     Other,
 }
@@ -140,6 +146,18 @@ impl Signal {
                     Err(refused("an activation has to stand behind a linear map, batch norm or max-pooling"))
                 }
             },
+            Stage::Maxout(k) => {
+                count("rank of a maxout unit", *k)?;
+                match &self.from {
+                    From::Gaussian { mean, q, rho, positions: 1, act: None } => {
+                        largest_unit(*mean, *q, *rho, *k)
+                    }
+                    From::Maxout { mean, q, rho, rank } => {
+                        largest_unit(*mean, *q, *rho, rank.saturating_mul(*k))
+                    }
+                    _ => Err(refused("a maxout unit has to stand behind a linear map or its norm")),
+                }
+            }
             Stage::MaxPool(k) => {
                 count("positions of a pool", *k)?;
                 match &self.from {
@@ -155,6 +173,10 @@ impl Signal {
                                 "max-pooling has to stand before an activation that is not monotone",
                             )),
                         }
+                    }
+                    // As if each position had weights of its own.
+                    From::Maxout { mean, q, rho, rank } => {
+                        largest_unit(*mean, *q, *rho, rank.saturating_mul(*k))
                     }
                     From::Other => {
                         Err(refused("max-pooling has to stand behind a linear map or its activation"))
@@ -268,13 +290,21 @@ fn of_largest(
     g: impl Fn(f64) -> f64,
     kinks: &[f64],
 ) -> Result<f64, MeanFieldError> {
-    let others = f64::from(k) - 1.0;
-    let weighted = |z: f64| {
-        // Far to the left it is next to impossible that all others are below.
-        let log = if others == 0.0 { 0.0 } else { others * libm::log(normal_cdf(z)) };
-        f64::from(k) * libm::exp(log) * g(z)
-    };
-    Ok(expectation(weighted, 1.0, kinks).map_err(of(act))?.value)
+    crate::gain::of_largest(k, g, kinks).map_err(of(act))
+}
+
+/// The largest of `rank` independent Gaussians, each of which has correlation `rho` with itself for another input.
+fn largest_unit(mean: f64, q: f64, rho: f64, rank: u32) -> Result<Signal, MeanFieldError> {
+    let act = Activation::Identity;
+    let first = q.sqrt() * of_largest(&act, rank, |m| m, &[])?;
+    let second = q * of_largest(&act, rank, |m| m * m, &[])?;
+    let of_mean = mean * (mean + 2.0 * first);
+    Ok(Signal {
+        mean: mean + first,
+        second: of_mean + second,
+        cross: of_mean + first * first + q * covariance_of_largest(rank, rho).map_err(of(&act))?,
+        from: From::Maxout { mean, q, rho, rank },
+    })
 }
 
 /// The largest of `positions` Gaussians of variance `q`, any two of which have correlation `rho`:

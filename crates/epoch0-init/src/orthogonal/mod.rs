@@ -27,7 +27,8 @@
 //! # Traps
 //! For a convolution this makes the flattened kernel orthogonal, not the convolution: its norm depends on the overlap
 //! of its positions. `delta_orthogonal` makes the convolution itself keep norms. A gain for rectifiers (√2) keeps the
-//! second moment, but no longer all singular values at 1.
+//! second moment, but no longer all singular values at 1. That lengths do not fluctuate more from layer to layer holds for
+//! networks of one width of tanh and its kin; behind rectifiers they do.
 //!
 //! # Example
 //! ```
@@ -49,6 +50,9 @@
 //! - [saxe2013exact] §3; [mezzadri2007generate] why the signs have to be fixed; [stewart1980efficient] drawing by
 //!   reflections
 //! - [paszke2019pytorch] `torch.nn.init.orthogonal_`
+//! - [day2023feature] what finite width does to deep tanh networks
+
+mod claims;
 
 use epoch0_method::{
     ArrayMut, At, Entry, Error, Family, Info, Initializer, Joint, Params, SiteLaw, Status, Values,
@@ -67,14 +71,20 @@ pub struct Orthogonal {
 }
 
 /// The method as the registry knows it.
-pub static ENTRY: Entry<dyn Initializer> = Entry { info: &INFO, build, claims: &[] };
+pub static ENTRY: Entry<dyn Initializer> = Entry { info: &INFO, build, claims: claims::CLAIMS };
 
 static INFO: Info = Info {
     id: "orthogonal",
     aliases: &[],
     family: Family::Init,
-    papers: &["saxe2013exact", "mezzadri2007generate", "stewart1980efficient", "paszke2019pytorch"],
-    source: include_str!("orthogonal.rs"),
+    papers: &[
+        "saxe2013exact",
+        "mezzadri2007generate",
+        "stewart1980efficient",
+        "paszke2019pytorch",
+        "day2023feature",
+    ],
+    source: include_str!("mod.rs"),
     params: Orthogonal::PARAMS,
     random: true,
     status: Status::Checked { since: "0.1.0" },
