@@ -11,6 +11,7 @@ pub mod constant;
 pub mod convolution_aware;
 pub mod delta_orthogonal;
 pub mod dirac;
+pub mod eigen_noise;
 pub mod eoc;
 pub mod eye;
 pub mod fixup;
@@ -61,6 +62,7 @@ pub static METHODS: &[&Entry<dyn Initializer>] = &[
     &convolution_aware::ENTRY,
     &delta_orthogonal::ENTRY,
     &dirac::ENTRY,
+    &eigen_noise::ENTRY,
     &eoc::ENTRY,
     &eye::ENTRY,
     &fixup::ENTRY,
