@@ -9,6 +9,7 @@ mod error;
 pub mod gradient_noise;
 pub mod igb;
 pub mod jacobian;
+pub mod mdl;
 pub mod ntk;
 pub mod parameters;
 pub mod pntk;
@@ -30,6 +31,7 @@ pub static METHODS: &[&Entry<dyn Examiner>] = &[
     &gradient_noise::ENTRY,
     &igb::ENTRY,
     &jacobian::ENTRY,
+    &mdl::ENTRY,
     &ntk::ENTRY,
     &parameters::ENTRY,
     &pntk::ENTRY,

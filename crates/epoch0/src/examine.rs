@@ -22,7 +22,7 @@ pub const USUAL: &[&str] = &["propagation", "igb", "parameters"];
 
 /// All examiners, in the order in which readings are shown.
 pub const ALL: &[&str] =
-    &["propagation", "jacobian", "igb", "gradient_noise", "curvature", "ntk", "pntk", "parameters"];
+    &["propagation", "jacobian", "igb", "gradient_noise", "curvature", "ntk", "pntk", "parameters", "mdl"];
 
 /// Values that an examination may keep, over all examples.
 const VALUES: usize = 150_000_000;
