@@ -6,6 +6,7 @@
 
 pub mod curvature;
 mod error;
+pub mod filters;
 pub mod gradient_noise;
 pub mod igb;
 pub mod jacobian;
@@ -28,6 +29,7 @@ pub use epoch0_method::reading::Reading;
 /// Every method of the family, by id.
 pub static METHODS: &[&Entry<dyn Examiner>] = &[
     &curvature::ENTRY,
+    &filters::ENTRY,
     &gradient_noise::ENTRY,
     &igb::ENTRY,
     &jacobian::ENTRY,

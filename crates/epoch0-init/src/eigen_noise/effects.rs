@@ -27,7 +27,11 @@ pub(super) const FRAMES_TAGS: Claim = Claim {
     kind: ClaimKind::Effect,
     budget_s: 600,
     seeds: 5,
-    expectation: Expectation::Holds,
+    expectation: Expectation::NotReproduced {
+        why: "trained along it is 8.5 % shorter than random vectors' in [6.9, 10.0], and not trained along between the two, 8.7 \
+              kbit of 11.3 and 2.8; but it is 1.44 times as long as GloVe's: in this language a word's neighbours tell its \
+              tag, which no frequency does",
+    },
     run: frames_tags,
 };
 
@@ -38,7 +42,10 @@ pub(super) const TAGS_WITHOUT_RANK: Claim = Claim {
     kind: ClaimKind::Effect,
     budget_s: 600,
     seeds: 5,
-    expectation: Expectation::Holds,
+    expectation: Expectation::NotReproduced {
+        why: "the code is 6.4 % shorter than random vectors' in [5.0, 7.8]: rows of frequent words are long and those of rare \
+              ones short, so that a probe learns first what it meets most. Of the 8.5 % where tags go by rank, most is that",
+    },
     run: tags_without_rank,
 };
 
