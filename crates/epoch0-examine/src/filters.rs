@@ -43,7 +43,8 @@ use epoch0_method::reading::{
 };
 use epoch0_method::{Entry, Error as MethodError, Family, Info, Params, Status, Values};
 use epoch0_net::{Op, Site};
-use epoch0_num::special::{cos, ln, sin};
+use epoch0_num::special::ln;
+use epoch0_num::waves;
 use rayon::prelude::*;
 
 use crate::shared::show::{not_finite, percent};
@@ -53,8 +54,8 @@ use crate::{Error, Examiner, Reading, Subject, Watch};
 const SIDE: usize = 1200;
 /// Cosine beyond which filters are near-duplicates.
 const ALIKE: f64 = 0.95;
-/// Cells along a side of the picture at most.
-const CELLS: usize = 64;
+/// Cells of the picture at most.
+const CELLS: usize = 12_000;
 /// Slices of a filter that are shown.
 const SLICES: usize = 3;
 
@@ -148,7 +149,10 @@ impl<'a> Layer<'a> {
             duplicates: copies as f64 / n as f64,
             is_symmetric: n > 1 && self.values.chunks(d).all(|filter| filter == first),
             noise: self.noise(),
-            white: white(&self.kernel),
+            white: match self.kernel[..] {
+                [rows, columns] => waves::white_share(rows, columns),
+                _ => 0.0,
+            },
             dead: lengths.iter().filter(|length| is_dead(**length)).count() as f64 / n as f64,
         }
     }
@@ -175,59 +179,8 @@ impl<'a> Layer<'a> {
     /// Share of the energy at high frequencies.
     fn noise(&self) -> Option<f64> {
         let [rows, columns] = self.kernel[..] else { return None };
-        if rows * columns < 2 {
-            return None;
-        }
-        let waves = waves(rows, columns);
-        let energies: Vec<(f64, f64)> = self
-            .values
-            .par_chunks(rows * columns)
-            .with_min_len(64)
-            .map(|slice| {
-                let (mut high, mut all) = (0.0, 0.0);
-                for (is_high, wave) in &waves {
-                    let (mut real, mut imaginary) = (0.0, 0.0);
-                    for (value, (c, s)) in slice.iter().zip(wave) {
-                        real += value * c;
-                        imaginary += value * s;
-                    }
-                    let energy = real * real + imaginary * imaginary;
-                    all += energy;
-                    high += if *is_high { energy } else { 0.0 };
-                }
-                (high, all)
-            })
-            .collect();
-        let (high, all) = energies.iter().fold((0.0, 0.0), |sums, one| (sums.0 + one.0, sums.1 + one.1));
-        (all > 0.0).then(|| high / all)
+        (rows * columns > 1).then(|| waves::high_share(&self.values, rows, columns)).flatten()
     }
-}
-
-/// Whether a frequency of a kernel, in cycles per tap, is above half of Nyquist's.
-fn is_high(rows: usize, columns: usize, at: usize) -> bool {
-    let along = |n: usize, k: usize| k.min(n - k) as f64 / n as f64;
-    along(rows, at / columns).hypot(along(columns, at % columns)) > 0.25
-}
-
-/// Share of the frequencies of a kernel that are high: that of white noise.
-fn white(kernel: &[usize]) -> f64 {
-    let [rows, columns] = kernel[..] else { return 0.0 };
-    let n = rows * columns;
-    (0..n).filter(|&at| is_high(rows, columns, at)).count() as f64 / n as f64
-}
-
-/// For each frequency whether it is high, and its cosines and sines by tap.
-fn waves(rows: usize, columns: usize) -> Vec<(bool, Vec<(f64, f64)>)> {
-    let wave = |at: usize| {
-        let of_tap = |tap: usize| {
-            let turns = (at / columns * (tap / columns)) as f64 / rows as f64
-                + (at % columns * (tap % columns)) as f64 / columns as f64;
-            let angle = std::f64::consts::TAU * turns.fract();
-            (cos(angle), sin(angle))
-        };
-        (is_high(rows, columns, at), (0..rows * columns).map(of_tap).collect())
-    };
-    (0..rows * columns).map(wave).collect()
 }
 
 impl Examiner for Filters {
@@ -323,49 +276,40 @@ fn findings(read: &[(Layer<'_>, Found)]) -> Vec<Finding> {
     findings
 }
 
-/// Filters of a layer as tiles of one matrix.
+/// Filters of a layer, side by side.
 fn picture(layer: &Layer<'_>) -> Figure {
     let (rows, columns, taps) = (layer.kernel[0], layer.kernel[1], layer.taps());
-    let slices = (layer.d / taps).min(SLICES);
-    let (height, width) = (rows + 1, slices * columns + 1);
-    let most = |size: usize| ((CELLS + 1) / size).max(1);
-    let across = ((layer.n() * height) as f64 / width as f64).sqrt().ceil() as usize;
-    let across = across.clamp(1, most(width)).max(layer.n().div_ceil(most(height)).min(most(width)));
-    let shown = layer.n().min(across * most(height));
-    let down = shown.div_ceil(across);
-    let mut values = vec![vec![f64::NAN; across * width - 1]; down * height - 1];
-    for (nth, filter) in layer.values.chunks(layer.d).take(shown).enumerate() {
-        let largest = filter[..slices * taps].iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
-        let (top, left) = (nth / across * height, nth % across * width);
-        for (at, value) in filter[..slices * taps].iter().enumerate() {
-            let (slice, tap) = (at / taps, at % taps);
-            let value = if largest > 0.0 { value / largest } else { 0.0 };
-            values[top + tap / columns][left + slice * columns + tap % columns] = value;
-        }
-    }
-    let name = layer.site.label();
-    let alt = format!("{shown} of {} filters of {name}, {rows} × {columns}, as tiles.", layer.n());
-    let mut figure =
-        Figure::new("filters", &format!("Filters of {name}"), alt, Axis::new("taps"), Axis::new("taps"))
-            .with(
-                "filters",
-                Shape::Heatmap {
-                    x: Vec::new(),
-                    y: Vec::new(),
-                    values,
-                    color: Axis::new("weight, over the filter's largest"),
-                    center: Some(0.0),
-                },
-            );
     let channels = layer.d / taps;
-    figure.note = match (slices, shown < layer.n()) {
-        (1, false) => String::new(),
-        (1, true) => format!("The first {shown} of {} filters.", layer.n()),
-        (_, _) => format!(
-            "The first {shown} of {} filters, channels 1 to {slices} of {channels} side by side.",
-            layer.n()
-        ),
+    let slices = channels.min(SLICES);
+    let width = slices * columns;
+    let shown = layer.n().min(CELLS / ((rows + 1) * (width + 1)).max(1)).max(1);
+    let tile = |filter: &[f64]| {
+        let seen = &filter[..slices * taps];
+        let largest = seen.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
+        let value = |at: usize| {
+            let (row, slice, column) = (at / width, at % width / columns, at % columns);
+            let value = seen[slice * taps + row * columns + column];
+            if largest > 0.0 { value / largest } else { 0.0 }
+        };
+        (0..rows * width).map(value).collect::<Vec<f64>>()
     };
+    let name = layer.site.label();
+    let alt = format!("{shown} of {} filters of {name}, {rows} × {columns}.", layer.n());
+    let color = Axis::new("weight, over the filter's largest");
+    let tiles = layer.values.chunks(layer.d).take(shown).map(tile).collect();
+    let mut figure = Figure::new("filters", &format!("Filters of {name}"), alt, Axis::new(""), Axis::new(""))
+        .with("filters", Shape::Tiles { width, tiles, color, center: Some(0.0) });
+    let some = if shown < layer.n() {
+        format!("The first {shown} of {} filters.", layer.n())
+    } else {
+        String::new()
+    };
+    let side_by_side = match slices {
+        1 if channels == 1 => String::new(),
+        1 => format!("The first of {channels} channels."),
+        _ => format!("Channels 1 to {slices} of {channels} side by side."),
+    };
+    figure.note = [some, side_by_side].join(" ").trim().to_owned();
     figure
 }
 
@@ -432,7 +376,7 @@ mod tests {
         assert_eq!(constant.quantity("near_duplicates"), Some(1.0));
         assert!(constant.findings.iter().any(|finding| finding.name == "symmetric"));
         let points = with(|at, _| f64::from(at % 25 == at / 25));
-        assert!((points.quantity("noise").unwrap() - white(&[5, 5])).abs() < 1e-12);
+        assert!((points.quantity("noise").unwrap() - waves::white_share(5, 5)).abs() < 1e-12);
         assert!((points.quantity("diversity").unwrap() - 1.0).abs() < 1e-9);
         assert_eq!(points.quantity("near_duplicates"), Some(0.0));
         let waves = with(|at, _| if at % 25 % 2 == 0 { 1.0 } else { -1.0 });
@@ -442,11 +386,13 @@ mod tests {
     }
 
     #[test]
-    fn pictures_have_gaps_between_filters() {
-        let reading = with(|_, x| x);
-        let Shape::Heatmap { values, .. } = &reading.figures[0].series[0].shape else { panic!("no picture") };
-        assert_eq!((values.len(), values[0].len()), (11, 17));
-        assert!(values[5].iter().all(|value| value.is_nan()) && values.iter().all(|row| row[5].is_nan()));
-        assert!(values[0][0].is_finite() && values[10][16].is_finite());
+    fn pictures_show_each_filter_by_its_largest_weight() {
+        let reading = with(|_, x| 3.0 * x);
+        let Shape::Tiles { width, tiles, .. } = &reading.figures[0].series[0].shape else {
+            panic!("no picture")
+        };
+        assert_eq!((*width, tiles.len(), tiles[0].len()), (5, 6, 25));
+        let largest = |tile: &Vec<f64>| tile.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
+        assert!(tiles.iter().all(|tile| (largest(tile) - 1.0).abs() < 1e-12));
     }
 }

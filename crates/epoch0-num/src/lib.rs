@@ -19,6 +19,7 @@ pub mod stats;
 pub mod stream;
 mod summary;
 pub mod symmetric;
+pub mod waves;
 
 pub use activation::Activation;
 pub use dtype::Dtype;
