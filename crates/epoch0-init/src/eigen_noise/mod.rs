@@ -26,7 +26,7 @@
 //!
 //! # Cost
 //! O(N d), and the eigenvalues of a matrix whose side is G's rank, about `2 √(2 m N / H_N)`: a fifth of a second for 50,000
-//! words, a few seconds for 400,000. G itself is never there. `log1p` is smooth and has less than 30 components above
+//! words, about ten seconds for 400,000. G itself is never there. `log1p` is smooth and has less than 30 components above
 //! rounding; they are found through polynomials at 80 points.
 //!
 //! # Departures

@@ -127,9 +127,10 @@ fn constants_stay_alike() -> Result<Verdict, Error> {
     let net = convolutions(&[4, 6])?;
     let mut details = vec![data.name.clone()];
     let (mut off, mut falls): (f64, bool) = (0.0, true);
-    for recipe in
-        ["base: zeros", "{base: {with: constant, set: {value: 0.01}}, rules: [{role: bias, with: zeros}]}"]
-    {
+    for recipe in [
+        "{base: zeros, rules: [{role: bias, with: zeros}]}",
+        "{base: {with: constant, set: {value: 0.01}}, rules: [{role: bias, with: zeros}]}",
+    ] {
         let weights = draw_start(&net, recipe, 0)?;
         let mut trainer = of(Trainer::new(&net, weights, &data, descent(0.01, Span::Steps(100), 32, 0)))?;
         let before = of(trainer.evaluate(&data.train))?.loss;

@@ -197,7 +197,7 @@ impl<'a> Places<'a> {
                 return Some((0, length - span + 1));
             }
             let padding = window.padding[dim];
-            let n = (length + 2 * padding + 1).checked_sub(span)?;
+            let n = (length + 2 * padding + 1).checked_sub(span).filter(|n| *n > 0)?;
             Some((-(padding as isize), n))
         });
         let origins = origins.collect::<Option<Vec<_>>>()?;
