@@ -309,7 +309,7 @@ fn picture(layer: &Layer<'_>) -> Figure {
         1 => format!("The first of {channels} channels."),
         _ => format!("Channels 1 to {slices} of {channels} side by side."),
     };
-    figure.note = [some, side_by_side].join(" ").trim().to_owned();
+    [some, side_by_side].join(" ").trim().clone_into(&mut figure.note);
     figure
 }
 

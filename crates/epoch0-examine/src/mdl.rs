@@ -15,8 +15,8 @@
 //!
 //! `tags` is a file with a sample on each line: a word first, its label last, spaces or tabs between (CoNLL's form; empty
 //! lines and `-DOCSTART-` are passed over). Words are rows of the table by number, or by their line in the file `vocab`;
-//! words that it lacks are passed over and counted. Without `tags` labels are the tenth of the table that a row lies in,
-//! which for a sorted vocabulary is frequency.
+//! words that it lacks are passed over and counted. Without `tags` labels are the tenth of the table that a row lies in (the
+//! half, of less than 100 rows), which for a sorted vocabulary is frequency.
 //!
 //! # Shapes
 //! A network with a table of words, or with a matrix that `table` names, rows being words.
@@ -135,12 +135,12 @@ impl Mdl {
     }
 
     fn tagged(&self, n_rows: usize) -> Result<Tagged, Error> {
-        const TENTHS: usize = 10;
         let Some(path) = &self.tags else {
+            let (parts, name) = if n_rows < 100 { (2, "half") } else { (10, "tenth") };
             let rows: Vec<u32> = (0..n_rows as u32).collect();
-            let labels = rows.iter().map(|&row| (row as usize * TENTHS / n_rows) as u32).collect();
-            let names = (1..=TENTHS).map(|tenth| format!("tenth {tenth}")).collect();
-            return Ok(Tagged { rows, labels, names, unknown: 0, of: "tenths of the table".to_owned() });
+            let labels = rows.iter().map(|&row| (row as usize * parts / n_rows) as u32).collect();
+            let names = (1..=parts).map(|part| format!("{name} {part}")).collect();
+            return Ok(Tagged { rows, labels, names, unknown: 0, of: format!("{parts} parts of the table") });
         };
         let vocab = self.vocab.as_ref().map(|path| text("vocab", path)).transpose()?;
         let vocab: Option<HashMap<&str, u32>> = vocab.as_ref().map(|text| {
@@ -356,13 +356,14 @@ mod tests {
 
     #[test]
     fn labels_that_words_tell_are_cheap() {
-        let tags: String =
-            (0..2000).map(|at| format!("{}\t{}\n", at % 40, ["noun", "verb"][at % 2])).collect();
+        let lines =
+            |n: usize, line: &dyn Fn(usize) -> String| (0..n).map(line).collect::<Vec<_>>().join("\n");
+        let tags = lines(2000, &|at| format!("{}\t{}", at % 40, ["noun", "verb"][at % 2]));
         let found = of(&tags, None).unwrap();
         assert_eq!(found.quantity("uniform_code"), Some(2.0));
         assert!(found.quantity("tuned_compression").unwrap() > 1.5, "{found:?}");
-        let vocab: String = (0..40).map(|row| format!("w{row} 1\n")).collect();
-        let tags: String = (0..2000).map(|at| format!("w{} x B-{}\n\n", at % 50, at % 2)).collect();
+        let vocab = lines(40, &|row| format!("w{row} 1"));
+        let tags = lines(2000, &|at| format!("w{} x B-{}\n", at % 50, at % 2));
         let found = of(&tags, Some(&vocab)).unwrap();
         assert!(found.summary.contains("400 words have no row"), "{}", found.summary);
     }

@@ -108,7 +108,7 @@ fn patterns(rows: usize, columns: usize) -> Vec<Vec<f64>> {
     let side = rows.max(columns) as f64;
     let pattern = |at: usize| {
         let theta = std::f64::consts::PI * (at % DIRECTIONS) as f64 / DIRECTIONS as f64;
-        let length = if at / DIRECTIONS % 2 == 0 { 0.5 * side } else { side };
+        let length = if (at / DIRECTIONS).is_multiple_of(2) { 0.5 * side } else { side };
         let phase = if at / (2 * DIRECTIONS) == 0 { 0.0 } else { std::f64::consts::FRAC_PI_2 };
         let sigma = 0.56 * length;
         let value = |place: usize| {

@@ -183,8 +183,8 @@ impl Tridiagonal {
             size = size.max(d[l].abs() + e[l].abs());
             let is_small = |value: f64| value.abs() <= f64::EPSILON * size;
             let m = (l..n - 1).find(|&at| is_small(e[at])).unwrap_or(n - 1);
-            let mut steps = 0;
-            while m > l {
+            let (mut steps, mut is_done) = (0, m == l);
+            while !is_done {
                 steps += 1;
                 if steps > STEPS {
                     return None;
@@ -218,9 +218,7 @@ impl Tridiagonal {
                     turn(&turns, blocks, n);
                     turns.clear();
                 }
-                if e[l].abs() <= f64::EPSILON * size {
-                    break;
-                }
+                is_done = e[l].abs() <= f64::EPSILON * size;
             }
             d[l] += shift;
             e[l] = 0.0;

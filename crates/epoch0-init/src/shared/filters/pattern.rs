@@ -2,6 +2,7 @@
 
 use epoch0_method::{ArrayMut, At, Error, Joint, SiteLaw};
 use epoch0_net::Role;
+use epoch0_num::joint::JointError;
 use epoch0_num::{Element, Law, Stream};
 
 use super::{Layers, fill_up, unit};
@@ -95,10 +96,10 @@ impl Patterns {
         let (matrix, patterns, length) = self.drawn(at)?;
         let written = match out {
             ArrayMut::F32(out) => each_map(&matrix, stream, out, |stream, map| {
-                Ok(self.write(&matrix, &patterns, length, stream, map))
+                self.write(&matrix, &patterns, length, stream, map)
             }),
             ArrayMut::F64(out) => each_map(&matrix, stream, out, |stream, map| {
-                Ok(self.write(&matrix, &patterns, length, stream, map))
+                self.write(&matrix, &patterns, length, stream, map)
             }),
         };
         written.map_err(|error| unsupported(self.method, at.label(), &error, "another method"))
@@ -111,7 +112,7 @@ impl Patterns {
         length: f64,
         stream: &Stream,
         out: &mut [T],
-    ) {
+    ) -> Result<(), JointError> {
         let (taps, d, n) = (matrix.taps(), matrix.columns(), patterns.len());
         let filters = match self.spread {
             Spread2d::InTurn => {
@@ -129,7 +130,8 @@ impl Patterns {
                 let mut weights = vec![1.0; known * matrix.in_];
                 if matrix.in_ > 1 {
                     let law = Law::normal(0.0, 1.0);
-                    law.fill(&stream.child("channels"), 0, &mut weights).expect("a law in range");
+                    law.fill(&stream.child("channels"), 0, &mut weights)
+                        .map_err(|source| JointError::Law { law: self.method, source })?;
                     weights.chunks_mut(matrix.in_).for_each(unit);
                 }
                 let slices = weights.iter().enumerate();
@@ -146,6 +148,7 @@ impl Patterns {
             unit(&mut filter);
             out.iter_mut().zip(filter).for_each(|(out, value)| *out = T::from_f64(length * value));
         }
+        Ok(())
     }
 }
 
