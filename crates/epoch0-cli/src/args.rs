@@ -205,7 +205,8 @@ pub(crate) enum Data {
 pub(crate) struct Examine {
     #[command(flatten)]
     pub(crate) start: Start,
-    /// Examiners, in the order of their readings, or `all` [default: propagation,igb,parameters, which are quick].
+    /// Examiners, in the order of their readings, or `all` [default: propagation,igb,parameters, which are quick, and
+    /// filters where there are convolutions].
     #[arg(long, value_name = "ID,…", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
     /// Parameter of an examiner: `curvature.rate=0.1`.

@@ -6,9 +6,11 @@
 
 pub mod curvature;
 mod error;
+pub mod filters;
 pub mod gradient_noise;
 pub mod igb;
 pub mod jacobian;
+pub mod mdl;
 pub mod ntk;
 pub mod parameters;
 pub mod pntk;
@@ -27,9 +29,11 @@ pub use epoch0_method::reading::Reading;
 /// Every method of the family, by id.
 pub static METHODS: &[&Entry<dyn Examiner>] = &[
     &curvature::ENTRY,
+    &filters::ENTRY,
     &gradient_noise::ENTRY,
     &igb::ENTRY,
     &jacobian::ENTRY,
+    &mdl::ENTRY,
     &ntk::ENTRY,
     &parameters::ENTRY,
     &pntk::ENTRY,

@@ -6,21 +6,27 @@ pub mod start;
 
 pub mod arch_aware;
 pub mod auto;
+pub mod autoencoder_filters;
 pub mod batch_norm;
 pub mod block_sparse;
 pub mod constant;
 pub mod convolution_aware;
+pub mod dct;
 pub mod delta_orthogonal;
 pub mod dirac;
+pub mod edge;
+pub mod eigen_noise;
 pub mod eoc;
 pub mod eye;
 pub mod fixup;
+pub mod gabor;
 pub mod he_normal;
 pub mod he_uniform;
 pub mod hf_default;
 pub mod idinit;
 pub mod jax_default;
 pub mod keras_default;
+pub mod kmeans_orth;
 pub mod kumar;
 pub mod lecun_normal;
 pub mod lecun_uniform;
@@ -32,9 +38,13 @@ pub mod normal;
 pub mod olmo;
 pub mod ones;
 pub mod orthogonal;
+pub mod pca_filters;
 pub mod pytorch_default;
+pub mod random_patches;
 pub mod sirens;
+pub mod som_filters;
 pub mod sparse;
+pub mod sparse_coding;
 pub mod spectral;
 pub mod star;
 pub mod structured_sparse;
@@ -48,6 +58,7 @@ pub mod vi3nr;
 pub mod winner;
 pub mod xavier_normal;
 pub mod xavier_uniform;
+pub mod zca_kmeans;
 pub mod zero;
 pub mod zeros;
 
@@ -63,11 +74,15 @@ pub static METHODS: &[&Entry<dyn Initializer>] = &[
     &block_sparse::ENTRY,
     &constant::ENTRY,
     &convolution_aware::ENTRY,
+    &dct::ENTRY,
     &delta_orthogonal::ENTRY,
     &dirac::ENTRY,
+    &edge::ENTRY,
+    &eigen_noise::ENTRY,
     &eoc::ENTRY,
     &eye::ENTRY,
     &fixup::ENTRY,
+    &gabor::ENTRY,
     &he_normal::ENTRY,
     &he_uniform::ENTRY,
     &hf_default::ENTRY,
@@ -105,7 +120,16 @@ pub static METHODS: &[&Entry<dyn Initializer>] = &[
 ];
 
 /// Every method that looks at a batch, by id.
-pub static CALIBRATORS: &[&Entry<dyn Calibrator>] = &[&lsuv::ENTRY];
+pub static CALIBRATORS: &[&Entry<dyn Calibrator>] = &[
+    &autoencoder_filters::ENTRY,
+    &kmeans_orth::ENTRY,
+    &lsuv::ENTRY,
+    &pca_filters::ENTRY,
+    &random_patches::ENTRY,
+    &som_filters::ENTRY,
+    &sparse_coding::ENTRY,
+    &zca_kmeans::ENTRY,
+];
 
 /// The initializer of that id or alias; [`calibrate::find`] finds the others.
 ///

@@ -1,8 +1,8 @@
 //! Normal: a Gaussian of one mean and standard deviation, whatever the size of the layer.
 //!
 //! # Idea
-//! The start of most language models (standard deviation 0.02) and of embeddings (1). For a width that follows the
-//! size of the layer take `xavier_normal`, `he_normal` or `lecun_normal`.
+//! The start of most language models (standard deviation 0.02), of embeddings (1) and of the first convolutional networks
+//! of photographs (0.01, `gauss001` in surveys of filters). For a width that follows the size of the layer take `xavier_normal`, `he_normal` or `lecun_normal`.
 //!
 //! # Method
 //! `w ~ N(mean, std²)`.

@@ -10,9 +10,9 @@ use crate::Error;
 
 /// Value of a parameter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, from = "Written")]
 pub enum Value {
-    /// `null`: the method decides.
+    /// `null`, or the word auto: the method decides.
     Auto,
     /// Yes or no.
     Flag(bool),
@@ -20,6 +20,28 @@ pub enum Value {
     Number(f64),
     /// A word.
     Text(String),
+}
+
+/// A value as files have it, where auto is a word.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Null,
+    Flag(bool),
+    Number(f64),
+    Text(String),
+}
+
+impl From<Written> for Value {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Null => Self::Auto,
+            Written::Flag(flag) => Self::Flag(flag),
+            Written::Number(number) => Self::Number(number),
+            Written::Text(text) if text == "auto" => Self::Auto,
+            Written::Text(text) => Self::Text(text),
+        }
+    }
 }
 
 impl Value {

@@ -12,11 +12,14 @@ mod kernel;
 pub mod law;
 pub mod meanfield;
 pub mod paired;
+pub mod prequential;
 pub mod quadrature;
 pub mod special;
 pub mod stats;
 pub mod stream;
 mod summary;
+pub mod symmetric;
+pub mod waves;
 
 pub use activation::Activation;
 pub use dtype::Dtype;

@@ -1,4 +1,4 @@
-//! The normal distribution's functions, in f64.
+//! Elementary functions and those of the normal distribution, in f64.
 //!
 //! They rest on the `libm` crate, which is the same code on every platform.
 
@@ -17,6 +17,31 @@ pub fn erf(x: f64) -> f64 {
 /// The complementary error function 1 - erf(x), precise in relative terms for large x too.
 pub fn erfc(x: f64) -> f64 {
     libm::erfc(x)
+}
+
+/// The natural logarithm.
+pub fn ln(x: f64) -> f64 {
+    libm::log(x)
+}
+
+/// `ln(1 + x)`, precise in relative terms for small `x` too.
+pub fn ln_1p(x: f64) -> f64 {
+    libm::log1p(x)
+}
+
+/// The exponential function.
+pub fn exp(x: f64) -> f64 {
+    libm::exp(x)
+}
+
+/// The cosine of an angle in radians.
+pub fn cos(x: f64) -> f64 {
+    libm::cos(x)
+}
+
+/// The sine of an angle in radians.
+pub fn sin(x: f64) -> f64 {
+    libm::sin(x)
 }
 
 /// `exp(x) - 1`, precise in relative terms for small `x` too.

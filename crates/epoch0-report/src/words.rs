@@ -200,11 +200,11 @@ pub(crate) fn trouble(figure: &Figure) -> Vec<String> {
             }
             Shape::Bars { y } => (&[], y.clone()),
             Shape::Histogram { counts, .. } => (&[], counts.clone()),
-            Shape::Heatmap { values, .. } => (&[], values.concat()),
+            Shape::Heatmap { values, .. } | Shape::Tiles { tiles: values, .. } => (&[], values.concat()),
             _ => continue,
         };
         let scale = match &series.shape {
-            Shape::Heatmap { color, .. } => color.scale,
+            Shape::Heatmap { color, .. } | Shape::Tiles { color, .. } => color.scale,
             _ => figure.y.scale,
         };
         let mut say = |what: &str, is: &dyn Fn(f64) -> bool| {
@@ -213,7 +213,7 @@ pub(crate) fn trouble(figure: &Figure) -> Vec<String> {
             let count = 1 + hits.count();
             let position = x.get(first).copied().unwrap_or(first as f64);
             let place = match &series.shape {
-                Shape::Heatmap { .. } => String::new(),
+                Shape::Heatmap { .. } | Shape::Tiles { .. } => String::new(),
                 _ => format!(", the first at {}", at(&figure.x, position)),
             };
             let label = clean(&series.label);

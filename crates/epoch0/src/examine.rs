@@ -11,18 +11,31 @@ use epoch0_method::reading::{
     Examination, Finding, Health, NetworkSummary, ProbeSource, ProbeSummary, Reading, Severity,
 };
 use epoch0_method::{Info, Values};
-use epoch0_net::{Network, Source};
+use epoch0_net::{Network, Op, Source};
 use epoch0_train::Feed;
 
 use crate::Error;
+
+/// The examiner that looks at filters besides, where there are convolutions.
+const OF_CONVOLUTIONS: &str = "filters";
 
 /// Examiners that look at every start, in the order in which readings are shown: those that take about as long as a step
 /// of training.
 pub const USUAL: &[&str] = &["propagation", "igb", "parameters"];
 
 /// All examiners, in the order in which readings are shown.
-pub const ALL: &[&str] =
-    &["propagation", "jacobian", "igb", "gradient_noise", "curvature", "ntk", "pntk", "parameters"];
+pub const ALL: &[&str] = &[
+    "propagation",
+    "jacobian",
+    "igb",
+    "gradient_noise",
+    "curvature",
+    "ntk",
+    "pntk",
+    "parameters",
+    "filters",
+    "mdl",
+];
 
 /// Values that an examination may keep, over all examples.
 const VALUES: usize = 150_000_000;
@@ -33,7 +46,7 @@ pub type Said<'a> = dyn Fn(f64, &str) + 'a;
 /// How a start is examined.
 #[derive(Clone, Copy, Default)]
 pub struct Examining<'a> {
-    /// Examiners with values of their parameters; [`USUAL`] when empty.
+    /// Examiners with values of their parameters; when empty [`USUAL`], and `filters` where there are convolutions.
     pub with: &'a [(String, Values)],
     /// Where the weights came from, for people.
     pub start: &'a str,
@@ -56,7 +69,10 @@ pub fn examine(
     probe: &Probe,
     options: &Examining<'_>,
 ) -> Result<Examination, Error> {
-    let usual: Vec<(String, Values)> = USUAL.iter().map(|id| ((*id).to_owned(), Values::new())).collect();
+    let has_filters =
+        network.nodes().iter().any(|node| matches!(node.op, Op::Conv { transposed: false, .. }));
+    let usual = USUAL.iter().chain(has_filters.then_some(&OF_CONVOLUTIONS));
+    let usual: Vec<(String, Values)> = usual.map(|id| ((*id).to_owned(), Values::new())).collect();
     let asked = if options.with.is_empty() { &usual[..] } else { options.with };
     let examiners = asked
         .iter()

@@ -1,6 +1,8 @@
 //! Numbers in sentences, and findings that several examiners have.
 
-use epoch0_method::reading::{Finding, Health, Severity};
+use epoch0_method::reading::{Finding, Health, Place, Severity};
+
+use crate::Subject;
 
 /// A number in a sentence.
 pub(crate) fn show(value: f64) -> String {
@@ -20,4 +22,13 @@ pub(crate) fn broken(what: impl Into<String>) -> Finding {
     Finding::new("finite", Severity::Bad, Health::Broken, what)
         .reason("Nothing that follows a NaN or an infinity is a number.")
         .help("Look for NaN in the weights, for exponentials of large numbers, for a division by zero; `propagation` names the layer.")
+}
+
+/// What is said of the first learned weight that is no number; nothing where all are.
+pub(crate) fn not_finite(subject: &Subject<'_>) -> Option<Finding> {
+    let Subject { network, weights, .. } = *subject;
+    let learned = weights.iter().filter(|(id, _)| !network.param(*id).role.is_buffer());
+    let odd = learned.into_iter().find(|(_, value)| value.to_f32().iter().any(|x| !x.is_finite()))?;
+    let name = &network.param(odd.0).name;
+    Some(broken(format!("{name} holds NaN or infinities.")).at(Place::new(name)))
 }

@@ -56,6 +56,8 @@ pub(super) static CLAIMS: &[Claim] = &[
     },
 ];
 
+/// Of networks without biases.
+const BARE: &str = "{base: pytorch_default, rules: [{with: arch_aware}]}";
 const RECIPE: &str = "{base: pytorch_default, rules: [{role: bias, with: zeros}, {with: arch_aware}]}";
 const UNDIVIDED: &str =
     "{base: pytorch_default, rules: [{role: bias, with: zeros}, {with: he_normal, set: {activation: auto}}]}";
@@ -160,7 +162,7 @@ fn changes(rate: impl Fn(usize) -> f64 + Sync) -> Result<Vec<f64>, Error> {
         let (depth, seed) = (DEPTHS[job / SEEDS], (job % SEEDS) as u64);
         let net = zoo_network(&format!("mlp:{WIDTH}-{}1,bias=false", format!("{WIDTH}-").repeat(depth - 1)))?;
         let optimizer = Optimizer::Sgd(Sgd::default());
-        let (weights, _) = begin(&net, RECIPE, seed, &optimizer)?;
+        let (weights, _) = begin(&net, BARE, seed, &optimizer)?;
         let inputs = [noise(&net, &[1, WIDTH], seed)?];
         let loss = |run: &Run| {
             let output = run.outputs[0].real().map(|var| var.sum());

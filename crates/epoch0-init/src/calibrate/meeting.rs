@@ -1,7 +1,8 @@
 //! A weight and what it makes of its input.
 
+use epoch0_engine::Var;
 use epoch0_method::Error as MethodError;
-use epoch0_net::Site;
+use epoch0_net::{Op, Site};
 use epoch0_num::Activation;
 
 use super::output::Output;
@@ -35,6 +36,12 @@ pub struct Meeting<'a> {
     pub is_fixed: bool,
     /// Whether all of its elements are zero.
     pub is_zero: bool,
+    /// The operation.
+    pub op: &'a Op,
+    /// What a map reads; none for a table, and where a recurrent layer reads it step by step.
+    pub input: Option<&'a Var>,
+    /// Elements of the whole parameter, as they are stored.
+    pub(super) elements: &'a [f64],
     /// Its output; of a table the table itself, a channel for each row.
     pub(super) output: &'a Output,
     /// The output's channels that are its own.
@@ -94,6 +101,15 @@ impl Meeting<'_> {
         .into())
     }
 
+    /// Its weights, in canonical order.
+    pub fn weights(&self) -> Vec<f64> {
+        let mut weights = vec![0.0; self.site.view.len()];
+        self.site.view.runs(|canonical, start, length, stride| {
+            (0..length).for_each(|step| weights[canonical + step] = self.elements[start + step * stride]);
+        });
+        weights
+    }
+
     /// Of a table: the standard deviation of each row.
     pub fn rows(&self) -> Vec<f64> {
         self.output.stds()
@@ -105,13 +121,15 @@ impl Meeting<'_> {
     }
 }
 
-/// What weights are multiplied by.
+/// What weights are multiplied by, or replaced with.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Factor {
     /// All by one number.
     One(f64),
     /// Each row of a table by its own.
     Rows(Vec<f64>),
+    /// Others take the place of a map's, in canonical order. What comes out of it then is measured by the walk.
+    New(Vec<f64>),
 }
 
 /// What a method decides about a weight.
@@ -142,6 +160,7 @@ impl Change {
         match &self.factor {
             Factor::One(factor) => *factor == 1.0,
             Factor::Rows(factors) => factors.iter().all(|factor| *factor == 1.0),
+            Factor::New(_) => false,
         }
     }
 }

@@ -13,7 +13,8 @@ use super::{Calibration, Error, Layer};
 /// output.
 ///
 /// Batch normalizations use the batch's statistics. A packed weight is decided part by part. The output of a linear map
-/// without a bias is scaled as its weight is; other operations are done once more with the new weight.
+/// without a bias is scaled as its weight is; other operations, and all whose weights are replaced, are done once more with
+/// the new weight.
 ///
 /// # Errors
 /// What `decide` answers, and when the network cannot be run.
@@ -62,9 +63,14 @@ struct Walk<'n, F> {
     done: usize,
 }
 
+/// A layer by its index, and channels of its output.
+type Replaced = (usize, Vec<usize>);
+
 /// A weight at an operation and what it makes there.
 struct Met<'a> {
     weight: ParamId,
+    /// What a map reads.
+    input: Option<&'a Var>,
     kind: Kind,
     output: Output,
     bias: Option<Vec<f64>>,
@@ -92,8 +98,19 @@ where
                 let bias = bias.and_then(|bias| turn.params.get(bias)).map(|var| var.value().to_f64());
                 let bias = bias.filter(|bias| bias.iter().any(|&term| term != 0.0));
                 let output = Output::new(y.value(), dim);
-                let met = Met { weight, kind: Kind::Map, output, bias, node: id, op };
-                let factors = self.meet(&met, turn)?;
+                let input = turn.inputs.first().and_then(Value::real).cloned();
+                let met = Met { weight, input: input.as_ref(), kind: Kind::Map, output, bias, node: id, op };
+                let (factors, replaced) = self.meet(&met, turn)?;
+                if !replaced.is_empty() {
+                    let made = self.evaluate(turn)?;
+                    if let Some(Value::Real(y)) = made.first() {
+                        let output = Output::new(y.value(), dim);
+                        for (layer, channels) in replaced {
+                            self.layers[layer].after = output.spread(&channels, |_, value| value);
+                        }
+                    }
+                    return Ok(made);
+                }
                 if factors.iter().all(|factor| *factor == 1.0) {
                     return Ok(made);
                 }
@@ -105,7 +122,8 @@ where
             Op::Embedding { table } => {
                 let rows = turn.params.get(table).map(|var| Output::new(var.value(), 0));
                 if let Some(output) = rows {
-                    let met = Met { weight: table, kind: Kind::Table, output, bias: None, node: id, op };
+                    let (kind, input) = (Kind::Table, None);
+                    let met = Met { weight: table, input, kind, output, bias: None, node: id, op };
                     self.meet(&met, turn)?;
                 }
                 self.evaluate(turn)
@@ -117,7 +135,8 @@ where
                     && weight.shape()[1] == x.shape()[2]
                 {
                     let output = Output::new(self.product(x, weight).value(), 2);
-                    let met = Met { weight: input_weight, kind: Kind::Map, output, bias: None, node: id, op };
+                    let (weight, kind, input) = (input_weight, Kind::Map, None);
+                    let met = Met { weight, input, kind, output, bias: None, node: id, op };
                     self.meet(&met, turn)?;
                 }
                 let made = self.evaluate(turn)?;
@@ -129,8 +148,8 @@ where
                     let (from, to) = if reverse { (1, n) } else { (0, n - 1) };
                     let before = if n > 1 { states.slice(0, from, to, 1) } else { states.clone() };
                     let output = Output::new(self.product(&before, weight).value(), 2);
-                    let met =
-                        Met { weight: state_weight, kind: Kind::State, output, bias: None, node: id, op };
+                    let (weight, kind, input) = (state_weight, Kind::State, None);
+                    let met = Met { weight, input, kind, output, bias: None, node: id, op };
                     self.meet(&met, turn)?;
                 }
                 Ok(made)
@@ -150,8 +169,9 @@ where
         x.matmul(&weight.swap(0, 1))
     }
 
-    /// Has all parts of a weight decided and multiplied; answers the factor of each channel of its output.
-    fn meet(&mut self, met: &Met<'_>, turn: &mut Turn<'_>) -> Result<Vec<f64>, Error> {
+    /// Has all parts of a weight decided and multiplied; answers the factor of each channel of its output, and the layers,
+    /// with their channels, whose weights are others.
+    fn meet(&mut self, met: &Met<'_>, turn: &mut Turn<'_>) -> Result<(Vec<f64>, Vec<Replaced>), Error> {
         let network = self.network;
         let sites = self.sites.get(&met.node).cloned().unwrap_or_default();
         let sites = sites.into_iter().filter(|site| site.param == met.weight);
@@ -161,6 +181,7 @@ where
         let used_before = self.decided.get(&met.weight).map(|by| by.at);
         let mut changes: Vec<(&Site, Factor)> = Vec::new();
         let mut factors = vec![1.0; met.output.channels()];
+        let mut replaced = Vec::new();
         for site in sites {
             let mut is_zero = true;
             site.view.runs(|_, start, length, stride| {
@@ -174,6 +195,9 @@ where
                 meets_batch_norm: self.meets_batch_norm(met.node),
                 is_fixed: param.fixed.is_some(),
                 is_zero,
+                op: met.op,
+                input: met.input,
+                elements: &elements,
                 output: &met.output,
                 channels: channels(site, met),
                 bias: met.bias.as_deref(),
@@ -183,10 +207,19 @@ where
                 Factor::One(factor) => *factor,
                 Factor::Rows(_) if change.before.std == 0.0 => 1.0,
                 Factor::Rows(_) => change.after.std / change.before.std,
+                Factor::New(values) => {
+                    let size = |values: &[f64]| values.iter().map(|x| x * x).sum::<f64>().sqrt();
+                    let before = size(&meeting.weights());
+                    size(values) / if before > 0.0 { before } else { 1.0 }
+                }
             };
             if !change.is_none() {
-                if let Factor::One(factor) = change.factor {
-                    meeting.channels.iter().for_each(|&channel| factors[channel] = factor);
+                match change.factor {
+                    Factor::One(factor) => {
+                        meeting.channels.iter().for_each(|&channel| factors[channel] = factor);
+                    }
+                    Factor::New(_) => replaced.push((self.layers.len(), meeting.channels.clone())),
+                    Factor::Rows(_) => {}
                 }
                 changes.push((site, change.factor));
             }
@@ -206,7 +239,7 @@ where
         }
         let is_changed = !changes.is_empty();
         self.decided.entry(met.weight).or_insert(Decided { at: met.op.name(), is_changed });
-        Ok(factors)
+        Ok((factors, replaced))
     }
 
     fn meets_batch_norm(&self, node: NodeId) -> bool {
@@ -254,6 +287,9 @@ fn multiplied(weight: &Tensor, mut elements: Vec<f64>, changes: &[(&Site, Factor
         match factor {
             Factor::One(factor) => site.view.runs(|_, start, length, stride| {
                 (0..length).for_each(|step| elements[start + step * stride] *= factor);
+            }),
+            Factor::New(values) => site.view.runs(|canonical, start, length, stride| {
+                (0..length).for_each(|step| elements[start + step * stride] = values[canonical + step]);
             }),
             Factor::Rows(factors) => {
                 let width = shape.last().copied().unwrap_or(1).max(1);

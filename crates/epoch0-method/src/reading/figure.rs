@@ -154,6 +154,19 @@ pub enum Shape {
         #[serde(with = "real::maybe")]
         center: Option<f64>,
     },
+    /// Small pictures side by side, on one scale of colours: the filters of a layer. Axes say nothing of them.
+    Tiles {
+        /// Columns of a tile.
+        width: usize,
+        /// Values of each tile, row by row.
+        #[serde(with = "real::rows")]
+        tiles: Vec<Vec<f64>>,
+        /// What the colours measure.
+        color: Axis,
+        /// The value that colours part at, where values on both sides mean opposite things.
+        #[serde(with = "real::maybe")]
+        center: Option<f64>,
+    },
     /// A straight line across the figure: a threshold, what theory predicts, the layer where it goes wrong.
     Rule {
         /// Axis that the value is on.

@@ -20,6 +20,8 @@ pub(super) struct Heat<'a> {
     center: Option<f64>,
     /// Whether the first row is the lowest.
     rises: bool,
+    /// Whether cells without a value are gaps between tiles.
+    is_tiled: bool,
     /// Rows and columns of the whole matrix, and how many make one that is drawn.
     whole: (usize, usize, usize),
 }
@@ -37,7 +39,20 @@ impl<'a> Heat<'a> {
         };
         let row = |row| (0..n_columns.div_ceil(block)).map(|column| mean(row, column)).collect();
         let values = (0..n_rows.div_ceil(block)).map(row).collect();
-        Self { values, color, center, rises, whole: (n_rows, n_columns, block) }
+        Self { values, color, center, rises, is_tiled: false, whole: (n_rows, n_columns, block) }
+    }
+
+    /// Small matrices side by side, with a cell between them.
+    pub(super) fn tiles(width: usize, tiles: &[Vec<f64>], color: &'a Axis, center: Option<f64>) -> Self {
+        let Grid { rows, columns, height, across } = Grid::of(width, tiles);
+        let mut values = vec![vec![f64::NAN; columns]; rows];
+        for (nth, tile) in tiles.iter().enumerate() {
+            let (top, left) = (nth / across * (height + 1), nth % across * (width + 1));
+            for (at, value) in tile.iter().enumerate() {
+                values[top + at / width][left + at % width] = *value;
+            }
+        }
+        Self { values, color, center, rises: false, is_tiled: true, whole: (rows, columns, 1) }
     }
 
     /// What was averaged, in words.
@@ -82,7 +97,8 @@ impl<'a> Heat<'a> {
         html! {
             g.heat transform=(format!("translate({left} {top})scale({width:.4} {height:.4})")) {
                 @for (step, path) in paths.iter().enumerate().filter(|(_, path)| !path.is_empty()) {
-                    @if step == STEPS {
+                    @if step == STEPS && self.is_tiled {
+                    } @else if step == STEPS {
                         path.none d=(path) {}
                     } @else {
                         path d=(path) style={ "fill:" (self.step_color(step)) } {}
@@ -111,6 +127,32 @@ impl<'a> Heat<'a> {
                 }
             }
         }
+    }
+}
+
+/// How tiles are laid side by side.
+pub(super) struct Grid {
+    /// Cells down and across, gaps included.
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    /// Rows of a tile.
+    height: usize,
+    /// Tiles in a row.
+    across: usize,
+}
+
+impl Grid {
+    /// As square as tiles of that width allow.
+    pub(super) fn of(width: usize, tiles: &[Vec<f64>]) -> Self {
+        let longest = tiles.iter().map(Vec::len).max().unwrap_or(0);
+        if width == 0 || longest == 0 {
+            return Self { rows: 0, columns: 0, height: 0, across: 1 };
+        }
+        let height = longest.div_ceil(width);
+        let across = (tiles.len() as f64 * (height + 1) as f64 / (width + 1) as f64).sqrt().ceil();
+        let across = (across as usize).clamp(1, tiles.len());
+        let down = tiles.len().div_ceil(across);
+        Self { rows: down * (height + 1) - 1, columns: across * (width + 1) - 1, height, across }
     }
 }
 

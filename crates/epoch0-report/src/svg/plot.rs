@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use epoch0_method::reading::{Axis, Direction, Figure, Scale, Series, Shape};
 use maud::{Markup, html};
 
-use super::heat::Heat;
+use super::heat::{Grid, Heat};
 use super::range::{Range, Tick};
 use crate::{number, words};
 
@@ -89,6 +89,11 @@ fn values(series: &Series, axis: Direction, scale: Scale) -> Vec<f64> {
             edges(x, values.iter().map(Vec::len).max().unwrap_or(0), scale)
         }
         (Shape::Heatmap { y, values, .. }, Direction::Y) => edges(y, values.len(), scale),
+        (Shape::Tiles { width, tiles, .. }, axis) => {
+            let grid = Grid::of(*width, tiles);
+            let n = if axis == Direction::X { grid.columns } else { grid.rows };
+            edges(&[], n, Scale::Linear)
+        }
         (Shape::Rule { axis: on, at }, axis) if *on == axis => vec![*at],
         (Shape::Span { axis: on, low, high }, axis) if *on == axis => vec![*low, *high],
         _ => Vec::new(),
@@ -116,13 +121,18 @@ fn heat(figure: &Figure) -> Option<Heat<'_>> {
         Shape::Heatmap { y, values, color, center, .. } => {
             Some(Heat::new(values, color, *center, !y.is_empty()))
         }
+        Shape::Tiles { width, tiles, color, center } => Some(Heat::tiles(*width, tiles, color, *center)),
         _ => None,
     })
 }
 
 /// Whether a figure has a matrix, over which all else is drawn.
 pub(crate) fn has_matrix(figure: &Figure) -> bool {
-    figure.series.iter().any(|series| matches!(series.shape, Shape::Heatmap { .. }))
+    figure.series.iter().any(|series| is_matrix(&series.shape))
+}
+
+fn is_matrix(shape: &Shape) -> bool {
+    matches!(shape, Shape::Heatmap { .. } | Shape::Tiles { .. })
 }
 
 /// Ranges of both axes; none where nothing has a place.
@@ -132,7 +142,7 @@ fn ranges(figure: &Figure) -> Option<(Range, Range)> {
     let is_data = |series: &&Series| !matches!(series.shape, Shape::Rule { .. } | Shape::Span { .. });
     figure.series.iter().find(is_data)?;
     let is_tight = figure.series.iter().any(|series| {
-        matches!(series.shape, Shape::Heatmap { .. } | Shape::Bars { .. } | Shape::Histogram { .. })
+        is_matrix(&series.shape) || matches!(series.shape, Shape::Bars { .. } | Shape::Histogram { .. })
     });
     let has_heat = has_matrix(figure);
     let n = figure.x.names.len();
@@ -142,6 +152,7 @@ fn ranges(figure: &Figure) -> Option<(Range, Range)> {
     if has_heat {
         let turned = figure.series.iter().any(|series| match &series.shape {
             Shape::Heatmap { y, .. } => y.is_empty(),
+            Shape::Tiles { .. } => true,
             _ => false,
         });
         let range = Range::of(all(Direction::Y), figure.y.scale, 0.0)?;
@@ -240,7 +251,10 @@ pub(crate) fn plot(figure: &Figure, size: Size, id: &str, speaks: bool) -> Marku
     let names = Names::under(&figure.x, width - 70.0);
     let (height, bottom) = (height + names.height(), 40.0 + names.height());
     let rows = height - top - bottom;
-    let y_ticks = if !figure.y.names.is_empty() && figure.y.names.len() as f64 * 14.0 <= rows {
+    let is_tiled = figure.series.iter().any(|series| matches!(series.shape, Shape::Tiles { .. }));
+    let y_ticks = if is_tiled {
+        Vec::new()
+    } else if !figure.y.names.is_empty() && figure.y.names.len() as f64 * 14.0 <= rows {
         named(&y, &figure.y)
     } else {
         y.ticks((rows / 38.0).clamp(2.0, 10.0) as usize, &figure.y)
@@ -249,6 +263,7 @@ pub(crate) fn plot(figure: &Figure, size: Size, id: &str, speaks: bool) -> Marku
     let left = longest as f64 * LETTER + 14.0;
     let frame = Frame { left, top, width: width - left - 12.0, height: height - top - bottom };
     let x_ticks = match names {
+        _ if is_tiled => Vec::new(),
         Names::Counted => x.ticks((frame.width / 62.0).clamp(2.0, 10.0) as usize, &figure.x),
         _ => named(&x, &figure.x),
     };
@@ -509,7 +524,7 @@ pub(crate) fn legend(figure: &Figure) -> Markup {
     let mut seen: Vec<&str> = Vec::new();
     let mut entries = Vec::new();
     for (series, color) in figure.series.iter().zip(colors(figure)) {
-        let is_heat = matches!(series.shape, Shape::Heatmap { .. });
+        let is_heat = is_matrix(&series.shape);
         if is_heat || series.label.is_empty() || seen.contains(&series.label.as_str()) {
             continue;
         }

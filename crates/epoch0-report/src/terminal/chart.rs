@@ -48,6 +48,10 @@ pub(super) fn figure(figure: &Figure, lines: &mut Lines) {
         if let Shape::Heatmap { values, color, .. } = &series.shape {
             matrix(values, color, lines);
         }
+        if let Shape::Tiles { .. } = &series.shape {
+            // Letters are too coarse for them.
+            lines.paragraph(&[(PLAIN, "  ".into())], 2, FAINT, &figure.alt);
+        }
     }
     for trouble in words::trouble(figure) {
         let sign = lines.sign(Severity::Bad);

@@ -52,6 +52,8 @@ fn shape() -> impl Strategy<Value = Shape> {
             self::axis()
         )
             .prop_map(|(x, y, values, center, color)| Shape::Heatmap { x, y, values, color, center }),
+        (0usize..4, prop::collection::vec(numbers(), 0..5), prop::option::of(number()), self::axis())
+            .prop_map(|(width, tiles, center, color)| Shape::Tiles { width, tiles, color, center }),
         (axis(), number()).prop_map(|(axis, at)| Shape::Rule { axis, at }),
         (axis(), number(), number()).prop_map(|(axis, low, high)| Shape::Span { axis, low, high }),
     ]

@@ -1,6 +1,7 @@
 //! What claims are run on: small networks and examples for them.
 
 mod arms;
+mod convolutions;
 mod data;
 mod deep;
 mod mlp;
@@ -10,6 +11,7 @@ mod structure;
 pub(crate) use arms::{
     Arm, By, at_best_rate, begin, descent, doubled, draw_start, listed, mean, of, zoo_network,
 };
+pub(crate) use convolutions::convolutions;
 pub(crate) use data::Examples;
 pub(crate) use deep::{Descent, Trained, Unit, batch, deep, start};
 pub(crate) use mlp::{Mlp, Training, broken, network};
