@@ -194,7 +194,10 @@ pub fn compare(
         title: format!("{} on {}", net.name(), data.name),
         network: summary(net, ""),
         data: data_in_words(data),
-        training: settings_in_words(&contest.settings),
+        training: settings_in_words(&Settings {
+            batch: feed.batch(contest.settings.batch, data.train.len()),
+            ..contest.settings
+        }),
         metric,
         baseline: names[0].to_owned(),
         test: tested.in_words(contest.test),
