@@ -713,7 +713,10 @@ fn features_along_edges() {
         let x = random(21, &[5, 3]);
         check(by.name(), &[x.clone()], |v| v[0].propagate(&operator));
         let mut dense = vec![0.0; 25];
-        operator.elements().iter().for_each(|&(row, column, value)| dense[(5 * row + column) as usize] += value);
+        operator
+            .elements()
+            .iter()
+            .for_each(|&(row, column, value)| dense[(5 * row + column) as usize] += value);
         let expected = Var::constant(tensor(&dense, &[5, 5])).matmul(&Var::constant(x.clone()));
         let found = Var::constant(x).propagate(&operator);
         close(&found.value().to_f64(), &expected.value().to_f64(), 1e-15, by.name());

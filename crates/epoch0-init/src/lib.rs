@@ -42,6 +42,7 @@ pub mod trunc_normal_tf;
 pub mod uniform;
 pub mod variance_scaling;
 pub mod vi3nr;
+pub mod virgo;
 pub mod winner;
 pub mod xavier_normal;
 pub mod xavier_uniform;
@@ -99,7 +100,7 @@ pub static METHODS: &[&Entry<dyn Initializer>] = &[
 ];
 
 /// Every method that looks at a batch, by id.
-pub static CALIBRATORS: &[&Entry<dyn Calibrator>] = &[&lsuv::ENTRY];
+pub static CALIBRATORS: &[&Entry<dyn Calibrator>] = &[&lsuv::ENTRY, &virgo::ENTRY];
 
 /// The initializer of that id or alias; [`calibrate::find`] finds the others.
 ///

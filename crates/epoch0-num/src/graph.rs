@@ -54,12 +54,16 @@ impl Sparse {
     #[inline]
     pub fn row(&self, row: usize) -> impl Iterator<Item = (usize, f64)> {
         let range = self.starts[row]..self.starts[row + 1];
-        self.columns[range.clone()].iter().map(|&column| column as usize).zip(self.values[range].iter().copied())
+        self.columns[range.clone()]
+            .iter()
+            .map(|&column| column as usize)
+            .zip(self.values[range].iter().copied())
     }
 
     /// All elements, row by row.
     pub fn elements(&self) -> Vec<(u32, u32, f64)> {
-        let of_row = |row: usize| self.row(row).map(move |(column, value)| (row as u32, column as u32, value));
+        let of_row =
+            |row: usize| self.row(row).map(move |(column, value)| (row as u32, column as u32, value));
         (0..self.n_rows()).flat_map(of_row).collect()
     }
 

@@ -171,9 +171,9 @@ impl Feed {
             [features, Value::index(edges, &[2, n_edges]).expect("two ends for each edge")]
         };
         let kept = self.graph.get_or_init(make);
-        let fits = kept[0].real().is_some_and(|var| {
-            var.value().precision() == precision && var.value().device() == *device
-        });
+        let fits = kept[0]
+            .real()
+            .is_some_and(|var| var.value().precision() == precision && var.value().device() == *device);
         if fits { kept.clone() } else { make() }
     }
 
@@ -289,7 +289,10 @@ impl Asking<'_> {
     fn graph_sources(&self, inputs: GraphInputs) -> Result<Vec<Source>, Error> {
         let (network, train) = (self.network, &self.data.train);
         let Inputs::Nodes(_) = train.inputs() else {
-            let takes = format!("takes a graph with features of shape {}", shown(&sizes(network, network.inputs()[inputs.features])));
+            let takes = format!(
+                "takes a graph with features of shape {}",
+                shown(&sizes(network, network.inputs()[inputs.features]))
+            );
             let is_tokens = matches!(train.inputs(), Inputs::Tokens(_));
             return Err(self.mismatch(takes, format!("{}, and no edges", self.have(is_tokens))));
         };

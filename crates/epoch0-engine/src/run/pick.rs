@@ -116,8 +116,8 @@ impl Step<'_> {
             return Err(self.operand(found, "[nodes, features] and [2, edges]"));
         };
         let operator = by.operator(*n_nodes, &elements(edges));
-        let operator =
-            operator.map_err(|error| self.operand(error.to_string(), "edges between nodes that are there"))?;
+        let operator = operator
+            .map_err(|error| self.operand(error.to_string(), "edges between nodes that are there"))?;
         Ok(x.propagate(&Arc::new(operator)))
     }
 

@@ -157,10 +157,7 @@ pub(super) fn measure(subject: &Subject<'_>, watch: Watch<'_>) -> Result<Measure
             is_zero: weight.second == 0.0,
             forward: Moments::of(&values),
             cosine: cosine(&values, rows),
-            rank: effective_rank(
-                &values[..values.len() / rows.max(1) * rows.min(RANKED)],
-                rows.min(RANKED),
-            ),
+            rank: effective_rank(&values[..values.len() / rows.max(1) * rows.min(RANKED)], rows.min(RANKED)),
             activation: seen.activation,
             positions: positions(&seen.output.shape(), site.op.starts_with("conv")),
             backward: gradient.as_ref().map(|gradient| Moments::of(&gradient.value().to_f32())),
