@@ -30,7 +30,7 @@ pub(super) const DEEP_SUMS_ON_BLOCKS: Claim = Claim {
 };
 
 const SEEDS: usize = 10;
-const RATES: [f64; 3] = [1e-3, 3e-3, 1e-2];
+const RATES: [f64; 2] = [1e-3, 1e-2];
 
 fn training(learning_rate: f64, seed: u64, epochs: f64) -> Settings {
     Settings {
@@ -48,7 +48,6 @@ fn ahead(data: &Dataset, net: &str, epochs: f64) -> Result<(Vec<f64>, f64, Vec<S
     let arms = [
         Arm { name: "virgo", net: &net, recipe: recipe("{}") },
         Arm { name: "xavier_uniform", net: &net, recipe: usual("xavier_uniform") },
-        Arm { name: "he_uniform", net: &net, recipe: usual("he_uniform") },
     ];
     let found =
         at_best_rate(data, &arms, &RATES, SEEDS, By::Accuracy, |rate, seed| training(rate, seed, epochs))?;
