@@ -30,11 +30,12 @@ pub(super) const DEEP_SUMS_ON_BLOCKS: Claim = Claim {
 };
 
 const SEEDS: usize = 10;
-const RATES: [f64; 2] = [1e-3, 1e-2];
+/// Steps of each training, on all nodes at once.
+const STEPS: u64 = 200;
 
-fn training(learning_rate: f64, seed: u64, epochs: f64) -> Settings {
+fn training(learning_rate: f64, seed: u64) -> Settings {
     Settings {
-        length: Span::Epochs(epochs),
+        length: Span::Steps(STEPS),
         optimizer: Optimizer::Adam(Adam { weight_decay: 5e-6, ..Adam::default() }),
         learning_rate,
         seed,
@@ -43,17 +44,16 @@ fn training(learning_rate: f64, seed: u64, epochs: f64) -> Settings {
 }
 
 /// Points by which virgo is ahead of Xavier's start, by seed, and by how much its accuracies vary more.
-fn ahead(data: &Dataset, net: &str, epochs: f64) -> Result<(Vec<f64>, f64, Vec<String>), Error> {
+fn ahead(data: &Dataset, net: &str, rates: &[f64]) -> Result<(Vec<f64>, f64, Vec<String>), Error> {
     let net = zoo_network(net)?;
     let arms = [
         Arm { name: "virgo", net: &net, recipe: recipe("{}") },
         Arm { name: "xavier_uniform", net: &net, recipe: usual("xavier_uniform") },
     ];
-    let found =
-        at_best_rate(data, &arms, &RATES, SEEDS, By::Accuracy, |rate, seed| training(rate, seed, epochs))?;
+    let found = at_best_rate(data, &arms, rates, SEEDS, By::Accuracy, training)?;
     let mut details = vec![
         data.name.clone(),
-        format!("test accuracy in % after {epochs} steps of Adam on all nodes, weight decay 5e-6"),
+        format!("test accuracy in % after {STEPS} steps of Adam on all nodes, weight decay 5e-6"),
     ];
     details.extend(found.iter().map(|found| found.details.clone()));
     let points = found[0].best.iter().zip(&found[1].best).map(|(own, other)| own - other).collect();
@@ -69,9 +69,9 @@ fn ahead(data: &Dataset, net: &str, epochs: f64) -> Result<(Vec<f64>, f64, Vec<S
 fn at_least(points: &[f64], least: f64, details: Vec<String>) -> Verdict {
     let (low, measured, high) = interval(points);
     Verdict {
-        holds: measured >= least,
+        holds: measured >= least && low > 0.0,
         measured,
-        bound: format!("at least {least} points"),
+        bound: format!("at least {least} points, and more than 0 in the interval"),
         interval: Some((low, high)),
         details,
     }
@@ -87,7 +87,7 @@ fn deep_convolutions_on_cora() -> Result<Verdict, Error> {
     };
     let n_classes = data.train.classes().map_or(0, epoch0_data::Classes::n_classes);
     let net = format!("gcn:{}-64-{n_classes},layers=6", data.train.input_shape()[0]);
-    let (points, varies_more, details) = ahead(&data, &net, 200.0)?;
+    let (points, varies_more, details) = ahead(&data, &net, &[1e-3, 1e-2])?;
     let mut verdict = at_least(&points, 1.0, details);
     verdict.holds &= varies_more <= 0.0;
     verdict.bound.push_str(", and no larger a standard deviation");
@@ -96,6 +96,6 @@ fn deep_convolutions_on_cora() -> Result<Verdict, Error> {
 
 fn deep_sums_on_blocks() -> Result<Verdict, Error> {
     let data = of(Dataset::open("blocks:n=1000,classes=4,degree=10,ratio=10,dim=32,signal=1"))?;
-    let (points, _, details) = ahead(&data, "gin:32-64-4,layers=5", 200.0)?;
+    let (points, _, details) = ahead(&data, "gin:32-64-4,layers=5", &[1e-4, 3e-4, 1e-3])?;
     Ok(at_least(&points, 5.0, details))
 }

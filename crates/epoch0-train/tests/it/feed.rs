@@ -1,7 +1,7 @@
 //! Networks and data that do or do not belong together.
 
 use epoch0_data::{Array, Dataset, Examples, Inputs, Targets, Vocabulary};
-use epoch0_train::{Feed, Task};
+use epoch0_train::{Feed, Settings, Span, Task, Trainer};
 
 use crate::common::{gaussians, images, network};
 
@@ -50,4 +50,51 @@ fn data_without_targets_are_refused() {
     let inputs = Inputs::Values(Array::new([2, 3], vec![0.0; 6]).unwrap());
     let data = Dataset::new("bare", Examples::new("bare", inputs, Targets::None).unwrap(), None);
     assert!(no("mlp:3-4", &data).contains("have no targets"));
+}
+
+#[test]
+fn a_graph_is_seen_whole() {
+    let data = Dataset::open("blocks:n=60,classes=3,dim=4,degree=6,train=5,validation=10").unwrap();
+    let net = network("gcn:4-8-3");
+    let feed = Feed::new(&net, &data).unwrap();
+    assert!(feed.sees_graph() && feed.batch(4, 15) == 15);
+    assert!(!Feed::new(&network("mlp:4-8-3"), &data).unwrap().sees_graph());
+    let inputs = feed.inputs(
+        &data.train.inputs().pick(&[2, 7]),
+        epoch0_engine::Precision::Double,
+        &Default::default(),
+    );
+    let shapes: Vec<_> = inputs.iter().map(epoch0_engine::Value::shape).collect();
+    let n_edges = 2 * data.graph.as_ref().unwrap().edges.len();
+    assert_eq!(shapes, [vec![60, 4], vec![2, n_edges], vec![2]]);
+    assert_eq!(
+        no("gcn:5-8-3", &data),
+        "gcn:5-8-3 cannot be trained on a stochastic block graph of 60 nodes: the network takes features of shape \
+         [any, 5], the data have numbers of shape [any, 4]\nhint: gcn:4-64-3 takes the graph, mlp:4-512-3 its nodes"
+    );
+    assert!(no("gcn:144-8-2", &images(12)).contains("and no edges"));
+    assert!(no("gcn:4-8-2", &data).contains("answers numbers of shape [any, 2], the data have 3 classes"));
+}
+
+/// Edges tell more of a class than features do, and training is on all nodes at once.
+#[test]
+fn graph_networks_learn_from_edges() {
+    let data =
+        Dataset::open("blocks:n=400,classes=2,dim=8,degree=12,ratio=20,signal=0.5,train=40,validation=20")
+            .unwrap();
+    let accuracy = |spec: &str| {
+        let net = network(spec);
+        let weights = crate::common::weights(&net, 0);
+        let settings =
+            Settings { length: Span::Steps(60), learning_rate: 0.1, batch: 7, ..Settings::default() };
+        let mut trainer = Trainer::new(&net, weights, &data, settings).unwrap();
+        assert_eq!(trainer.settings().batch, if spec.starts_with("mlp") { 7 } else { 80 });
+        trainer.run(&mut ()).unwrap();
+        trainer.test().unwrap().unwrap().accuracy.unwrap()
+    };
+    let without = accuracy("mlp:8-16-2");
+    for spec in ["gcn:8-16-2", "sage:8-16-2", "gin:8-16-2,norm=batch"] {
+        let with = accuracy(spec);
+        assert!(with > 0.85 && with > without + 0.1, "{spec}: {with}, without edges {without}");
+    }
 }
