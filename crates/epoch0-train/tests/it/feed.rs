@@ -98,3 +98,33 @@ fn graph_networks_learn_from_edges() {
         assert!(with > 0.85 && with > without + 0.1, "{spec}: {with}, without edges {without}");
     }
 }
+
+/// Products of dense matrices in torch 2.15, weights `((7 i mod 11) - 5) / 10`; node 3 has no edge that leads to it.
+#[test]
+fn graph_networks_are_products_with_dense_matrices() {
+    use epoch0_engine::{Device, Elements, Error, Mode, Precision, Tensor, Value, Weights, run};
+    let x = [1.0, 0.0, -1.0, 2.0, 0.5, 0.5, 3.0, -1.0];
+    let x = Tensor::from_f64(x.to_vec(), &[4, 2], Precision::Double, &Device::cpu());
+    let index = |values: &[i64], shape: &[usize]| Value::index(values.to_vec(), shape).unwrap();
+    let edges = index(&[0, 1, 2, 3, 1, 1, 2, 0, 1, 0], &[2, 5]);
+    let inputs = [Value::constant(x), edges, index(&[3, 0, 1], &[3])];
+    for (spec, [of_3, of_0, of_1]) in [
+        (
+            "gcn:2-3-2",
+            [[-0.58, 0.08], [-0.397_908_305_564, 0.251_045_847_218], [-0.506_549_983_075, 0.150_536_986_927]],
+        ),
+        ("sage:2-3-2", [[-0.58, 0.08], [-0.1975, 0.445], [-0.3225, 0.24875]]),
+        ("gin:2-3-2", [[-0.4584, 0.304], [-0.4395, 0.35125], [-0.4475, 0.33125]]),
+    ] {
+        let net = network(spec);
+        let weights = Weights::read(&net, Precision::Double, &Device::cpu(), |_, param| {
+            let value = |at: usize| ((at * 7 % 11) as f64 - 5.0) / 10.0;
+            Ok::<_, Error>(Elements::Double((0..param.len()).map(value).collect()))
+        });
+        let ran = run(&net, &weights.unwrap().constants(), &inputs, Mode::Eval, &mut |_| Ok(())).unwrap();
+        let found = ran.outputs[0].real().unwrap().value().to_f64();
+        for (found, wanted) in found.iter().zip([of_3, of_0, of_1].concat()) {
+            assert!((found - wanted).abs() < 1e-11, "{spec}: {found}, not {wanted}");
+        }
+    }
+}
