@@ -16,7 +16,7 @@ pub struct Dataset {
     /// Examples to test on.
     pub test: Option<Examples>,
     /// The graph whose nodes are the examples.
-    pub graph: Option<Graph>,
+    pub graph: Option<Arc<Graph>>,
     /// What the tokens stand for.
     pub vocabulary: Option<Vocabulary>,
     /// The files it was read from; empty if it was made.
@@ -39,6 +39,39 @@ pub enum Inputs {
     Pixels(Array<u8>),
     /// Tokens `[example, position]`.
     Tokens(Array<i64>),
+    /// Nodes of a graph: their features, `[node, feature]`, or the graph with what is asked of it.
+    Nodes(Nodes),
+}
+
+/// Some nodes of a graph, as examples.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Nodes {
+    graph: Arc<Graph>,
+    which: Vec<usize>,
+    shape: [usize; 2],
+}
+
+impl Nodes {
+    /// These nodes of a graph.
+    ///
+    /// # Panics
+    /// When there is no such node.
+    pub fn new(graph: Arc<Graph>, which: Vec<usize>) -> Self {
+        let n = graph.n_nodes();
+        assert!(which.iter().all(|&node| node < n), "nodes are below {n}");
+        let shape = [which.len(), graph.features.row_len()];
+        Self { graph, which, shape }
+    }
+
+    /// The graph.
+    pub fn graph(&self) -> &Arc<Graph> {
+        &self.graph
+    }
+
+    /// Which nodes they are.
+    pub fn which(&self) -> &[usize] {
+        &self.which
+    }
 }
 
 impl Inputs {
@@ -48,6 +81,7 @@ impl Inputs {
             Self::Values(array) => array.shape(),
             Self::Pixels(array) => array.shape(),
             Self::Tokens(array) => array.shape(),
+            Self::Nodes(nodes) => &nodes.shape,
         }
     }
 
@@ -57,6 +91,7 @@ impl Inputs {
             Self::Values(array) => Some(array.clone()),
             Self::Pixels(array) => Some(array.map(|&byte| f32::from(byte) / 255.0)),
             Self::Tokens(_) => None,
+            Self::Nodes(nodes) => Some(nodes.graph.features.pick(&nodes.which)),
         }
     }
 
@@ -70,6 +105,10 @@ impl Inputs {
             Self::Values(array) => Self::Values(array.pick(which)),
             Self::Pixels(array) => Self::Pixels(array.pick(which)),
             Self::Tokens(array) => Self::Tokens(array.pick(which)),
+            Self::Nodes(nodes) => {
+                let picked = which.iter().map(|&nth| nodes.which[nth]).collect();
+                Self::Nodes(Nodes::new(Arc::clone(&nodes.graph), picked))
+            }
         }
     }
 
@@ -79,7 +118,7 @@ impl Inputs {
         match self {
             Self::Values(array) => Self::Values(array.flattened()),
             Self::Pixels(array) => Self::Pixels(array.flattened()),
-            tokens @ Self::Tokens(_) => tokens,
+            flat @ (Self::Tokens(_) | Self::Nodes(_)) => flat,
         }
     }
 }
@@ -188,7 +227,13 @@ impl Examples {
             return bad(format!("label {nth}"), labels[nth].to_string(), &allowed);
         }
         let not_finite = |array: &Array<f32>| array.data().iter().position(|value| !value.is_finite());
-        if let Inputs::Values(array) = &inputs
+        let numbers = match &inputs {
+            Inputs::Values(array) => Some(array),
+            // Those of nodes that are not asked for are passed along edges.
+            Inputs::Nodes(nodes) => Some(&nodes.graph.features),
+            _ => None,
+        };
+        if let Some(array) = numbers
             && let Some(at) = not_finite(array)
         {
             let place = format!("input {}, element {}", at / array.row_len(), at % array.row_len());
@@ -267,6 +312,7 @@ impl Examples {
             Inputs::Values(array) => array.clone().into(),
             Inputs::Pixels(array) => array.clone().into(),
             Inputs::Tokens(array) => array.clone().into(),
+            Inputs::Nodes(nodes) => nodes.graph.features.pick(&nodes.which).into(),
         };
         let targets = match &self.targets {
             Targets::Classes(classes) => {
@@ -321,9 +367,14 @@ impl Graph {
         (0..self.n_nodes()).filter(|&node| self.roles[node] == role).collect()
     }
 
-    /// The nodes of a role as examples of their own, features and class, without the edges; `None` if there are none
-    /// with a known class.
-    pub fn examples(&self, role: Role) -> Option<Examples> {
+    /// Both directions of all edges as networks take them: all sources, and then all targets.
+    pub fn edge_index(&self) -> Vec<i64> {
+        let ends = |nth: usize| self.edges.iter().map(move |edge| i64::from(edge[nth]));
+        ends(0).chain(ends(1)).chain(ends(1)).chain(ends(0)).collect()
+    }
+
+    /// The nodes of a role as examples, with their classes; `None` if there are none with a known class.
+    pub fn examples(self: &Arc<Self>, role: Role) -> Option<Examples> {
         let nodes: Vec<usize> =
             self.nodes(role).into_iter().filter(|&node| self.labels[node].is_some()).collect();
         if nodes.is_empty() {
@@ -331,7 +382,7 @@ impl Graph {
         }
         let labels = nodes.iter().filter_map(|&node| self.labels[node]).collect();
         let classes = Classes { labels, names: Arc::clone(&self.class_names) };
-        let inputs = Inputs::Values(self.features.pick(&nodes));
+        let inputs = Inputs::Nodes(Nodes::new(Arc::clone(self), nodes));
         Some(Examples { inputs, targets: Targets::Classes(classes) })
     }
 
@@ -352,12 +403,13 @@ impl Graph {
             let found = format!("{} features and {} roles", self.features.n_rows(), self.roles.len());
             return Err(Error::content(name, "the number of nodes", found, format!("{n}, as of labels")));
         }
+        let graph = Arc::new(self);
         let none = || Error::content(name, "the number of training nodes with a class", 0, "1 or more");
-        let train = self.examples(Role::Train).ok_or_else(none)?;
+        let train = graph.examples(Role::Train).ok_or_else(none)?;
         let (inputs, targets) = train.into_parts();
         let train = Examples::new(name, inputs, targets)?;
-        let test = self.examples(Role::Test);
-        Ok(Dataset { graph: Some(self), ..Dataset::new(name, train, test) })
+        let test = graph.examples(Role::Test);
+        Ok(Dataset { graph: Some(graph), ..Dataset::new(name, train, test) })
     }
 }
 

@@ -36,7 +36,7 @@ pub mod prepare;
 pub mod read;
 
 pub use array::{AnyArray, Array};
-pub use dataset::{Classes, Dataset, Examples, Graph, Inputs, Role, Targets, Vocabulary};
+pub use dataset::{Classes, Dataset, Examples, Graph, Inputs, Nodes, Role, Targets, Vocabulary};
 pub use error::{Error, FetchFault};
 pub use open::Places;
 pub use prepare::{Batch, BatchSize, Batches, Normalize, Order, Per};

@@ -221,14 +221,9 @@ impl Common {
     }
 
     fn apply(self, mut data: Dataset) -> Result<Dataset, Error> {
-        if data.graph.is_some() && self != Self::default() {
+        if data.graph.is_some() && (self.first > 0 || self.flatten) {
             let found = "a graph, whose nodes stay together";
-            return Err(Error::content(
-                data.name,
-                "what first, normalize and flatten are for",
-                found,
-                "examples",
-            ));
+            return Err(Error::content(data.name, "what first and flatten are for", found, "examples"));
         }
         if self.first > 0 {
             data.train = prepare::first(&data.train, self.first)?;

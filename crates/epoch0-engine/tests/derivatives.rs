@@ -4,8 +4,11 @@
 
 mod harness;
 
+use std::sync::Arc;
+
 use epoch0_engine::{Device, Indices, Mask, Order, Tensor, Var, grad, hvp, jvp, vjp};
 use epoch0_num::Activation;
+use epoch0_num::graph::Propagation;
 use harness::{check, close, distinct, noise, positive, random, tensor};
 use proptest::prelude::*;
 
@@ -700,4 +703,22 @@ fn deep() {
     let first = grad(&z, &[&x], Order::Differentiable).remove(0);
     assert!(first.is_tracked());
     assert!(grad(&first, &[&x], Order::Last)[0].value().item().is_finite());
+}
+
+#[test]
+fn features_along_edges() {
+    let edges = [0, 1, 2, 2, 3, 0, 1, 2, 0, 1, 2, 2];
+    for by in [Propagation::Normalized, Propagation::Mean, Propagation::Sum { own: 1.5 }] {
+        let operator = Arc::new(by.operator(5, &edges).unwrap());
+        let x = random(21, &[5, 3]);
+        check(by.name(), &[x.clone()], |v| v[0].propagate(&operator));
+        let mut dense = vec![0.0; 25];
+        operator
+            .elements()
+            .iter()
+            .for_each(|&(row, column, value)| dense[(5 * row + column) as usize] += value);
+        let expected = Var::constant(tensor(&dense, &[5, 5])).matmul(&Var::constant(x.clone()));
+        let found = Var::constant(x).propagate(&operator);
+        close(&found.value().to_f64(), &expected.value().to_f64(), 1e-15, by.name());
+    }
 }

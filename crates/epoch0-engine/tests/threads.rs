@@ -2,8 +2,11 @@
 
 mod harness;
 
+use std::sync::Arc;
+
 use epoch0_engine::{Device, Indices, Order, Precision, Tensor, Var, grad, hvp};
 use epoch0_num::Activation;
+use epoch0_num::graph::Propagation;
 use harness::noise;
 
 fn leaf(seed: u64, shape: &[usize], precision: Precision) -> Var {
@@ -40,6 +43,14 @@ fn results(precision: Precision) -> Vec<Tensor> {
     let direction = Var::constant(up.value().clone());
     all.extend(hvp(&loss, &[(&up, direction)], Order::Last).iter().map(|g| g.value().clone()));
     all.push(logits.sum().value().clone());
+    // A graph whose first nodes have most of the edges.
+    let rows = 500i64;
+    let sources = (0..6 * rows).map(|edge| edge % rows);
+    let edges: Vec<i64> = sources.chain((0..6 * rows).map(|edge| (edge * edge) % (1 + edge % 90))).collect();
+    let operator = Propagation::Mean.operator(rows as usize, &edges).expect("edges between nodes");
+    let passed = table.propagate(&Arc::new(operator));
+    all.push(passed.value().clone());
+    all.extend(grad(&passed.square().sum(), &[&table], Order::Last).iter().map(|g| g.value().clone()));
     all.push(logits.sum_to(&[500]).value().clone());
     all
 }

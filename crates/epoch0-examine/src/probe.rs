@@ -45,7 +45,7 @@ impl Probe {
     /// count. It says nothing about correlations that real data have.
     ///
     /// # Errors
-    /// When a parameter of the law does not fit, which does not happen.
+    /// When the network takes a graph, which nothing here matches.
     pub fn matched(
         network: &Network,
         examples: usize,
@@ -53,6 +53,15 @@ impl Probe {
         precision: Precision,
         device: &Device,
     ) -> Result<Self, Error> {
+        if network.graph_inputs().is_some() {
+            return Err(Error::Probe {
+                what: "the graph".to_owned(),
+                found: "none".to_owned(),
+                allowed: "data with one, as the network passes features along edges\nhint: name them, as `--data cora` or \
+                          `--data blocks:dim=FEATURES,classes=CLASSES`"
+                    .to_owned(),
+            });
+        }
         let examples = fixed_batch(network).unwrap_or(examples);
         let mut inputs = Vec::new();
         let mut first: Option<Vec<usize>> = None;
@@ -122,7 +131,7 @@ impl Probe {
         }
         let labels = self.labels.as_ref().map(|labels| labels.iter().copied().take(examples).collect());
         let summary = ProbeSummary { n_examples: examples, ..self.summary.clone() };
-        Self { inputs: self.inputs.iter().map(|input| first(input, examples)).collect(), labels, summary }
+        Self { inputs: first(network, &self.inputs, examples), labels, summary }
     }
 
     /// Whether there is no example.
@@ -194,6 +203,9 @@ impl Probe {
 
 /// The number of examples that a network is bound to, where an exported one is.
 pub(crate) fn fixed_batch(network: &Network) -> Option<usize> {
+    if network.graph_inputs().is_some() {
+        return None;
+    }
     network.inputs().iter().find_map(|&id| {
         let first = network.value(id).dims.first()?;
         network.axis(*first).size

@@ -95,16 +95,16 @@ pub(crate) fn std(
         return Ok(maxout::gain_behind(method, at, units)? / fan.sqrt());
     }
     let followed = activation.or(at.activation.as_ref());
-    let gain = match followed {
-        None => 1.0,
-        Some(act) => gain::torch_gain(act).or_else(|_| gain::rms_gain(act, 1.0)).map_err(|error| {
-            Error::Unsupported {
-                method: method.to_owned(),
-                what: format!("activation {act}"),
-                why: error.to_string(),
-                hint: "name another activation".to_owned(),
-            }
-        })?,
-    };
-    Ok(gain / fan.sqrt())
+    Ok(followed.map_or(Ok(1.0), |act| gain_of(method, act))? / fan.sqrt())
+}
+
+/// The gain of an activation: that of torch's table or, where the table has none, what keeps the second moment of a
+/// standard normal.
+pub(crate) fn gain_of(method: &str, act: &Activation) -> Result<f64, Error> {
+    gain::torch_gain(act).or_else(|_| gain::rms_gain(act, 1.0)).map_err(|error| Error::Unsupported {
+        method: method.to_owned(),
+        what: format!("activation {act}"),
+        why: error.to_string(),
+        hint: "name another activation".to_owned(),
+    })
 }

@@ -55,6 +55,7 @@ pub mod trunc_normal_tf;
 pub mod uniform;
 pub mod variance_scaling;
 pub mod vi3nr;
+pub mod virgo;
 pub mod winner;
 pub mod xavier_normal;
 pub mod xavier_uniform;
@@ -128,6 +129,7 @@ pub static CALIBRATORS: &[&Entry<dyn Calibrator>] = &[
     &random_patches::ENTRY,
     &som_filters::ENTRY,
     &sparse_coding::ENTRY,
+    &virgo::ENTRY,
     &zca_kmeans::ENTRY,
 ];
 

@@ -50,6 +50,17 @@ pub struct Tie {
     pub param: ParamId,
 }
 
+/// Places of the inputs of a network of a graph's nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GraphInputs {
+    /// Features of all nodes, `[nodes, features]`.
+    pub features: usize,
+    /// Edges, `[2, edges]`: sources, then targets.
+    pub edges: usize,
+    /// Numbers of the nodes that are asked for.
+    pub nodes: usize,
+}
+
 /// Where a network's description came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -150,6 +161,20 @@ impl Network {
     /// What it answers.
     pub fn outputs(&self) -> &[ValueId] {
         &self.outputs
+    }
+
+    /// Which of its inputs are a graph and what of it is asked for, where it is a network of a graph's nodes: one that
+    /// passes features along edges and answers for the nodes that another input names.
+    pub fn graph_inputs(&self) -> Option<GraphInputs> {
+        let edges = self.nodes.iter().find(|node| matches!(node.op, Op::Propagate { .. }))?.inputs[1];
+        let place = |wanted: &dyn Fn(ValueId) -> bool| self.inputs.iter().position(|&input| wanted(input));
+        let is_index = |input: ValueId| self.value(input).is_index;
+        let found = GraphInputs {
+            features: place(&|input| !is_index(input))?,
+            edges: place(&|input| input == edges)?,
+            nodes: place(&|input| is_index(input) && input != edges)?,
+        };
+        (self.inputs.len() == 3).then_some(found)
     }
 
     /// Axes of parameters and values.

@@ -1,6 +1,7 @@
 //! Operations of a network.
 
 use epoch0_num::Activation;
+use epoch0_num::graph::Propagation;
 
 use crate::{Binary, Cell, Constant, Extent, ParamId, Reduction, Relation, Unary};
 
@@ -372,6 +373,12 @@ pub enum Op {
         /// The dimension.
         dim: usize,
     },
+    /// Features of nodes `[nodes, features]`, each made of those that edges lead from; the second input holds the edges,
+    /// integers `[2, edges]`: sources, then targets.
+    Propagate {
+        /// How.
+        by: Propagation,
+    },
     /// Integers or truth values as numbers.
     ToReal,
     /// Numbers as integers, fractions dropped, or as truth values (what is not zero is true).
@@ -459,6 +466,7 @@ impl Op {
             Self::GatherElements { .. } => "gather_elements",
             Self::Positions { .. } => "positions",
             Self::CumulativeSum { .. } => "cumulative_sum",
+            Self::Propagate { .. } => "propagate",
             Self::ToReal => "to_real",
             Self::ToIndex { .. } => "to_index",
         }

@@ -102,7 +102,7 @@ fn every_torchvision_or_timm_entry_has_a_reference() {
 /// The shortest specification of each entry.
 fn shortest(entry: &zoo::Entry) -> String {
     let sizes = match entry.name {
-        "mlp" | "siren" | "residual_mlp" => ":3-4-2",
+        "mlp" | "siren" | "residual_mlp" | "gcn" | "sage" | "gin" => ":3-4-2",
         "cifar_resnet" => ":8",
         "wide_resnet" => ":10-1",
         _ => "",
@@ -141,6 +141,9 @@ fn entries_build_and_say_which_options_they_have() {
 fn own_sites_cover_every_element_of_small_networks() {
     for spec in [
         "mlp:5-4-4-3,norm=batch,residual=true",
+        "gcn:5-4-4-3,norm=batch,residual=true",
+        "sage:5-4-3",
+        "gin:5-4-3,norm=layer",
         "lenet",
         "squeezenet1_0",
         "shufflenet_v2_x1_0",
@@ -483,7 +486,7 @@ fn blocks_are_named_in_order() {
 
 proptest! {
     #[test]
-    fn no_text_panics(text in "(mlp|lenet|gpt|resnet20|siren|vit_tiny)?[:,]?[0-9a-z=.,:()é-]{0,24}") {
+    fn no_text_panics(text in "(mlp|lenet|gpt|resnet20|siren|vit_tiny|gcn|gin)?[:,]?[0-9a-z=.,:()é-]{0,24}") {
         let _ = zoo::build(&text);
     }
 
@@ -516,4 +519,53 @@ fn norms_give_way_to_biases_or_to_single_shifts_and_factors() {
     let net = build("residual_mlp:20-8-3,blocks=5,norm=none");
     let branch = site(&net, "blocks.2.fc1.weight").branch.unwrap();
     assert_eq!((branch.index, branch.count, branch.degree, branch.is_last), (2, 5, 2, false));
+}
+
+#[test]
+fn graph_networks_are_named_as_in_pytorch_geometric() {
+    // torch_geometric.nn.models at 028a9ca, state dicts of GCN(5, 4, 3, 2), GraphSAGE and GIN, without GIN's buffers `eps`.
+    for (spec, names) in [
+        (
+            "gcn:5-4-2,layers=3",
+            &[
+                "convs.0.lin.weight",
+                "convs.0.bias",
+                "convs.1.lin.weight",
+                "convs.1.bias",
+                "convs.2.lin.weight",
+                "convs.2.bias",
+            ][..],
+        ),
+        ("sage:5-2", &["convs.0.lin_l.weight", "convs.0.lin_l.bias", "convs.0.lin_r.weight"]),
+        (
+            "gin:5-2",
+            &[
+                "convs.0.nn.lins.0.weight",
+                "convs.0.nn.lins.0.bias",
+                "convs.0.nn.lins.1.weight",
+                "convs.0.nn.lins.1.bias",
+            ],
+        ),
+    ] {
+        let net = build(spec);
+        assert_eq!(net.params().iter().map(|param| param.name.as_str()).collect::<Vec<_>>(), names, "{spec}");
+        assert!(net.params().iter().take(1).all(|param| param.shape[1] == 5));
+    }
+    let net = build("gcn:5-4-4-2,norm=batch");
+    assert!(net.find("norms.1.module.running_var").is_some() && net.find("norms.2.module.weight").is_none());
+    assert_eq!(lines(&build("gcn:5-4-4-4-2")), lines(&build("gcn:5-4-2,layers=4")));
+    let net = build("gin:5-4-2");
+    let inner = site(&net, "convs.0.nn.lins.0.weight");
+    assert_eq!((inner.fans.unwrap().in_, inner.activation.is_some(), inner.depth), (5.0, true, 1));
+    assert_eq!(site(&net, "convs.1.nn.lins.1.weight").role, Role::Readout);
+    // Both maps of a layer are summed: neither is a branch around the other, and both meet the rectifier.
+    let net = build("sage:5-4-4-2,residual=true");
+    let (neighbours, own) = (site(&net, "convs.1.lin_l.weight"), site(&net, "convs.1.lin_r.weight"));
+    assert!(neighbours.activation.is_some() && own.activation.is_some());
+    assert!(neighbours.ends_branch().is_some() && own.ends_branch().is_some());
+    assert!(build("sage:5-4-2").sites().iter().all(|site| site.branch.is_none()));
+    let inputs = net.graph_inputs().unwrap();
+    assert_eq!((inputs.features, inputs.edges, inputs.nodes), (0, 1, 2));
+    assert!(build("mlp:5-4-2").graph_inputs().is_none());
+    assert!(why("gcn:5-4-4-2,layers=5").contains("layers is 5 and there are 4 sizes"));
 }

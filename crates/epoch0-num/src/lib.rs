@@ -7,6 +7,7 @@ pub mod activation;
 pub mod dtype;
 mod element;
 pub mod gain;
+pub mod graph;
 pub mod joint;
 mod kernel;
 pub mod law;

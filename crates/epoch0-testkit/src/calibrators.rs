@@ -28,9 +28,10 @@ pub static CALIBRATORS: &[Check<dyn Calibrator>] = &[
     Check { name: "what_is_not_finite_is_named", run: what_is_not_finite_is_named },
 ];
 
-/// Inputs of a network: standard normal numbers, words from the first few.
+/// Inputs of a network: standard normal numbers, words from the first few, edges between any nodes.
 fn inputs(net: &Network, examples: usize) -> Vec<Value> {
     const POSITIONS: usize = 8;
+    let n_words = if net.graph_inputs().is_some() { examples as u64 } else { 2 };
     let input = |(nth, &id): (usize, &epoch0_net::ValueId)| {
         let value = net.value(id);
         let shape: Vec<usize> = value
@@ -41,7 +42,7 @@ fn inputs(net: &Network, examples: usize) -> Vec<Value> {
             .collect();
         let (n, stream) = (shape.iter().product::<usize>(), Stream::new(3, &format!("input {nth}")));
         if value.is_index {
-            let words = (0..n as u64).map(|at| stream.below(at, 2) as i64).collect();
+            let words = (0..n as u64).map(|at| stream.below(at, n_words) as i64).collect();
             return Value::index(words, &shape).expect("as many as the shape has");
         }
         let mut values = vec![0.0f32; n];
@@ -75,12 +76,36 @@ fn done(
     calibrate(entry.info.id, &*method, net, weights, batch)
 }
 
+/// The fixtures that a method is for: all, or the networks on graphs if it refuses every other.
+fn fixtures_of(entry: Method) -> Result<Vec<Network>, String> {
+    let mut plain = fixtures::all();
+    for net in &plain {
+        let found = done(entry, net, &drawn(entry, net)?, &inputs(net, 16));
+        if !matches!(found, Err(Error::Method(epoch0_method::Error::Unsupported { .. }))) {
+            plain.extend(fixtures::graphs());
+            return Ok(plain);
+        }
+    }
+    Ok(fixtures::graphs())
+}
+
+/// A fixture whose weights matter, and the name of one of them.
+fn one_of(entry: Method) -> Result<(Network, String), String> {
+    let net = match fixtures_of(entry)?.len() == fixtures::graphs().len() {
+        true => fixtures::graphs().remove(0),
+        false => fixtures::mlp(&[64, 256, 256, 10]),
+    };
+    let matrices = net.params().iter().filter(|param| param.role.is_matrix());
+    let name = matrices.map(|param| param.name.clone()).nth(1).ok_or("the fixture has no second matrix")?;
+    Ok((net, name))
+}
+
 /// Runs a check on every fixture: the network, its weights before and after, and what is said of them.
 fn on_each(
     entry: Method,
     check: impl Fn(&Network, &Weights, &Weights, &Calibration) -> Result<(), String>,
 ) -> Result<(), String> {
-    for net in fixtures::all() {
+    for net in fixtures_of(entry)? {
         let before = drawn(entry, &net)?;
         let (after, said) = done(entry, &net, &before, &inputs(&net, 16))
             .map_err(|error| format!("{}: {error}", net.name()))?;
@@ -98,7 +123,7 @@ fn same(a: &Weights, b: &Weights) -> bool {
 }
 
 fn changes_something(entry: Method) -> Result<(), String> {
-    let net = fixtures::mlp(&[64, 256, 256, 10]);
+    let (net, _) = one_of(entry)?;
     let before = drawn(entry, &net)?;
     let (after, _) = done(entry, &net, &before, &inputs(&net, 16)).map_err(|error| error.to_string())?;
     ensure(!same(&before, &after), || "no weight is another".to_owned())
@@ -181,7 +206,7 @@ fn says_what_it_did(entry: Method) -> Result<(), String> {
 }
 
 fn edges_give_a_result_or_an_error(entry: Method) -> Result<(), String> {
-    for net in fixtures::edges() {
+    for net in fixtures::edges().into_iter().chain(fixtures::graphs()) {
         for examples in [1, 2, 5] {
             let before = drawn(entry, &net)?;
             match done(entry, &net, &before, &inputs(&net, examples)) {
@@ -200,12 +225,12 @@ fn edges_give_a_result_or_an_error(entry: Method) -> Result<(), String> {
 }
 
 fn what_is_not_finite_is_named(entry: Method) -> Result<(), String> {
-    let net = fixtures::mlp(&[64, 256, 256, 10]);
+    let (net, name) = one_of(entry)?;
     let mut weights = drawn(entry, &net)?;
-    let id = net.find("1.weight").ok_or("the fixture has another name")?;
+    let id = net.find(&name).ok_or("a weight of that name")?;
     weights.set(id, Tensor::full(f64::NAN, &net.param(id).shape, Precision::Single, &Device::cpu()));
     match done(entry, &net, &weights, &inputs(&net, 16)) {
-        Err(error) if error.to_string().contains("1.weight") => Ok(()),
+        Err(error) if error.to_string().contains(&name) => Ok(()),
         Err(error) => Err(format!("`{error}` does not name the weight that is not a number")),
         Ok(_) => Err("weights that are not numbers are accepted".to_owned()),
     }

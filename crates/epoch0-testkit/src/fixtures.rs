@@ -13,6 +13,12 @@ pub fn edges() -> Vec<Network> {
     vec![mlp(&[1, 1]), mlp(&[1, 7, 1]), mlp(&[5, 3]), kernels(), tied()]
 }
 
+/// Networks of a graph's nodes: one of each way to pass features along edges.
+pub fn graphs() -> Vec<Network> {
+    let specs = ["gcn:8-16-16-3", "sage:8-16-3,norm=layer", "gin:8-16-16-3,residual=true"];
+    specs.iter().map(|spec| epoch0_net::zoo::build(spec).expect("a network of the zoo")).collect()
+}
+
 fn builder(name: &str) -> Builder {
     Builder::new(name, Source::Built, Dtype::F32)
 }

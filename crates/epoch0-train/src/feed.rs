@@ -1,8 +1,10 @@
 //! From examples to what a network is given, and from what it answers to a loss.
 
+use std::sync::OnceLock;
+
 use epoch0_data::{Dataset, Inputs, Targets};
 use epoch0_engine::{Device, Precision, Tensor, Value, Var, loss};
-use epoch0_net::{Network, ValueId};
+use epoch0_net::{GraphInputs, Network, ValueId};
 
 use crate::Error;
 
@@ -16,6 +18,8 @@ pub struct Feed {
     /// Index of the output that the loss is of.
     output: usize,
     task: Task,
+    /// Features and edges of the graph whose nodes are the examples, once they have been asked for.
+    graph: OnceLock<[Value; 2]>,
 }
 
 /// What an input of the network is given.
@@ -27,6 +31,12 @@ enum Source {
     Positions,
     /// Zeros: one segment.
     Zeros,
+    /// Features of all nodes of the graph.
+    Features,
+    /// Edges of the graph, both ways.
+    Edges,
+    /// Numbers of the examples in the graph.
+    Nodes,
 }
 
 /// What a network is trained for.
@@ -100,7 +110,17 @@ impl Feed {
             );
             return Err(asking.mismatch("takes inputs of one shape", have));
         }
-        Ok(Self { sources, flatten, output, task })
+        Ok(Self { sources, flatten, output, task, graph: OnceLock::new() })
+    }
+
+    /// Whether the network sees a whole graph at once, whatever examples it is asked for.
+    pub fn sees_graph(&self) -> bool {
+        self.sources.contains(&Source::Nodes)
+    }
+
+    /// How many examples make a batch: as many as asked, but all `n` of them where the network sees a whole graph.
+    pub fn batch(&self, asked: usize, n: usize) -> usize {
+        if self.sees_graph() { n } else { asked }
     }
 
     /// What the network is trained for.
@@ -128,8 +148,33 @@ impl Feed {
                 Value::index((0..n_tokens as i64).collect(), &[1, n_tokens]).expect("as many positions")
             }
             Source::Zeros => Value::index(vec![0; n_tokens], &[1, n_tokens]).expect("as many zeros"),
+            Source::Features => self.graph(inputs, precision, device)[0].clone(),
+            Source::Edges => self.graph(inputs, precision, device)[1].clone(),
+            Source::Nodes => {
+                let Inputs::Nodes(nodes) = inputs else { unreachable!("a graph's examples are nodes") };
+                let which: Vec<i64> = nodes.which().iter().map(|&node| node as i64).collect();
+                let n = which.len();
+                Value::index(which, &[n]).expect("as many nodes")
+            }
         };
         self.sources.iter().map(value).collect()
+    }
+
+    /// Features and edges of the graph; those that were made before, where they are of that kind.
+    fn graph(&self, inputs: &Inputs, precision: Precision, device: &Device) -> [Value; 2] {
+        let make = || {
+            let Inputs::Nodes(nodes) = inputs else { unreachable!("a graph's examples are nodes") };
+            let (shape, values) = nodes.graph().features.clone().into_parts();
+            let features = Value::constant(Tensor::from_f32(values, &shape, precision, device));
+            let edges = nodes.graph().edge_index();
+            let n_edges = edges.len() / 2;
+            [features, Value::index(edges, &[2, n_edges]).expect("two ends for each edge")]
+        };
+        let kept = self.graph.get_or_init(make);
+        let fits = kept[0]
+            .real()
+            .is_some_and(|var| var.value().precision() == precision && var.value().device() == *device);
+        if fits { kept.clone() } else { make() }
     }
 
     /// The output that the loss is of, from all outputs of the network.
@@ -227,6 +272,9 @@ impl Asking<'_> {
             Targets::None => return Some("name a data set with classes, values or text".to_owned()),
         };
         Some(match (train.inputs(), shape, train.targets()) {
+            (Inputs::Nodes(_), _, _) => {
+                format!("gcn:{n_numbers}-64-{n_out} takes the graph, mlp:{n_numbers}-512-{n_out} its nodes")
+            }
             (Inputs::Tokens(_), [n_tokens], _) => {
                 format!("gpt:layers=4,heads=4,embed=128,vocab={n_out},positions={n_tokens} takes them")
             }
@@ -237,8 +285,31 @@ impl Asking<'_> {
         })
     }
 
+    /// What the inputs of a network of a graph's nodes are given.
+    fn graph_sources(&self, inputs: GraphInputs) -> Result<Vec<Source>, Error> {
+        let (network, train) = (self.network, &self.data.train);
+        let Inputs::Nodes(_) = train.inputs() else {
+            let takes = format!(
+                "takes a graph with features of shape {}",
+                shown(&sizes(network, network.inputs()[inputs.features]))
+            );
+            let is_tokens = matches!(train.inputs(), Inputs::Tokens(_));
+            return Err(self.mismatch(takes, format!("{}, and no edges", self.have(is_tokens))));
+        };
+        let found = sizes(network, network.inputs()[inputs.features]);
+        if !fits(&found, train.input_shape()) {
+            return Err(self.mismatch(format!("takes features of shape {}", shown(&found)), self.have(false)));
+        }
+        let mut sources = vec![Source::Nodes; 3];
+        (sources[inputs.features], sources[inputs.edges]) = (Source::Features, Source::Edges);
+        Ok(sources)
+    }
+
     fn sources(&self) -> Result<(Vec<Source>, bool), Error> {
         let (network, train) = (self.network, &self.data.train);
+        if let Some(inputs) = network.graph_inputs() {
+            return Ok((self.graph_sources(inputs)?, false));
+        }
         let mut flatten = false;
         let mut sources = Vec::new();
         let mut taken = false;

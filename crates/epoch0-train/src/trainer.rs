@@ -28,7 +28,7 @@ pub struct Settings {
     pub decayed: Decayed,
     /// What gradients are kept from.
     pub clip: Clip,
-    /// Examples in a batch, at least 1.
+    /// Examples in a batch, at least 1; a network that sees a whole graph is trained on all examples at once.
     pub batch: usize,
     /// Batches whose gradients make one step, at least 1: their mean, each example counting the same.
     pub accumulate: usize,
@@ -126,6 +126,7 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self, Error> {
         settings.check()?;
         let feed = Feed::new(network, data)?;
+        let settings = Settings { batch: feed.batch(settings.batch, data.train.len()), ..settings };
         check_last_batch(network, data.train.len(), settings.batch)?;
         let pace = settings.pace(data.train.len());
         let steps = settings.length.steps(pace);
@@ -411,6 +412,7 @@ impl<'a> Trainer<'a> {
         let params = self.weights.constants();
         let per_example: usize = examples.input_shape().iter().product();
         let size = match self.feed.task() {
+            _ if self.feed.sees_graph() => examples.len(),
             // Logits of many words for each token take more room than the tokens.
             Task::NextToken => self.settings.batch,
             _ => (TEST_NUMBERS / per_example.max(1)).max(self.settings.batch),

@@ -132,10 +132,11 @@ pub(crate) fn calibrated(
 ) -> Result<(Weights, Option<Calibrated>), Error> {
     let Some((id, calibrator)) = recipe.calibrator()? else { return Ok((weights, None)) };
     let examples = match on.examples {
-        Some(examples) => examples,
-        None => as_many_as_fit(network, &weights, seed, precision, device)?,
+        // A graph is seen whole.
+        None if network.graph_inputs().is_some() => None,
+        None => Some(as_many_as_fit(network, &weights, seed, precision, device)?),
+        some => some,
     };
-    let examples = Some(examples);
     let probe = match on.data {
         Some((_, data)) => data_probe(network, &weights, data, examples, seed, precision, device)?,
         None => matched_probe(network, &weights, examples, seed, precision, device)?,

@@ -227,9 +227,11 @@ pub fn compare(
         let note = format!(" The baseline and the best {} of {} starts.", drawn.len() - 1, names.len());
         figures.iter_mut().for_each(|figure| figure.note += &note);
     }
+    let settings =
+        Settings { batch: feed.batch(contest.settings.batch, data.train.len()), ..contest.settings };
     let training = match rates {
-        [_] => settings_in_words(&contest.settings, &contest.settings.learning_rate.to_string()),
-        _ => settings_in_words(&contest.settings, "at its best rate"),
+        [rate] => settings_in_words(&settings, &rate.to_string()),
+        _ => settings_in_words(&settings, "at its best rate"),
     };
     Ok(Comparison {
         title: format!("{} on {}", net.name(), data.name),

@@ -207,6 +207,7 @@ pub fn data_probe(
     let feed = Feed::new(network, data)?;
     let examples = match examples {
         Some(examples) => examples,
+        None if feed.sees_graph() => data.train.len(),
         None => as_many_as_fit(network, weights, seed, precision, device)?,
     };
     let mut which = order(data.train.len(), seed, 0);

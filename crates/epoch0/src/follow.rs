@@ -73,6 +73,7 @@ pub(crate) fn versions() -> Versions {
 pub(crate) fn data_in_words(data: &Dataset) -> String {
     let what = match data.train.inputs() {
         Inputs::Tokens(_) => "sequences",
+        Inputs::Nodes(_) => "nodes",
         _ if data.train.input_shape().len() == 3 => "images",
         _ => "examples",
     };

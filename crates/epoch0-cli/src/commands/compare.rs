@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use epoch0::data::Dataset;
+use epoch0::engine::Device;
 use epoch0::format::write_file_atomically;
 use epoch0::net::Role;
 use epoch0::train::{Span, Watch};
-use epoch0::{Contender, Contest, Described, Plan, compare};
+use epoch0::{Calibrating, Contender, Contest, Described, Plan, compare, own_precision, start_weights};
 use epoch0_report::html;
 
 use super::start::recipe_file;
@@ -17,18 +18,19 @@ use crate::terminal::{self, CANCELLED};
 
 pub(super) fn run(args: &Compare, json: bool) -> Result<Outcome, Failure> {
     let described = Described::open(&args.net)?;
+    let spec = args.training.data.as_deref().unwrap_or_default();
+    let data = Dataset::open(spec).map_err(epoch0::Error::from)?;
     let mut contenders: Vec<Contender> = Vec::new();
     for name in args.with.iter().map(|name| name.trim()) {
         if name == "all" {
             let is_there = |id: &str| contenders.iter().any(|contender| contender.name == id);
-            let new: Vec<_> = every(&described).into_iter().filter(|one| !is_there(&one.name)).collect();
+            let new: Vec<_> =
+                every(&described, (spec, &data)).into_iter().filter(|one| !is_there(&one.name)).collect();
             contenders.extend(new);
         } else {
             contenders.push(contender(&described, name)?);
         }
     }
-    let spec = args.training.data.as_deref().unwrap_or_default();
-    let data = Dataset::open(spec).map_err(epoch0::Error::from)?;
     let mut settings = args.training.settings(0).map_err(Failure::Training)?;
     let n_steps = settings.length.steps(settings.pace(data.train.len()));
     if args.training.test_every.is_none() {
@@ -66,7 +68,7 @@ fn contender(described: &Described, name: &str) -> Result<Contender, Failure> {
 }
 
 /// Every method that gives this network weights that differ, the network's usual start first. What does not fit is told.
-fn every(described: &Described) -> Vec<Contender> {
+fn every(described: &Described, data: (&str, &Dataset)) -> Vec<Contender> {
     let usual = described.usual_recipe();
     let name = usual.base.as_ref().map_or_else(String::new, |base| base.with.clone());
     let mut found = vec![Contender { name, recipe: usual }];
@@ -83,8 +85,16 @@ fn every(described: &Described) -> Vec<Contender> {
             left.push(id);
         }
     }
-    let calibrators = epoch0::init::CALIBRATORS.iter().map(|entry| entry.info.id);
-    found.extend(calibrators.map(|id| Contender { name: id.to_owned(), recipe: described.recipe_with(id) }));
+    for id in epoch0::init::CALIBRATORS.iter().map(|entry| entry.info.id) {
+        let recipe = described.recipe_with(id);
+        let on = Calibrating { data: Some(data), examples: None };
+        let (precision, device) = (own_precision(&described.net), Device::cpu());
+        if start_weights(described, &recipe, 0, &on, precision, &device).is_ok() {
+            found.push(Contender { name: id.to_owned(), recipe });
+        } else {
+            left.push(id);
+        }
+    }
     if !left.is_empty() {
         terminal::warn(&format!("left out, for they do not fit the network: {}", left.join(", ")));
     }

@@ -4,7 +4,10 @@
 //! between two, p such that a node has `degree` edges on average (P. Holland, K. Laskey, S. Leinhardt, "Stochastic
 //! blockmodels: first steps", Social Networks 1983). Features are N(0, 1) around `signal` times a random direction of
 //! length 1 for each class (Y. Deshpande, S. Sen, A. Montanari, E. Mossel, "Contextual stochastic block models",
-//! NeurIPS 2018). The first `train` nodes of each class are trained on, the `validation` nodes that follow those
+//! NeurIPS 2018). With `tail` a pair's probability is multiplied by both nodes' factors, whose law is Pareto's with that
+//! exponent and mean 1: few nodes have many edges, which are then fewer than `degree` where a probability would be above
+//! 1 (B. Karrer, M. Newman, "Stochastic blockmodels and community structure in networks", Physical Review E 2011; F.
+//! Chung, L. Lu 2002). The first `train` nodes of each class are trained on, the `validation` nodes that follow those
 //! validate, all others test.
 //!
 //! # Shapes
@@ -19,7 +22,7 @@ use epoch0_net::zoo::spec::Spec;
 use epoch0_num::Stream;
 use rayon::prelude::*;
 
-use super::{SCALE, check_count, check_real, normals, seed};
+use super::{SCALE, check_count, check_real, normals, seed, uniform};
 use crate::array::Array;
 use crate::{Error, Graph, Role};
 
@@ -34,6 +37,8 @@ pub struct BlocksConfig {
     pub degree: f64,
     /// How many times likelier an edge is within a class than between two; 10^-3 to 10^6. Below 1 unlike nodes meet.
     pub ratio: f64,
+    /// Exponent of the law of degrees, above 2 and at most 100; 0 for nodes that are alike.
+    pub tail: f64,
     /// Features of a node, 1 to 65,536.
     pub dim: usize,
     /// How far the means of a class's features are from 0, in standard deviations of a feature; 0 to 10^6.
@@ -53,6 +58,7 @@ impl Default for BlocksConfig {
             classes: 4,
             degree: 10.0,
             ratio: 10.0,
+            tail: 0.0,
             dim: 32,
             signal: 1.0,
             train: 20,
@@ -82,6 +88,7 @@ pub fn blocks(config: BlocksConfig) -> Result<Graph, Error> {
     check_real("blocks", "signal", config.signal, &SCALE)?;
     let (within, between) = probabilities(config)?;
     let stream = Stream::new(config.seed, "data/blocks");
+    let factors = factors(&stream.child("factors"), n, config.tail)?;
     let n_train = config.train.saturating_mul(classes);
     let role = |node: usize| match node {
         _ if node < n_train => Role::Train,
@@ -89,7 +96,7 @@ pub fn blocks(config: BlocksConfig) -> Result<Graph, Error> {
         _ => Role::Test,
     };
     Ok(Graph {
-        edges: edges(&stream.child("edges"), n, classes, within, between),
+        edges: edges(&stream.child("edges"), &factors, classes, within, between),
         features: features(&stream, config)?,
         labels: (0..n).map(|node| Some((node % classes) as u32)).collect(),
         class_names: (0..classes).map(|class| class.to_string()).collect(),
@@ -113,17 +120,34 @@ fn probabilities(config: BlocksConfig) -> Result<(f64, f64), Error> {
     Err(Error::param("blocks", "degree", degree, if most.is_finite() { allowed } else { "finite".into() }))
 }
 
-fn edges(stream: &Stream, n: usize, classes: usize, within: f64, between: f64) -> Vec<[u32; 2]> {
+/// Factors of the nodes' probabilities, of mean 1 over draws.
+fn factors(stream: &Stream, n: usize, tail: f64) -> Result<Vec<f64>, Error> {
+    if tail == 0.0 {
+        return Ok(vec![1.0; n]);
+    }
+    if !(tail > 2.0 && tail <= 100.0) {
+        return Err(Error::param("blocks", "tail", tail, "0, or more than 2 and at most 100"));
+    }
+    let least = (tail - 2.0) / (tail - 1.0);
+    let factor = |node: usize| {
+        let share = 1.0 - uniform(stream, node as u64, 0.0, 1.0);
+        least * libm::pow(share, -1.0 / (tail - 1.0))
+    };
+    Ok((0..n).map(factor).collect())
+}
+
+fn edges(stream: &Stream, factors: &[f64], classes: usize, within: f64, between: f64) -> Vec<[u32; 2]> {
+    let n = factors.len();
     // An edge is there if its word is below the bound, of 2^32.
-    let bound = |probability: f64| (probability * 4_294_967_296.0).round() as u64;
-    let (within, between) = (bound(within), bound(between));
+    let bound = |probability: f64| (probability.min(1.0) * 4_294_967_296.0).round() as u64;
     let of_node = |a: usize| {
         // Row `a` has the words of its pairs with all that come later; rows follow each other as in a square.
         let mut words = vec![0; n - a - 1];
         stream.words((a * n + a + 1) as u64, &mut words);
-        let is_edge = move |(b, word): (usize, u32)| {
-            let bound = if a % classes == b % classes { within } else { between };
-            (u64::from(word) < bound).then_some([a as u32, b as u32])
+        let is_edge = |(b, word): (usize, u32)| {
+            let probability = if a % classes == b % classes { within } else { between };
+            let is_there = u64::from(word) < bound(probability * factors[a] * factors[b]);
+            is_there.then_some([a as u32, b as u32])
         };
         (a + 1..n).zip(words).filter_map(is_edge).collect::<Vec<_>>()
     };
@@ -155,6 +179,7 @@ pub(super) fn read(spec: &mut Spec<'_>) -> Result<BlocksConfig, String> {
         classes: spec.size("classes", default.classes, &CLASSES)?,
         degree: spec.real("degree", default.degree)?,
         ratio: spec.real("ratio", default.ratio)?,
+        tail: spec.real("tail", default.tail)?,
         dim: spec.size("dim", default.dim, &DIM)?,
         signal: spec.real("signal", default.signal)?,
         train: spec.size("train", default.train, &NODES)?,

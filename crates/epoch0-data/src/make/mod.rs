@@ -167,7 +167,7 @@ pub static KNOWN: &[Entry] = &[
     Entry { name: "sinusoids", syntax: "[,points=10][,noise=0][,n=10000][,test=n/5][,seed=0]",
         text: "a family of sine waves to regress, each example a task", read: |spec| items(Sinusoids::new(sinusoids::read(spec)?)) },
     Entry { name: "blocks",
-        syntax: "[,n=1000][,classes=4][,degree=10][,ratio=10][,dim=32][,signal=1][,train=20][,validation=100][,seed=0]",
+        syntax: "[,n=1000][,classes=4][,degree=10][,ratio=10][,tail=0][,dim=32][,signal=1][,train=20][,validation=100][,seed=0]",
         text: "a stochastic block graph with features", read: |spec| blocks::read(spec).map(Made::Graph) },
     Entry { name: "probe", syntax: ":SIZE-SIZE-…[,law=normal|uniform|signs][,n=10000][,test=n/5][,seed=0]",
         text: "inputs of independent numbers of variance 1, without targets", read: |spec| items(Probe::new(probe::read(spec)?)) },

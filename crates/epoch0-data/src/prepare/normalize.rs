@@ -1,7 +1,7 @@
 //! Scaling inputs to mean 0 and variance 1, as measured on the training part.
 
 use crate::array::Array;
-use crate::{Dataset, Error, Examples, Inputs};
+use crate::{Dataset, Error, Examples, Graph, Inputs};
 
 /// What has a mean and a standard deviation of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,19 +65,29 @@ impl Normalize {
             return Err(Error::content("inputs", "their shape", found, format!("{n_channels} channels")));
         }
         let channel_len = inputs.row_len() / n_channels;
-        for (nth, values) in inputs.data_mut().chunks_exact_mut(channel_len).enumerate() {
-            let channel = nth % n_channels;
-            scale(values, self.mean[channel], self.std[channel]);
-        }
+        self.scale(inputs.data_mut(), channel_len);
         Examples::new("scaled inputs", Inputs::Values(inputs), examples.targets().clone())
     }
 
-    /// Measures on the training part and scales both parts.
+    fn scale(&self, values: &mut [f32], channel_len: usize) {
+        for (nth, values) in values.chunks_exact_mut(channel_len).enumerate() {
+            let channel = nth % self.mean.len();
+            scale(values, self.mean[channel], self.std[channel]);
+        }
+    }
+
+    /// Measures on the training part and scales both parts; of a graph the features of all nodes.
     ///
     /// # Errors
     /// When the inputs are tokens, or the parts differ in their channels.
     pub fn dataset(data: Dataset, per: Per) -> Result<(Dataset, Self), Error> {
         let scaling = Self::measure(&data.train, per)?;
+        if let Some(graph) = &data.graph {
+            let mut graph = Graph::clone(graph);
+            scaling.scale(graph.features.data_mut(), 1);
+            let scaled = graph.into_dataset(&data.name)?;
+            return Ok((Dataset { files: data.files, ..scaled }, scaling));
+        }
         let train = scaling.apply(&data.train)?;
         let test = data.test.as_ref().map(|test| scaling.apply(test)).transpose()?;
         Ok((Dataset { train, test, ..data }, scaling))

@@ -341,3 +341,48 @@ fn parameters_have_ranges() {
     refused(blocks(BlocksConfig { ratio: 0.0, ..Default::default() }), "ratio is 0");
     refused(blocks(BlocksConfig { n: 2, classes: 3, ..Default::default() }), "classes is 3, allowed 1 to 2");
 }
+
+#[test]
+fn few_nodes_have_most_edges_where_degrees_have_a_tail() {
+    let degrees = |tail: &str| {
+        let data = Dataset::open(&format!("blocks:n=1000,degree=8{tail}")).unwrap();
+        let graph = data.graph.unwrap();
+        let mut degrees = vec![0usize; graph.n_nodes()];
+        graph.edges.iter().flatten().for_each(|&node| degrees[node as usize] += 1);
+        degrees.sort_unstable();
+        degrees
+    };
+    let (even, tailed) = (degrees(""), degrees(",tail=2.5"));
+    let mean = |degrees: &[usize]| degrees.iter().sum::<usize>() as f64 / degrees.len() as f64;
+    assert!((mean(&even) - 8.0).abs() < 0.5 && (4.0..9.0).contains(&mean(&tailed)), "{}", mean(&tailed));
+    assert!(even[999] < 25 && tailed[999] > 60, "{} and {}", even[999], tailed[999]);
+    assert_eq!(tailed, degrees(",tail=2.5"));
+    for tail in ["2", "-1", "101"] {
+        let error = Dataset::open(&format!("blocks:tail={tail}")).unwrap_err().to_string();
+        assert!(error.contains(&format!("tail is {tail}, allowed 0, or more than 2")), "{error}");
+    }
+}
+
+#[test]
+fn nodes_are_examples_that_know_their_graph() {
+    let data = Dataset::open("blocks:n=60,classes=3,dim=4,train=5,validation=10").unwrap();
+    let graph = data.graph.clone().unwrap();
+    let picked = data.train.pick(&[3, 0]);
+    let Inputs::Nodes(nodes) = picked.inputs() else { panic!("nodes") };
+    assert_eq!(
+        (nodes.which(), nodes.graph().n_nodes(), picked.inputs().shape()),
+        (&[3, 0][..], 60, &[2, 4][..])
+    );
+    assert_eq!(picked.inputs().to_f32().unwrap(), graph.features.pick(&[3, 0]));
+    let ends = graph.edge_index();
+    assert_eq!(ends.len(), 4 * graph.edges.len());
+    let n = ends.len() / 2;
+    assert!((0..n / 2).all(|at| (ends[at], ends[n + at]) == (ends[n + at + n / 2], ends[at + n / 2])));
+    // All nodes are scaled as the training part says.
+    let scaled = Dataset::open("blocks:n=60,classes=3,dim=4,train=5,validation=10,normalize=whole").unwrap();
+    let numbers = scaled.train.inputs().to_f32().unwrap();
+    let square = mean(numbers.data().iter().map(|value| f64::from(*value).powi(2)));
+    assert!((square - 1.0).abs() < 1e-5, "{square}");
+    assert_ne!(scaled.graph.unwrap().features.row(59), graph.features.row(59));
+    assert!(Dataset::open("blocks:n=60,first=3").is_err());
+}

@@ -12,6 +12,7 @@ pub(crate) mod normalize;
 pub(crate) mod pool;
 mod real;
 pub(crate) mod rows;
+pub(crate) mod sparse;
 pub(crate) mod sums;
 
 use burn_backend::ops::FloatTensorOps;

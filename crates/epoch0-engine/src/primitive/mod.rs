@@ -6,6 +6,7 @@ pub(crate) mod elementwise;
 pub(crate) mod fused;
 mod matmul;
 pub(crate) mod pool;
+mod propagate;
 mod shape;
 #[cfg(test)]
 mod tests;

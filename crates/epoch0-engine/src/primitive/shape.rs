@@ -4,14 +4,14 @@ use crate::var::{Primitive, Var};
 use crate::{Indices, Tensor};
 
 /// A linear operation with one input: its tangent rule is itself, its cotangent rule its transpose.
-trait Linear: std::fmt::Debug + Send + Sync {
+pub(super) trait Linear: std::fmt::Debug + Send + Sync {
     fn value(&self, x: &Tensor) -> Tensor;
     fn again(&self, x: &Var) -> Var;
     fn transpose(&self, input: &Var, cotangent: &Var) -> Var;
 }
 
 #[derive(Debug)]
-struct Moved<L>(L);
+pub(super) struct Moved<L>(pub(super) L);
 
 impl<L: Linear> Primitive for Moved<L> {
     fn forward(&self, inputs: &[&Tensor]) -> Tensor {

@@ -200,6 +200,7 @@ impl Step<'_> {
                 one(x.flip(*dim))
             }
             Op::Gather { dim } => one(self.gather(inputs, *dim)?),
+            Op::Propagate { by } => real(self.propagate(inputs, *by)?),
             Op::GatherElements { dim } => one(self.gather_elements(inputs, *dim)?),
             Op::Positions { n } => {
                 let n = self.size(inputs, *n)?;

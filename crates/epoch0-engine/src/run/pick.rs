@@ -1,11 +1,14 @@
 //! Operations that make fewer values of many, or take some of them.
 
+use std::sync::Arc;
+
 use epoch0_net::Reduction;
+use epoch0_num::graph::Propagation;
 use ndarray::ArrayD;
 
 use super::Step;
 use crate::value::{Value, elements, to_indices};
-use crate::{Error, Indices};
+use crate::{Error, Indices, Var};
 
 impl Step<'_> {
     pub(super) fn reduce(
@@ -103,6 +106,19 @@ impl Step<'_> {
             Value::Index(x) => pick(x, &at, dim).into(),
             Value::Truth(x) => pick(x, &at, dim).into(),
         })
+    }
+
+    /// Features passed along edges.
+    pub(super) fn propagate(&self, inputs: &[Value], by: Propagation) -> Result<Var, Error> {
+        let (x, edges) = (self.real(inputs, 0)?, self.indices(inputs, 1)?);
+        let ([n_nodes, _], [2, _]) = (&x.shape()[..], edges.shape()) else {
+            let found = format!("features of shape {:?} and edges of shape {:?}", x.shape(), edges.shape());
+            return Err(self.operand(found, "[nodes, features] and [2, edges]"));
+        };
+        let operator = by.operator(*n_nodes, &elements(edges));
+        let operator = operator
+            .map_err(|error| self.operand(error.to_string(), "edges between nodes that are there"))?;
+        Ok(x.propagate(&Arc::new(operator)))
     }
 
     pub(super) fn gather(&self, inputs: &[Value], dim: usize) -> Result<Value, Error> {

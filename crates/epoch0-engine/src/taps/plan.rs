@@ -143,6 +143,9 @@ fn refuse_coupling(network: &Network, id: NodeId, mode: Mode, joined: &[bool]) -
         {
             "a product of examples with examples couples them: none has a gradient of its own"
         }
+        Op::Propagate { .. } => {
+            "passing features along edges couples the nodes: none has a gradient of its own"
+        }
         _ => return Ok(()),
     };
     Err(Error::Unsupported { place: place(network, node), what: what.to_owned() })

@@ -85,7 +85,7 @@ fn guesses(
     let is_whole = n < 2 || subject.probe.first(subject.network, n / 2).len() == subject.probe.len();
     let later: Vec<Value> = match is_whole {
         true => inputs.to_vec(),
-        false => inputs.iter().map(|input| part(input, n / 2..n)).collect(),
+        false => part(subject.network, inputs, &(n / 2..n)),
     };
     let logits = Logits::of(subject, weights, &later)?;
     let of_later = |logits: &Logits| match is_whole {
@@ -220,7 +220,7 @@ fn shifted(subject: &Subject<'_>) -> Result<Result<Weights, String>, Error> {
     let probe = subject.probe.first(network, (subject.probe.len() / 2).clamp(1, EXAMPLES));
     let inputs: Vec<Value> = match probe.len() == subject.probe.len() {
         true => probe.inputs,
-        false => probe.inputs.iter().map(|input| first(input, probe.summary.n_examples)).collect(),
+        false => first(network, &probe.inputs, probe.summary.n_examples),
     };
     let mut weights = subject.weights.clone();
     // What is before a layer has changed when its turn comes.

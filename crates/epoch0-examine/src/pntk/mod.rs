@@ -167,7 +167,7 @@ impl Pntk {
         let outputs = taps.output().map_err(|error| failed(&error))?.value().len() / examples.max(1);
         let compare = (self.compare as usize).min(examples).min(ntk::LIMIT / outputs.max(1));
         if compare > 0 {
-            let first: Vec<Value> = inputs.iter().map(|input| first(input, compare)).collect();
+            let first = first(net, inputs, compare);
             let taps = Taps::record(net, params, &first, Mode::Eval).map_err(|error| failed(&error))?;
             let of = |kernel: Result<Gram, epoch0_engine::Error>| kernel.map_err(|error| failed(&error));
             let full = of(ntk::full(&taps, None))?;

@@ -129,7 +129,7 @@ pub(super) fn measure(subject: &Subject<'_>, watch: Watch<'_>) -> Result<Measure
     let changes = changes(&seen, &inputs, seed);
     watch.reach(0.85)?;
 
-    let examples = probe.len();
+    let (examples, sees_graph) = (probe.len(), network.graph_inputs().is_some());
     let mut gradients: HashMap<ParamId, Moments> = HashMap::new();
     let mut broken_gradients = Vec::new();
     for ((id, _), gradient) in wrt_params.iter().zip(of_params) {
@@ -147,6 +147,8 @@ pub(super) fn measure(subject: &Subject<'_>, watch: Watch<'_>) -> Result<Measure
         let weight = weights.get(site.param).map(|weight| Moments::of(&weight.to_f32())).unwrap_or_default();
         let packed =
             network.sites().iter().filter(|other| other.node == seen.id && other.param == site.param).count();
+        // Every node of a graph is in a layer's output, whichever are asked for.
+        let rows = if sees_graph { seen.output.shape()[0] } else { examples };
         Layer {
             name: if packed > 1 { site.name.clone() } else { site.label() },
             op: site.op,
@@ -154,11 +156,8 @@ pub(super) fn measure(subject: &Subject<'_>, watch: Watch<'_>) -> Result<Measure
             is_matrix: site.role.is_matrix(),
             is_zero: weight.second == 0.0,
             forward: Moments::of(&values),
-            cosine: cosine(&values, examples),
-            rank: effective_rank(
-                &values[..values.len() / examples.max(1) * examples.min(RANKED)],
-                examples.min(RANKED),
-            ),
+            cosine: cosine(&values, rows),
+            rank: effective_rank(&values[..values.len() / rows.max(1) * rows.min(RANKED)], rows.min(RANKED)),
             activation: seen.activation,
             positions: positions(&seen.output.shape(), site.op.starts_with("conv")),
             backward: gradient.as_ref().map(|gradient| Moments::of(&gradient.value().to_f32())),

@@ -8,13 +8,20 @@ use epoch0_num::Stream;
 
 use crate::{Error, Probe, Subject};
 
-/// The first examples of an input.
-pub(crate) fn first(value: &Value, examples: usize) -> Value {
-    part(value, 0..examples)
+/// The first examples of a network's inputs.
+pub(crate) fn first(network: &Network, inputs: &[Value], examples: usize) -> Vec<Value> {
+    part(network, inputs, &(0..examples))
 }
 
-/// Some examples of an input.
-pub(crate) fn part(value: &Value, examples: Range<usize>) -> Value {
+/// Some examples of a network's inputs. A graph stays whole: examples are the nodes that are asked for.
+pub(crate) fn part(network: &Network, inputs: &[Value], examples: &Range<usize>) -> Vec<Value> {
+    let graph = network.graph_inputs();
+    let is_cut = |at: usize| graph.is_none_or(|graph| graph.nodes == at);
+    let one = |(at, input): (usize, &Value)| if is_cut(at) { cut(input, examples) } else { input.clone() };
+    inputs.iter().enumerate().map(one).collect()
+}
+
+fn cut(value: &Value, examples: &Range<usize>) -> Value {
     let mut shape = value.shape();
     let of_one: usize = shape[1..].iter().product();
     shape[0] = examples.len();

@@ -107,7 +107,7 @@ fn one_division() -> Result<Verdict, Error> {
         let net = deep(INPUTS, WIDTH, DEPTH, CLASSES, unit)?;
         let mut worst: f64 = 0.0;
         for seed in 0..3 {
-            let (weights, done) = start(&net, LSUV, seed, &seen)?;
+            let (weights, done) = start(&net, LSUV, seed, std::slice::from_ref(&seen))?;
             let done = done.ok_or_else(|| broken(&"nothing was calibrated"))?;
             for layer in &done.layers {
                 on_batch = on_batch.max((layer.after.std.powi(2) - 1.0).abs());
@@ -147,7 +147,7 @@ fn one_pass() -> Result<Verdict, Error> {
     let examples = Examples::mixture(64, INPUTS, CLASSES, 0)?;
     let all: Vec<usize> = (0..64).collect();
     let net = deep(INPUTS, WIDTH, DEPTH, CLASSES, Unit::Maxout)?;
-    let (_, done) = start(&net, LSUV, 0, &batch(&examples, &all).0)?;
+    let (_, done) = start(&net, LSUV, 0, &[batch(&examples, &all).0])?;
     Ok(Verdict::at_most(done.map_or(f64::INFINITY, |done| done.passes), 2.0))
 }
 
@@ -177,7 +177,7 @@ fn runs(
     }
     jobs.par_iter()
         .map(|&(recipe, seed, lr)| {
-            let (weights, _) = start(&net, recipe, seed, &calibration)?;
+            let (weights, _) = start(&net, recipe, seed, std::slice::from_ref(&calibration))?;
             how(lr, seed).train(&net, &weights, examples)
         })
         .collect()

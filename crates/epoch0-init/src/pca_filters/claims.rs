@@ -58,7 +58,7 @@ fn components_are_a_basis() -> Result<Verdict, Error> {
     let (inputs, _) = batch(&examples, &(0..500).collect::<Vec<_>>());
     let net = convolutions(&[25])?;
     let recipe = "{base: pytorch_default, calibrate: {with: pca_filters, set: {raw: true}}}";
-    let (weights, _) = start(&net, recipe, 0, &inputs)?;
+    let (weights, _) = start(&net, recipe, 0, std::slice::from_ref(&inputs))?;
     let filters = weight(&net, &weights, "conv0.weight")?;
     let rows = off_identity(&row_products(&filters, 25), 1.0);
     let columns = off_identity(&row_products(&transposed(&filters, 25), 25), 1.0);
@@ -112,7 +112,7 @@ fn answers_have_unit_variance() -> Result<Verdict, Error> {
     let examples = Examples::mnist_or_mixture(500)?;
     let (inputs, _) = batch(&examples, &(0..500).collect::<Vec<_>>());
     let recipe = "{base: pytorch_default, calibrate: {with: pca_filters, set: {layers: all}}}";
-    let (_, done) = start(&convolutions(&[8, 16])?, recipe, 0, &inputs)?;
+    let (_, done) = start(&convolutions(&[8, 16])?, recipe, 0, std::slice::from_ref(&inputs))?;
     let layers = done.map(|done| done.layers).unwrap_or_default();
     let stds: Vec<f64> =
         layers.iter().filter(|layer| layer.op == "conv").map(|layer| layer.after.std).collect();

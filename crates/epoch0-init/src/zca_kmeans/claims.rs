@@ -109,7 +109,7 @@ struct Run<'a> {
 impl Run<'_> {
     /// The weights at the start and at the end, and the test accuracy in %.
     fn of(&self, recipe: &str, seed: u64) -> Result<(Weights, Weights, f64), Error> {
-        let (begin, _) = start(self.net, recipe, seed, self.seen)?;
+        let (begin, _) = start(self.net, recipe, seed, std::slice::from_ref(self.seen))?;
         let settings = descent(self.rate, self.length, BATCH, seed);
         let mut trainer = of(Trainer::new(self.net, begin.clone(), self.data, settings))?;
         of(trainer.run(&mut ()))?;

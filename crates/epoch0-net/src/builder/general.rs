@@ -1,5 +1,7 @@
 //! Operations as exchange formats have them.
 
+use epoch0_num::graph::Propagation;
+
 use super::Builder;
 use crate::{
     AxisId, Binary, Constant, ConstantData, Extent, Network, NodeId, Op, ParamId, Reduction, Relation, Unary,
@@ -358,6 +360,19 @@ impl Builder {
         let is_index = self.is_index(x);
         let value = self.node1(Op::GatherElements { dim }, &[x, indices], dims);
         self.index(value, is_index)
+    }
+
+    /// Features of nodes `[nodes, features]` made of those that `edges`, integers `[2, edges]`, lead from.
+    pub fn propagate(&mut self, x: ValueId, edges: ValueId, by: Propagation) -> ValueId {
+        let ranks = [self.dims(x).len(), self.dims(edges).len()];
+        if ranks != [2, 2] || !self.is_index(edges) || self.size(edges, 0).is_some_and(|ends| ends != 2) {
+            let kind = if self.is_index(edges) { "integers" } else { "numbers" };
+            let got = format!("of {ranks:?} dimensions, the second {kind}");
+            self.attribute("propagate", "inputs", got, "features [nodes, features] and integers [2, edges]");
+            return x;
+        }
+        let dims = self.dims(x).to_vec();
+        self.node1(Op::Propagate { by }, &[x, edges], dims)
     }
 
     /// `0, 1, …, n − 1`, where n may be the size of a dimension of `like[0]`, `like[1]`…

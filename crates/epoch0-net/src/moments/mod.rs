@@ -12,7 +12,9 @@
 //! - windows of a convolution at the border are taken for full;
 //! - positions of a pool behind a maxout unit are taken to have weights of their own.
 //!
-//! What an operation does that has no formula here passes as it came, and is named ([`Flow::passed`]).
+//! What an operation does that has no formula here passes as it came, and is named ([`Flow::passed`]). So does passing
+//! features along edges: what that does is the graph's, which a network is given and does not have. Where rows of the
+//! operator sum to about one (means, normalized edges) it is what nodes come to that have become alike.
 
 mod backward;
 mod forward;

@@ -141,6 +141,10 @@ fn is_map(op: &Op) -> bool {
     matches!(op, Op::Linear { .. } | Op::Conv { .. })
 }
 
+fn from_map(net: &Network, value: ValueId) -> bool {
+    net.value(value).from.is_some_and(|from| is_map(&net.nodes[from.0 as usize].op))
+}
+
 /// The terms of a sum, sums in sums opened.
 fn terms(net: &Network, is_inner: &[bool], sum: NodeId) -> Vec<ValueId> {
     let mut terms = Vec::new();
@@ -194,6 +198,10 @@ fn last_weights(net: &Network, value: ValueId, found: &mut Vec<NodeId>) {
         Op::Embedding { .. } | Op::Param(_) => {}
         Op::Mixture { .. } => node.inputs[1..].iter().for_each(|&expert| last_weights(net, expert, found)),
         Op::Attention(_) => last_weights(net, node.inputs[2], found),
+        // Maps side by side: of a node's neighbours and of the node itself.
+        Op::Add if node.inputs.iter().all(|&input| from_map(net, input)) => {
+            node.inputs.iter().for_each(|&input| last_weights(net, input, found));
+        }
         // A gate or a factor per channel does not end the branch; what it multiplies does.
         _ => {
             if let Some(&first) = node.inputs.first() {

@@ -16,6 +16,7 @@ mod convnext;
 mod dag;
 mod dense;
 mod gpt;
+mod graph;
 mod mobile;
 mod parts;
 mod plain;
@@ -29,6 +30,7 @@ use std::fmt;
 
 use epoch0_num::Dtype;
 
+use self::graph::Kind;
 use self::resnet::{Block, ResNet};
 use self::spec::{Spec, near, short};
 use self::star::StarNet;
@@ -78,6 +80,7 @@ const RESNET: &str = "[,classes=1000][,in=3][,size=224][,norm=batch|none|fixup]"
 const CIFAR: &str = "[,classes=10][,in=3][,size=32][,shortcut=A|B][,norm=batch|none|fixup]";
 
 const STAR: &str = "[,classes=1000][,in=3][,size=224][,act=relu6][,mode=mul|sum]";
+const GRAPH: &str = ":IN-HIDDEN-…-OUT[,layers=1 less than sizes][,act=relu][,bias=true][,norm=none|batch|layer][,residual=false]";
 
 const BASIC: Block = Block::Basic;
 const BOTTLENECK: Block = Block::Bottleneck { groups: 1, width: 64 };
@@ -100,6 +103,11 @@ pub static KNOWN: &[Entry] = &[
     Entry::new("gpt", "[:layers=12][,heads=12][,embed=768][,mlp=4·embed][,vocab=50304][,positions=1024][,bias=true]\
         [,tied=true][,act=gelu]", "decoder in the manner of GPT-2, named as nanoGPT", gpt::build)
         .alias(&["transformer"]),
+    Entry::new("gcn", GRAPH, "graph convolutions over normalized edges, named as PyG's GCN", |s, b| graph::build(s, b, Kind::Gcn)),
+    Entry::new("sage", GRAPH, "a map of the neighbours' mean and one of the node itself, named as PyG's GraphSAGE",
+        |s, b| graph::build(s, b, Kind::Sage)),
+    Entry::new("gin", GRAPH, "two maps of the sum of neighbours and node, named as PyG's GIN",
+        |s, b| graph::build(s, b, Kind::Gin)),
     Entry::new("alexnet", IMAGENET, "AlexNet, torchvision", vgg::alexnet),
     Entry::new("vgg11", VGG, "VGG-11, torchvision", |s, b| vgg::vgg(s, b, [1, 1, 2, 2, 2], false)),
     Entry::new("vgg11_bn", VGG, "VGG-11 with batch norm, torchvision", |s, b| vgg::vgg(s, b, [1, 1, 2, 2, 2], true)),

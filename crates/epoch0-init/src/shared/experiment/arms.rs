@@ -7,10 +7,11 @@ use epoch0_engine::{Device, Precision, Weights};
 use epoch0_method::Error;
 use epoch0_net::{Network, ParamId, zoo};
 use epoch0_num::Dtype;
-use epoch0_train::{Evaluation, Observer, Optimizer, Settings, Sgd, Span, Trainer, beside};
+use epoch0_train::{Evaluation, Feed, Observer, Optimizer, Settings, Sgd, Span, Trainer, beside};
 
 use super::broken;
 use crate::METHODS;
+use crate::calibrate::calibrate;
 use crate::start::{Plan, Recipe};
 
 /// A room's error as the method's.
@@ -47,6 +48,18 @@ pub(crate) fn begin(
     let precision = if is_double { Precision::Double } else { Precision::Single };
     let plan = Plan::new(METHODS, net, &recipe, seed)?;
     Ok((plan.weights(precision, &Device::cpu())?, plan.learning_rates(optimizer.steps())))
+}
+
+/// Weights that the recipe calibrates, on training examples.
+fn calibrated(net: &Network, recipe: &str, weights: Weights, data: &Dataset) -> Result<Weights, Error> {
+    const BATCH: usize = 1000;
+    let recipe = Recipe::from_yaml("a claim's recipe", recipe)?;
+    let Some((id, calibrator)) = recipe.calibrator()? else { return Ok(weights) };
+    let batch: Vec<usize> = (0..data.train.len().min(BATCH)).collect();
+    let precision = weights.iter().next().map_or(Precision::Single, |(_, value)| value.precision());
+    let inputs =
+        of(Feed::new(net, data))?.inputs(&data.train.inputs().pick(&batch), precision, &Device::cpu());
+    Ok(of(calibrate(id, &*calibrator, net, &weights, &inputs))?.0)
 }
 
 /// Plain gradient descent for so long.
@@ -162,6 +175,7 @@ pub(crate) fn at_best_rate(
             (&arms[job / per_arm], rates[job % per_arm / n_seeds], (job % n_seeds) as u64);
         let mut settings = settings(rate, seed);
         let (weights, factors) = begin(arm.net, &arm.recipe, seed, &settings.optimizer)?;
+        let weights = calibrated(arm.net, &arm.recipe, weights, data)?;
         if matches!(by, By::Accuracy) {
             settings.test_every = settings.length;
         }

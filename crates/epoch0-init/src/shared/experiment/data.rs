@@ -97,7 +97,7 @@ impl Examples {
         let mut inputs = match inputs {
             Inputs::Values(array) => array.into_parts().1,
             Inputs::Pixels(array) => array.data().iter().map(|&byte| f32::from(byte)).collect(),
-            Inputs::Tokens(_) => Vec::new(),
+            Inputs::Tokens(_) | Inputs::Nodes(_) => Vec::new(),
         };
         standardize(&mut inputs);
         let classes = match targets {

@@ -52,19 +52,19 @@ pub(crate) fn deep(
     b.finish().map_err(|error| broken(&error))
 }
 
-/// The weights of a recipe in YAML, calibrated on `batch` where it says so.
+/// The weights of a recipe in YAML, calibrated on what the network is given where it says so.
 pub(crate) fn start(
     net: &Network,
     recipe: &str,
     seed: u64,
-    batch: &Value,
+    inputs: &[Value],
 ) -> Result<(Weights, Option<Calibration>), Error> {
     let recipe = Recipe::from_yaml("a claim's recipe", recipe)?;
     let plan = Plan::new(METHODS, net, &recipe, seed)?;
     let weights = plan.weights(Precision::Single, &Device::cpu()).map_err(|error| broken(&error))?;
     let Some((id, calibrator)) = recipe.calibrator()? else { return Ok((weights, None)) };
-    let (weights, done) = calibrate(id, &*calibrator, net, &weights, std::slice::from_ref(batch))
-        .map_err(|error| broken(&error))?;
+    let (weights, done) =
+        calibrate(id, &*calibrator, net, &weights, inputs).map_err(|error| broken(&error))?;
     Ok((weights, Some(done)))
 }
 
