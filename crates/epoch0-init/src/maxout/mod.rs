@@ -42,7 +42,7 @@
 //! let net = zoo::build("mlp:100-64-10,act=maxout5").unwrap();
 //! let plan = Plan::new(METHODS, &net, &Recipe::from_yaml("recipe", "base: maxout").unwrap(), 7).unwrap();
 //! // √0.55555 / 10
-//! assert_eq!(plan.sites()[0].law.to_string(), "normal(0, 0.0745355)");
+//! assert_eq!(plan.sites()[0].law.to_string(), "normal(0, 0.0745352)");
 //! ```
 //!
 //! # References
