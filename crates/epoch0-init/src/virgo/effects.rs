@@ -12,9 +12,12 @@ pub(super) const DEEP_CONVOLUTIONS_ON_CORA: Claim = Claim {
     text: "6 graph convolutions of 64 units are at least 1 point better on Cora's test nodes than from Xavier's start, each at \
            its best learning rate, and vary no more over seeds",
     kind: ClaimKind::Effect,
-    budget_s: 1200,
+    budget_s: 1500,
     seeds: 10,
-    expectation: Expectation::NotReproduced { why: "not measured yet" },
+    expectation: Expectation::NotReproduced {
+        why: "it is 0.88 points better in [0.12, 1.64], 76.4 against 75.5 %, where the claim has 1, and varies a little more, by \
+              1.27 points against 1.10: normalized edges are nearly an isometry, and six layers train from either start",
+    },
     run: deep_convolutions_on_cora,
 };
 
