@@ -111,7 +111,7 @@ impl Widths {
         own: usize,
     ) -> Result<Map<String, Value>, Error> {
         let mut keys = keys.clone();
-        for (key, value) in keys.iter_mut() {
+        for (key, value) in &mut keys {
             if let Value::Object(part) = value {
                 *part = self.scaled(part, width, own)?;
             }

@@ -165,7 +165,7 @@ fn changes(rate: impl Fn(usize) -> f64 + Sync) -> Result<Vec<f64>, Error> {
         let (weights, _) = begin(&net, BARE, seed, &optimizer)?;
         let inputs = [noise(&net, &[1, WIDTH], seed)?];
         let loss = |run: &Run| {
-            let output = run.outputs[0].real().map(|var| var.sum());
+            let output = run.outputs[0].real().map(epoch0_engine::Var::sum);
             Ok::<_, epoch0_train::Error>(output.expect("a perceptron answers with numbers"))
         };
         let plan = FewSteps { steps: 1, optimizer, learning_rate: rate(depth), inputs: &inputs, loss: &loss };

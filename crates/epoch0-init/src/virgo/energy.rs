@@ -371,7 +371,10 @@ impl Backward<'_> {
     }
 
     fn arrive(&mut self, value: ValueId, g: Profile) {
-        let all = self.values.get(&value).map_or_else(|| g.clone(), |there| there.with(&g));
+        let all = match self.values.get(&value) {
+            Some(there) => there.with(&g),
+            None => g,
+        };
         self.values.insert(value, all);
     }
 

@@ -1,7 +1,7 @@
 //! A made-up comparison and a made-up training run.
 
 use epoch0_method::reading::{
-    Arm, Axis, Better, Comparison, Curve, Figure, Metric, Quantity, Shape, Training, Versus,
+    Arm, Axis, Better, Comparison, Curve, Figure, Health, Metric, Quantity, Shape, Training, Versus,
 };
 
 use super::{network, normal, versions};
