@@ -383,7 +383,7 @@ pub(crate) struct Gain {
     #[arg(long, value_name = "RANK", conflicts_with_all = ["activation", "named", "sigma"], value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) maxout: Option<u32>,
     /// Side of the square window of max-pooling behind maxout units.
-    #[arg(long, value_name = "SIDE", requires = "maxout", value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(long, value_name = "SIDE", requires = "maxout", conflicts_with_all = ["activation", "named"], value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) pool: Option<u32>,
     /// Standard deviation of what the activation is given.
     #[arg(long, default_value_t = 1.0)]

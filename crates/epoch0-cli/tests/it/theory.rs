@@ -1,4 +1,4 @@
-//! `epoch0 eoc` and `epoch0 igb`.
+//! `epoch0 eoc`, `epoch0 igb` and `epoch0 gain --maxout`.
 
 use std::process::{Command, Output};
 
@@ -30,6 +30,23 @@ fn refused(args: &[&str]) -> String {
 
 fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+#[test]
+fn gains_of_maxout_units() {
+    let rows = json(&["gain", "--maxout", "5", "--pool", "2", "--json"]);
+    let row = |name: &str| rows.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap();
+    assert!((number(&row("c")["value"]) - 0.26573).abs() < 1e-5, "{rows}");
+    assert!(ok(&["gain", "--maxout", "2"]).contains("1.0000000"));
+    for (args, part) in [
+        (&["gain", "--maxout", "0"][..], "0 is not in 1..=1024"),
+        (&["gain", "--maxout", "5", "--pool", "0"], "0 is not in 1..=64"),
+        (&["gain", "relu", "--pool", "2"], "cannot be used with"),
+        (&["gain", "relu", "--maxout", "2"], "cannot be used with"),
+    ] {
+        let text = refused(args);
+        assert!(text.contains(part), "{args:?}: {text}");
+    }
 }
 
 #[test]
