@@ -46,7 +46,8 @@ impl<'a> Heat<'a> {
     pub(super) fn tiles(width: usize, tiles: &[Vec<f64>], color: &'a Axis, center: Option<f64>) -> Self {
         let Grid { rows, columns, height, across } = Grid::of(width, tiles);
         let mut values = vec![vec![f64::NAN; columns]; rows];
-        for (nth, tile) in tiles.iter().enumerate() {
+        // Without a width nothing has a place.
+        for (nth, tile) in tiles.iter().enumerate().filter(|_| rows > 0) {
             let (top, left) = (nth / across * (height + 1), nth % across * (width + 1));
             for (at, value) in tile.iter().enumerate() {
                 values[top + at / width][left + at % width] = *value;
