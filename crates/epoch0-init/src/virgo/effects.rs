@@ -28,7 +28,7 @@ pub(super) const DEEP_SUMS_ON_BLOCKS: Claim = Claim {
     kind: ClaimKind::Effect,
     budget_s: 600,
     seeds: 10,
-    expectation: Expectation::NotReproduced { why: "not measured yet" },
+    expectation: Expectation::Holds,
     run: deep_sums_on_blocks,
 };
 

@@ -354,7 +354,7 @@ impl Backward<'_> {
                         g.kept = Some(self.decide(maps, &g)?);
                     }
                     for &term in &node.inputs {
-                        self.arrive(term, g.clone());
+                        self.arrive(term, &g);
                     }
                     continue;
                 }
@@ -365,16 +365,13 @@ impl Backward<'_> {
                 Op::Gather { dim: 0 } => g,
                 _ => return Err(self.graph.unfollowed(node)),
             };
-            self.arrive(node.inputs[0], back);
+            self.arrive(node.inputs[0], &back);
         }
         Ok(())
     }
 
-    fn arrive(&mut self, value: ValueId, g: Profile) {
-        let all = match self.values.get(&value) {
-            Some(there) => there.with(&g),
-            None => g,
-        };
+    fn arrive(&mut self, value: ValueId, g: &Profile) {
+        let all = self.values.get(&value).map_or_else(|| g.clone(), |there| there.with(g));
         self.values.insert(value, all);
     }
 

@@ -62,7 +62,7 @@ fn a_graph_is_seen_whole() {
     let inputs = feed.inputs(
         &data.train.inputs().pick(&[2, 7]),
         epoch0_engine::Precision::Double,
-        &epoch0_engine::Device::default(),
+        &epoch0_engine::Device::cpu(),
     );
     let shapes: Vec<_> = inputs.iter().map(epoch0_engine::Value::shape).collect();
     let n_edges = 2 * data.graph.as_ref().unwrap().edges.len();
