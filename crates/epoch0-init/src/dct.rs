@@ -27,6 +27,8 @@
 //! # Traps
 //! - The first filters are slow ones; a layer with few filters sees no detail.
 //! - Each filter looks at one channel, in deep layers at one of many.
+//! - Layers behind keep what the recipe's base gives them, while `pca_filters` and its kin stand on He's start: to compare
+//!   them, put `{with: he_normal}` before this in a recipe.
 //! - Scale explains much of what a start by filters gains: compare with `he_normal`, not with a start of another variance.
 //!
 //! # Example

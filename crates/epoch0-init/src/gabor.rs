@@ -28,6 +28,8 @@
 //! # Traps
 //! - Kernels of 3 × 3 are too small for a wave: patterns are then close to `edge`'s, and some to each other.
 //! - Behind the first layer there is no reason for edges of single channels.
+//! - Layers behind keep what the recipe's base gives them, while `pca_filters` and its kin stand on He's start: to compare
+//!   them, put `{with: he_normal}` before this in a recipe.
 //! - Scale explains much of what a start by filters gains: compare with `he_normal`, not with a start of another variance.
 //!
 //! # Example
