@@ -67,6 +67,7 @@ pub(crate) fn health(health: Health) -> (&'static str, &'static str) {
         Health::Saturated => ("Saturated", "units sit where their activation is flat"),
         Health::Biased => ("Biased", "the untrained network prefers some classes"),
         Health::IllConditioned => ("Ill-conditioned", "usual learning rates will not do"),
+        Health::Uneven => ("Uneven", "features move by more or less with the width"),
         Health::Healthy => ("Healthy", "the signal reaches both ends"),
         _ => ("Unhealthy", ""),
     }

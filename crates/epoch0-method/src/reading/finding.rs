@@ -56,13 +56,15 @@ pub enum Health {
     Biased,
     /// The loss is so curved that usual learning rates diverge, or so flat that they do nothing.
     IllConditioned,
+    /// How far a step moves features depends on the width.
+    Uneven,
     /// Nothing of the above.
     Healthy,
 }
 
 impl Health {
     /// All, those that make others meaningless first.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Broken,
         Self::Exploding,
         Self::Vanishing,
@@ -72,6 +74,7 @@ impl Health {
         Self::Saturated,
         Self::Biased,
         Self::IllConditioned,
+        Self::Uneven,
         Self::Healthy,
     ];
 
@@ -87,6 +90,7 @@ impl Health {
             Self::Saturated => "saturated",
             Self::Biased => "biased",
             Self::IllConditioned => "ill_conditioned",
+            Self::Uneven => "uneven",
             Self::Healthy => "healthy",
         }
     }
