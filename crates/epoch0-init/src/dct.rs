@@ -46,9 +46,7 @@
 //! - [hirani2024filter] the survey
 //! - [he2015delving] the length
 
-use epoch0_method::{
-    ArrayMut, At, Entry, Error, Family, Info, Initializer, Params, SiteLaw, Status, Values, Waiver,
-};
+use epoch0_method::{ArrayMut, At, Entry, Error, Family, Info, Initializer, Params, SiteLaw, Status, Values};
 use epoch0_method::{Claim, ClaimKind, Expectation, Verdict};
 use epoch0_net::Window;
 use epoch0_num::Stream;
@@ -80,10 +78,7 @@ static INFO: Info = Info {
     params: Dct::PARAMS,
     random: true,
     status: Status::Checked { since: "0.1.0" },
-    waivers: &[Waiver {
-        check: "seed_matters_if_random",
-        why: "only filters beyond the cosines and their negatives are drawn",
-    }],
+    waivers: &[],
 };
 
 fn build(values: &Values) -> Result<Box<dyn Initializer>, Error> {

@@ -102,7 +102,8 @@ fn every_torchvision_or_timm_entry_has_a_reference() {
 /// The shortest specification of each entry.
 fn shortest(entry: &zoo::Entry) -> String {
     let sizes = match entry.name {
-        "mlp" | "siren" | "residual_mlp" | "gcn" | "sage" | "gin" => ":3-4-2",
+        "mlp" | "siren" | "residual_mlp" | "dag" | "gcn" | "sage" | "gin" => ":3-4-2",
+        "conv_dag" => ":4",
         "cifar_resnet" => ":8",
         "wide_resnet" => ":10-1",
         _ => "",
@@ -424,7 +425,7 @@ fn flattened_and_concatenated_axes_know_their_parts() {
 fn mistakes_are_named_with_what_is_allowed() {
     let unknown = why("resnet19");
     assert!(
-        unknown.starts_with("network `resnet19` is unknown, allowed mlp, residual_mlp, lenet"),
+        unknown.starts_with("network `resnet19` is unknown, allowed mlp, residual_mlp, dag"),
         "{unknown}"
     );
     assert!(unknown.contains("\nhint: did you mean resnet1"), "{unknown}");

@@ -201,8 +201,15 @@ impl Sums<'_> {
 
     fn around(&self, map: NodeId) -> usize {
         let node = &self.net.nodes()[map.0 as usize];
-        let mut into = self.reader(node.outputs[0]).filter(|reader| matches!(self.op(*reader), Op::Add));
-        if let Some(sum) = &mut into {
+        let mut into = self.reader(node.outputs[0]);
+        while let Some(reader) = into
+            && matches!(self.op(reader), Op::Activation(Activation::Identity) | Op::Scale(_))
+        {
+            into = self.reader(self.net.nodes()[reader.0 as usize].outputs[0]);
+        }
+        if let Some(sum) = &mut into
+            && matches!(self.op(*sum), Op::Add)
+        {
             // A sum of which another one is all that reads is part of that.
             while let Some(outer) = self.outer(*sum) {
                 *sum = outer;

@@ -7,6 +7,9 @@ use crate::number;
 /// Largest number that is drawn on a linear axis: differences of such numbers stay finite.
 const LARGEST: f64 = 1e300;
 
+/// Smallest one beside zero: a millionth of it is a number still.
+const SMALLEST: f64 = 1e-290;
+
 /// The part of an axis that is shown. Ends are logarithms where the axis is logarithmic.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Range {
@@ -74,6 +77,7 @@ impl Range {
     fn transformed(&self, value: f64) -> Option<f64> {
         match self.scale {
             _ if !value.is_finite() => None,
+            Scale::Linear if value.abs() < SMALLEST => Some(0.0),
             Scale::Linear => Some(value.clamp(-LARGEST, LARGEST)),
             Scale::Log => (value > 0.0).then(|| value.log10()),
         }
