@@ -38,8 +38,9 @@ pub(crate) fn page(root: &Path) -> Result<String, String> {
     let machines: std::collections::BTreeSet<String> = runs.iter().map(|run| machine(run)).collect();
     let _ = writeln!(out, " They ran on {}.\n", machines.into_iter().collect::<Vec<_>>().join("; on "));
     for (name, record) in &records {
-        let (number, title) = (&record["paper"], record["title"].as_str().unwrap_or_default());
-        let _ = writeln!(out, "## {number:0>3} {title}\n");
+        let (number, title) =
+            (record["paper"].as_u64().unwrap_or(0), record["title"].as_str().unwrap_or_default());
+        let _ = writeln!(out, "## {number:03} {title}\n");
         out += "| claim | | found | wanted | seeds | time |\n|---|---|---|---|---|---|\n";
         runs_of(record, &mut out);
         let _ = writeln!(out, "\nRecord: [evidence/{name}](../evidence/{name})\n");

@@ -15,10 +15,14 @@ pub(super) static CLAIMS: &[Claim] = &[
         name: "signals_have_the_size_that_was_solved",
         text: "what goes into activations has a second moment of 1 to 25 % behind every map of plain and residual networks \
                with pools, means and products between, on average over draws",
-        kind: ClaimKind::Law,
+        kind: ClaimKind::Effect,
         budget_s: 60,
         seeds: 8,
-        expectation: Expectation::Holds,
+        expectation: Expectation::NotReproduced {
+            why: "perceptrons are within 0.069 and 0.026 of 1, LeNet within 0.111; eight residual blocks of tanh within 0.343, \
+                  and vgg11 within 0.843: what max pooling compares becomes alike with depth, and the largest of alike numbers \
+                  is smaller than that of independent ones, which is what is solved for",
+        },
         run: signals_have_the_size_that_was_solved,
     },
     Claim {
