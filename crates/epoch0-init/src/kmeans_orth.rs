@@ -44,15 +44,12 @@
 //! - [hirani2024filter] the survey
 //! - [coates2012learning] spherical k-means
 
-use epoch0_engine::{Value, Weights};
 use epoch0_method::{Entry, Error as MethodError, Family, Info, Params, Status, Values, Waiver};
-use epoch0_net::Network;
 use epoch0_num::Stream;
 use epoch0_num::joint::orthogonal;
 
-use crate::calibrate::{Calibration, Calibrator, Error};
-use crate::shared::filters::{Layers, Learner, Learning, Patches, Whitening, learned, spherical, usual};
-use crate::start::Rule;
+use crate::calibrate::Calibrator;
+use crate::shared::filters::{Layers, Learner, Learning, Patches, Whitening, spherical};
 
 /// Parameters of filters by k-means from orthonormal centres.
 #[derive(Clone, Debug, Params)]
@@ -96,24 +93,12 @@ fn build(values: &Values) -> Result<Box<dyn Calibrator>, MethodError> {
     Ok(Box::new(KmeansOrth::from_values(INFO.id, values)?))
 }
 
-impl Calibrator for KmeansOrth {
-    fn draws(&self) -> Vec<Rule> {
-        usual()
-    }
-
-    fn calibrate(
-        &self,
-        network: &Network,
-        weights: &mut Weights,
-        inputs: &[Value],
-    ) -> Result<Calibration, Error> {
-        let Self { layers, raw, patches, .. } = *self;
-        let by = Learning { method: INFO.id, layers, raw, patches };
-        learned(by, self, network, weights, inputs)
-    }
-}
-
 impl Learner for KmeansOrth {
+    fn learning(&self) -> Learning {
+        let Self { layers, raw, patches, .. } = *self;
+        Learning { method: INFO.id, layers, raw, patches }
+    }
+
     fn filters(&self, patches: &Patches, n: usize, stream: &Stream) -> Option<Vec<f64>> {
         let d = patches.d;
         let whitening = Whitening::new(&patches.components()?, self.epsilon);

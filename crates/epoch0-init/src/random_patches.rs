@@ -42,14 +42,11 @@
 //! - [hirani2024filter] the survey
 //! - [coates2012learning] patches as a dictionary
 
-use epoch0_engine::{Value, Weights};
 use epoch0_method::{Entry, Error as MethodError, Family, Info, Params, Status, Values, Waiver};
-use epoch0_net::Network;
 use epoch0_num::Stream;
 
-use crate::calibrate::{Calibration, Calibrator, Error};
-use crate::shared::filters::{Layers, Learner, Learning, Patches, learned, unit, usual};
-use crate::start::Rule;
+use crate::calibrate::Calibrator;
+use crate::shared::filters::{Layers, Learner, Learning, Patches, unit};
 
 /// Parameters of filters that are patches.
 #[derive(Clone, Debug, Params)]
@@ -87,24 +84,12 @@ fn build(values: &Values) -> Result<Box<dyn Calibrator>, MethodError> {
     Ok(Box::new(RandomPatches::from_values(INFO.id, values)?))
 }
 
-impl Calibrator for RandomPatches {
-    fn draws(&self) -> Vec<Rule> {
-        usual()
-    }
-
-    fn calibrate(
-        &self,
-        network: &Network,
-        weights: &mut Weights,
-        inputs: &[Value],
-    ) -> Result<Calibration, Error> {
-        let Self { layers, raw, patches, .. } = *self;
-        let by = Learning { method: INFO.id, layers, raw, patches };
-        learned(by, self, network, weights, inputs)
-    }
-}
-
 impl Learner for RandomPatches {
+    fn learning(&self) -> Learning {
+        let Self { layers, raw, patches, .. } = *self;
+        Learning { method: INFO.id, layers, raw, patches }
+    }
+
     fn filters(&self, patches: &Patches, n: usize, stream: &Stream) -> Option<Vec<f64>> {
         let mut filters: Vec<f64> =
             patches.some(n, stream).iter().flat_map(|&at| patches.patch(at).to_vec()).collect();

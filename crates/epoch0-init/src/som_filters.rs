@@ -47,15 +47,12 @@
 //! - [kohonen1982self] the map
 //! - [hirani2024filter] the survey, Fig. 2
 
-use epoch0_engine::{Value, Weights};
 use epoch0_method::{Entry, Error as MethodError, Family, Info, Params, Status, Values, Waiver};
-use epoch0_net::Network;
 use epoch0_num::Stream;
 use epoch0_num::special::{exp, ln};
 
-use crate::calibrate::{Calibration, Calibrator, Error};
-use crate::shared::filters::{Layers, Learner, Learning, Patches, Whitening, learned, usual};
-use crate::start::Rule;
+use crate::calibrate::Calibrator;
+use crate::shared::filters::{Layers, Learner, Learning, Patches, Whitening};
 
 /// Parameters of filters by a self-organizing map.
 #[derive(Clone, Debug, Params)]
@@ -99,24 +96,12 @@ fn build(values: &Values) -> Result<Box<dyn Calibrator>, MethodError> {
     Ok(Box::new(SomFilters::from_values(INFO.id, values)?))
 }
 
-impl Calibrator for SomFilters {
-    fn draws(&self) -> Vec<Rule> {
-        usual()
-    }
-
-    fn calibrate(
-        &self,
-        network: &Network,
-        weights: &mut Weights,
-        inputs: &[Value],
-    ) -> Result<Calibration, Error> {
-        let Self { layers, raw, patches, .. } = *self;
-        let by = Learning { method: INFO.id, layers, raw, patches };
-        learned(by, self, network, weights, inputs)
-    }
-}
-
 impl Learner for SomFilters {
+    fn learning(&self) -> Learning {
+        let Self { layers, raw, patches, .. } = *self;
+        Learning { method: INFO.id, layers, raw, patches }
+    }
+
     fn filters(&self, patches: &Patches, n: usize, stream: &Stream) -> Option<Vec<f64>> {
         let d = patches.d;
         let components = patches.components()?;

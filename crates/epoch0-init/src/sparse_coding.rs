@@ -46,16 +46,13 @@
 //! - [olshausen1996emergence]
 //! - [hirani2024filter] the survey
 
-use epoch0_engine::{Value, Weights};
 use epoch0_method::{Entry, Error as MethodError, Family, Info, Params, Status, Values, Waiver};
-use epoch0_net::Network;
 use epoch0_num::Stream;
 use epoch0_num::symmetric::dot;
 use rayon::prelude::*;
 
-use crate::calibrate::{Calibration, Calibrator, Error};
-use crate::shared::filters::{Layers, Learner, Learning, Patches, Whitening, learned, unit, usual};
-use crate::start::Rule;
+use crate::calibrate::Calibrator;
+use crate::shared::filters::{Layers, Learner, Learning, Patches, Whitening, unit};
 
 /// Parameters of filters by sparse coding.
 #[derive(Clone, Debug, Params)]
@@ -102,24 +99,12 @@ fn build(values: &Values) -> Result<Box<dyn Calibrator>, MethodError> {
     Ok(Box::new(SparseCoding::from_values(INFO.id, values)?))
 }
 
-impl Calibrator for SparseCoding {
-    fn draws(&self) -> Vec<Rule> {
-        usual()
-    }
-
-    fn calibrate(
-        &self,
-        network: &Network,
-        weights: &mut Weights,
-        inputs: &[Value],
-    ) -> Result<Calibration, Error> {
-        let Self { layers, raw, patches, .. } = *self;
-        let by = Learning { method: INFO.id, layers, raw, patches };
-        learned(by, self, network, weights, inputs)
-    }
-}
-
 impl Learner for SparseCoding {
+    fn learning(&self) -> Learning {
+        let Self { layers, raw, patches, .. } = *self;
+        Learning { method: INFO.id, layers, raw, patches }
+    }
+
     fn filters(&self, patches: &Patches, n: usize, stream: &Stream) -> Option<Vec<f64>> {
         const BATCH: usize = 100;
         let d = patches.d;

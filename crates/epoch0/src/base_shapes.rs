@@ -1,7 +1,8 @@
 //! A network's widths against those of a base network.
 
 use epoch0_format::BaseShapes;
-use epoch0_net::{Network, Role};
+use epoch0_init::spectral::read_width;
+use epoch0_net::Network;
 
 use crate::Error;
 
@@ -60,10 +61,7 @@ pub fn base_width(net: &Network, shapes: &BaseShapes) -> Result<u32, Error> {
         }
     }
     let (size, base, _) = ratio.ok_or_else(|| wrong("the base shapes have no width".to_owned()))?;
-    let maps = net.sites().iter().filter(|site| site.role.is_matrix());
-    let last = maps.max_by_key(|site| (site.role == Role::Readout, site.depth));
-    let width = last.map_or(size, |site| site.view.n_in());
-    let width = width as u128 * base as u128 / size as u128;
+    let width = read_width(net).unwrap_or(size) as u128 * base as u128 / size as u128;
     u32::try_from(width)
         .ok()
         .filter(|width| *width > 0)

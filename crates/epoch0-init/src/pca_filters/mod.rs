@@ -49,14 +49,11 @@
 
 mod claims;
 
-use epoch0_engine::{Value, Weights};
 use epoch0_method::{Entry, Error as MethodError, Family, Info, Params, Status, Values, Waiver};
-use epoch0_net::Network;
 use epoch0_num::Stream;
 
-use crate::calibrate::{Calibration, Calibrator, Error};
-use crate::shared::filters::{Layers, Learner, Learning, Patches, learned, usual};
-use crate::start::Rule;
+use crate::calibrate::Calibrator;
+use crate::shared::filters::{Layers, Learner, Learning, Patches};
 
 /// Parameters of filters by principal components.
 #[derive(Clone, Debug, Params)]
@@ -94,24 +91,12 @@ fn build(values: &Values) -> Result<Box<dyn Calibrator>, MethodError> {
     Ok(Box::new(PcaFilters::from_values(INFO.id, values)?))
 }
 
-impl Calibrator for PcaFilters {
-    fn draws(&self) -> Vec<Rule> {
-        usual()
-    }
-
-    fn calibrate(
-        &self,
-        network: &Network,
-        weights: &mut Weights,
-        inputs: &[Value],
-    ) -> Result<Calibration, Error> {
-        let Self { layers, raw, patches, .. } = *self;
-        let by = Learning { method: INFO.id, layers, raw, patches };
-        learned(by, self, network, weights, inputs)
-    }
-}
-
 impl Learner for PcaFilters {
+    fn learning(&self) -> Learning {
+        let Self { layers, raw, patches, .. } = *self;
+        Learning { method: INFO.id, layers, raw, patches }
+    }
+
     fn filters(&self, patches: &Patches, n: usize, _stream: &Stream) -> Option<Vec<f64>> {
         let components = patches.components()?;
         Some((0..n.min(patches.d)).flat_map(|at| components.vector(at).to_vec()).collect())

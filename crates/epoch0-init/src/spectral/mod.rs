@@ -116,11 +116,11 @@ fn is_table(at: &At<'_>) -> bool {
     matches!(at.role, Role::Embedding | Role::Position | Role::Token)
 }
 
-/// Numbers that the readout reads, or the last map where there is none.
-fn read_width(net: &Network) -> f64 {
+/// Numbers that the readout reads, or the last map where there is none: the width that [`Spectral::base`] is of.
+pub fn read_width(net: &Network) -> Option<usize> {
     let maps = net.sites().iter().filter(|site| site.role.is_matrix());
     let last = maps.max_by_key(|site| (site.role == Role::Readout, site.depth));
-    last.map_or(1.0, |site| site.view.n_in() as f64)
+    last.map(|site| site.view.n_in())
 }
 
 /// Readouts that are tables of words, too.
@@ -150,6 +150,11 @@ fn divides(at: &At<'_>) -> Option<f64> {
     };
     let is_norm = matches!(at.role, Role::NormScale | Role::NormShift);
     if is_norm { tied_readouts(at.net).find_map(divider) } else { None }
+}
+
+/// The width of the network itself.
+fn own_width(net: &Network) -> f64 {
+    read_width(net).unwrap_or(1) as f64
 }
 
 /// Whether it belongs to a readout.
@@ -194,7 +199,7 @@ impl Initializer for Spectral {
 
     fn learning_rate(&self, at: &At<'_>, steps: Steps) -> f64 {
         if let Some(width) = divides(at) {
-            return self.base.map_or(1.0 / width, |base| f64::from(base) / read_width(at.net));
+            return self.base.map_or(1.0 / width, |base| f64::from(base) / own_width(at.net));
         }
         let Some((fan_in, out)) = map(at) else { return 1.0 };
         let factor = |fan_in: f64, out: f64| match steps {
@@ -204,7 +209,7 @@ impl Initializer for Spectral {
         // What the same map has where all hidden widths are smaller alike: dimensions that are not the network's inputs or
         // answers.
         let at_base = self.base.map_or(1.0, |base| {
-            let smaller = f64::from(base) / read_width(at.net);
+            let smaller = f64::from(base) / own_width(at.net);
             let is_hidden_in = at.role.is_matrix() && at.depth > 1;
             let in_ = if is_hidden_in { fan_in * smaller } else { fan_in };
             factor(in_, if answers(at) { out } else { out * smaller })

@@ -52,14 +52,11 @@
 
 mod claims;
 
-use epoch0_engine::{Value, Weights};
 use epoch0_method::{Entry, Error as MethodError, Family, Info, Params, Status, Values, Waiver};
-use epoch0_net::Network;
 use epoch0_num::Stream;
 
-use crate::calibrate::{Calibration, Calibrator, Error};
-use crate::shared::filters::{Layers, Learner, Learning, Patches, Whitening, learned, spherical, usual};
-use crate::start::Rule;
+use crate::calibrate::Calibrator;
+use crate::shared::filters::{Layers, Learner, Learning, Patches, Whitening, spherical};
 
 /// Parameters of filters by k-means of whitened patches.
 #[derive(Clone, Debug, Params)]
@@ -103,24 +100,12 @@ fn build(values: &Values) -> Result<Box<dyn Calibrator>, MethodError> {
     Ok(Box::new(ZcaKmeans::from_values(INFO.id, values)?))
 }
 
-impl Calibrator for ZcaKmeans {
-    fn draws(&self) -> Vec<Rule> {
-        usual()
-    }
-
-    fn calibrate(
-        &self,
-        network: &Network,
-        weights: &mut Weights,
-        inputs: &[Value],
-    ) -> Result<Calibration, Error> {
-        let Self { layers, raw, patches, .. } = *self;
-        let by = Learning { method: INFO.id, layers, raw, patches };
-        learned(by, self, network, weights, inputs)
-    }
-}
-
 impl Learner for ZcaKmeans {
+    fn learning(&self) -> Learning {
+        let Self { layers, raw, patches, .. } = *self;
+        Learning { method: INFO.id, layers, raw, patches }
+    }
+
     fn filters(&self, patches: &Patches, n: usize, stream: &Stream) -> Option<Vec<f64>> {
         let whitening = Whitening::new(&patches.components()?, self.epsilon);
         let white = whitening.of(&patches.values);

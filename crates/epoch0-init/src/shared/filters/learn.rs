@@ -1,5 +1,7 @@
 //! Methods that learn filters from patches, on their way through a network.
 
+use std::fmt;
+
 use epoch0_engine::{Value, Weights};
 use epoch0_method::Error as MethodError;
 use epoch0_net::{Network, Op, Role};
@@ -8,7 +10,7 @@ use epoch0_num::symmetric::dot;
 use rayon::prelude::*;
 
 use super::{Layers, Patches, fill_up, unit};
-use crate::calibrate::{Calibration, Change, Error, Factor, Kind, Meeting, State, sweep};
+use crate::calibrate::{Calibration, Calibrator, Change, Error, Factor, Kind, Meeting, State, sweep};
 use crate::start::{OneOrMore, Rule};
 
 /// Numbers of a patch at most: its covariance is to be taken apart.
@@ -17,7 +19,10 @@ const WIDEST: usize = 1200;
 const FAINT: f64 = 0.01;
 
 /// A way to make filters of patches.
-pub(crate) trait Learner: Sync {
+pub(crate) trait Learner: fmt::Debug + Send + Sync {
+    /// What all such methods are asked for, as it was answered.
+    fn learning(&self) -> Learning;
+
     /// Filters, rows of `patches.d`; as many as asked, or fewer where patches do not give more.
     fn filters(&self, patches: &Patches, n: usize, stream: &Stream) -> Option<Vec<f64>>;
 }
@@ -33,8 +38,23 @@ pub(crate) struct Learning {
     pub(crate) patches: u32,
 }
 
+impl<L: Learner> Calibrator for L {
+    fn draws(&self) -> Vec<Rule> {
+        usual()
+    }
+
+    fn calibrate(
+        &self,
+        network: &Network,
+        weights: &mut Weights,
+        inputs: &[Value],
+    ) -> Result<Calibration, Error> {
+        learned(self.learning(), self, network, weights, inputs)
+    }
+}
+
 /// What stands below the filters: He's start, and biases of zero.
-pub(crate) fn usual() -> Vec<Rule> {
+fn usual() -> Vec<Rule> {
     let words = |words: &[&str]| OneOrMore::Any(words.iter().map(|&word| word.to_owned()).collect());
     vec![
         Rule {
@@ -48,7 +68,7 @@ pub(crate) fn usual() -> Vec<Rule> {
 }
 
 /// Replaces the weights of a network's layers by filters that are learned from what they read.
-pub(crate) fn learned(
+fn learned(
     by: Learning,
     learner: &dyn Learner,
     network: &Network,

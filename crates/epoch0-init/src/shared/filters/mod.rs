@@ -9,7 +9,7 @@ use epoch0_num::Stream;
 use epoch0_num::joint::orthogonal;
 use epoch0_num::symmetric::dot;
 
-pub(crate) use learn::{Learner, Learning, learned, spherical, usual};
+pub(crate) use learn::{Learner, Learning, spherical};
 pub(crate) use patches::{Patches, Whitening};
 pub(crate) use pattern::{Patterns, Spread2d};
 
