@@ -18,6 +18,7 @@
 #[cfg(test)]
 extern crate self as epoch0_engine;
 
+mod batch;
 pub mod curvature;
 mod device;
 mod error;
@@ -33,6 +34,7 @@ mod value;
 mod var;
 mod weights;
 
+pub use batch::{Batch, Loss};
 pub use device::{Device, Precision};
 pub use error::Error;
 pub use primitive::conv::Moves;

@@ -20,7 +20,7 @@ mod shared;
 mod subject;
 
 pub use error::Error;
-pub use probe::{Loss, Probe};
+pub use probe::Probe;
 pub use subject::{Examiner, Subject, Watch};
 
 use epoch0_method::Entry;

@@ -3,12 +3,12 @@
 use std::cell::{Cell, RefCell};
 
 use epoch0_engine::curvature::{Density, Estimate, Hessian, Symmetric, density, ends, trace};
-use epoch0_engine::{Mode, Order, Tensor, Var, jvp, run, vjp};
+use epoch0_engine::{Loss, Mode, Order, Tensor, Var, jvp, run, vjp};
 use epoch0_num::Stream;
 
 use super::Curvature;
 use crate::shared::inputs::{split, square, within};
-use crate::{Error, Loss, Subject, Watch};
+use crate::{Error, Subject, Watch};
 
 /// Real numbers that a run may keep: a gradient that can be differentiated keeps several times as many.
 const VALUES: usize = 1 << 25;

@@ -55,6 +55,7 @@
 mod claims;
 mod measure;
 
+use epoch0_engine::Loss;
 use epoch0_method::reading::{
     Axis, Bound, Cell, Column, Direction, Figure, Finding, Health, Kind, Place, Quantity, Reading, Severity,
     Shape, Table,
@@ -62,7 +63,7 @@ use epoch0_method::reading::{
 use epoch0_method::{Entry, Error, Family, Info, Params, Status, Values};
 
 use crate::shared::show::{broken, percent, show};
-use crate::{Examiner, Loss, Subject, Watch};
+use crate::{Examiner, Subject, Watch};
 use measure::{Measured, measure};
 
 /// Parameters of the examination.

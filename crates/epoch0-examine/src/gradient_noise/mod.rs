@@ -48,7 +48,7 @@
 mod claims;
 
 use epoch0_engine::taps::{Gradients, Taps};
-use epoch0_engine::{Mode, Order, Var, grad};
+use epoch0_engine::{Loss, Mode, Order, Var, grad};
 use epoch0_method::reading::{
     Axis, Bound, Cell, Column, Direction, Figure, Finding, Health, Kind, Pass, Place, Quantity, Reading,
     Severity, Shape, Table,
@@ -58,7 +58,7 @@ use epoch0_net::ParamId;
 
 use crate::shared::inputs::{settled, square, within};
 use crate::shared::show::{broken, show};
-use crate::{Examiner, Loss, Subject, Watch};
+use crate::{Examiner, Subject, Watch};
 
 /// Real numbers that a run may keep.
 const VALUES: usize = 1 << 27;

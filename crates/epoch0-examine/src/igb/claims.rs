@@ -272,7 +272,7 @@ fn bias_takes_it_all() -> Result<Verdict, Error> {
     let mut case = Case::new(INFO.id, "mlp:20-100-100-100-5", 0, |network| matched(network, 200, 0))?;
     let inputs = case.probe.inputs[0].real().map(|var| var.value().to_f64()).unwrap_or_default();
     let inputs = Tensor::from_f64(inputs.repeat(2), &[400, 20], Precision::Double, &Device::cpu());
-    case.probe.inputs = vec![Value::constant(inputs)];
+    case.probe.batch.inputs = vec![Value::constant(inputs)];
     let before = case.guesses(&case.weights, false)?;
     let fixed = fixed(&case.subject(), Remedy::Bias).map_err(|error| in_claim(&error))?;
     let after = case.guesses(&fixed, false)?;
@@ -349,7 +349,7 @@ fn bias_evens_guesses() -> Result<Verdict, Error> {
         let probe = |network: &Network| {
             let mut probe = matched(network, n, 0)?;
             let inputs = Tensor::from_f32(images.clone(), &[n, 784], Precision::Single, &Device::cpu());
-            probe.inputs = vec![Value::constant(inputs.cast(Precision::Double))];
+            probe.batch.inputs = vec![Value::constant(inputs.cast(Precision::Double))];
             Ok(probe)
         };
         let case = Case::new(INFO.id, "mlp:784-200-200-200-200-10", seed, probe)?;

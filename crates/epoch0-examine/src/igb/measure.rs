@@ -1,11 +1,11 @@
 //! What a start guesses.
 
-use epoch0_engine::{Mode, Value, Weights, run};
+use epoch0_engine::{Loss, Mode, Value, Weights, run};
 use epoch0_method::reading::{Axis, Bound, Direction, Figure, Finding, Health, Quantity, Severity, Shape};
 
 use super::remedies::Tried;
 use crate::shared::show::percent;
-use crate::{Error, Loss, Subject};
+use crate::{Error, Subject};
 
 /// Share of the guesses for one class from which a start is biased.
 const BIASED: f64 = 0.9;

@@ -1,11 +1,10 @@
 //! What takes the bias away, tried on the start at hand.
 
-use epoch0_engine::{Mode, Tensor, Value, Var, Weights, ntk, sweep};
+use epoch0_engine::{Batch, Mode, Tensor, Value, Var, Weights, ntk, sweep};
 use epoch0_method::reading::{Cell, Column, Kind, Table};
 use epoch0_net::{Layout, Network, NodeId, Op, ParamId};
 
 use super::measure::{Logits, Measured};
-use crate::shared::inputs::{first, part};
 use crate::{Error, Subject, Watch};
 
 /// Examples that means of activations are taken over at most.
@@ -85,7 +84,7 @@ fn guesses(
     let is_whole = n < 2 || subject.probe.first(subject.network, n / 2).len() == subject.probe.len();
     let later: Vec<Value> = match is_whole {
         true => inputs.to_vec(),
-        false => part(subject.network, inputs, &(n / 2..n)),
+        false => Batch::from(inputs.to_vec()).part(subject.network, &(n / 2..n)).inputs,
     };
     let logits = Logits::of(subject, weights, &later)?;
     let of_later = |logits: &Logits| match is_whole {
@@ -219,8 +218,8 @@ fn shifted(subject: &Subject<'_>) -> Result<Result<Weights, String>, Error> {
     }
     let probe = subject.probe.first(network, (subject.probe.len() / 2).clamp(1, EXAMPLES));
     let inputs: Vec<Value> = match probe.len() == subject.probe.len() {
-        true => probe.inputs,
-        false => first(network, &probe.inputs, probe.summary.n_examples),
+        true => probe.batch.inputs,
+        false => probe.part(network, &(0..probe.summary.n_examples)).inputs,
     };
     let mut weights = subject.weights.clone();
     // What is before a layer has changed when its turn comes.

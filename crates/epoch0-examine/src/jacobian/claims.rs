@@ -161,7 +161,7 @@ fn estimates() -> Result<Verdict, Error> {
     let tensor = inputs(1, 48, 1.0, 3)?;
     let (mean, spread) = moments(&all(&net, &weights, tensor.clone())?);
     let mut probe = matched(&net, 1, 3)?;
-    probe.inputs = vec![Value::constant(tensor)];
+    probe.batch.inputs = vec![Value::constant(tensor)];
     let subject = Subject { network: &net, weights: &weights, probe: &probe, seed: 3 };
     let defaults = Jacobian::from_values(INFO.id, &Values::new())?;
     let method = Jacobian { probes: 4000, exact: 0, ..defaults };

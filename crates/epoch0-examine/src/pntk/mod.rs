@@ -51,13 +51,12 @@ mod claims;
 
 use epoch0_engine::kernel::Gram;
 use epoch0_engine::taps::Taps;
-use epoch0_engine::{Mode, Parameters, Value, ntk};
+use epoch0_engine::{Batch, Mode, Parameters, Value, ntk};
 use epoch0_method::reading::{Finding, Health, Quantity, Reading, Severity};
 use epoch0_method::{Entry, Error, Family, Info, Params, Status, Values};
 use epoch0_net::Network;
 
-use crate::probe::fixed_batch;
-use crate::shared::inputs::{first, settled};
+use crate::shared::inputs::settled;
 use crate::shared::kernel::{heatmap, label_alignment, spectrum_figure};
 use crate::shared::show::broken;
 use crate::{Examiner, Subject, Watch};
@@ -99,7 +98,7 @@ impl Examiner for Pntk {
         let probe = subject.probe.first(network, self.examples as usize);
         let params = settled(network, weights, &probe.inputs)?.leaves(network);
         // A network that is bound to a number of examples has no kernel of fewer.
-        let compare = if fixed_batch(network).is_some() { 0 } else { self.compare };
+        let compare = if Batch::bound(network).is_some() { 0 } else { self.compare };
         let pntk = Self { compare, ..self.clone() };
         let reading = pntk.read(network, &params, &probe.inputs, probe.labels.as_deref())?;
         watch.reach(1.0)?;
@@ -167,7 +166,7 @@ impl Pntk {
         let outputs = taps.output().map_err(|error| failed(&error))?.value().len() / examples.max(1);
         let compare = (self.compare as usize).min(examples).min(ntk::LIMIT / outputs.max(1));
         if compare > 0 {
-            let first = first(net, inputs, compare);
+            let first = Batch::from(inputs.to_vec()).part(net, &(0..compare)).inputs;
             let taps = Taps::record(net, params, &first, Mode::Eval).map_err(|error| failed(&error))?;
             let of = |kernel: Result<Gram, epoch0_engine::Error>| kernel.map_err(|error| failed(&error));
             let full = of(ntk::full(&taps, None))?;

@@ -173,7 +173,7 @@ pub(super) fn measure(subject: &Subject<'_>, watch: Watch<'_>) -> Result<Measure
         layers,
         loss: loss.value().item() / examples.max(1) as f64,
         ignorance: match probe.loss_of(answers) {
-            crate::Loss::Squares => None,
+            epoch0_engine::Loss::Squares => None,
             _ => shape.last().map(|&classes| (classes as f64).ln()),
         },
         answers: Moments::of(&answers.value().to_f32()),

@@ -1,46 +1,10 @@
 //! What an examiner runs: some examples, and weights under which they do not depend on each other.
 
-use std::ops::Range;
-
 use epoch0_engine::{Mode, Tensor, Value, Weights, run};
 use epoch0_net::{Network, NormKind, Op};
 use epoch0_num::Stream;
 
 use crate::{Error, Probe, Subject};
-
-/// The first examples of a network's inputs.
-pub(crate) fn first(network: &Network, inputs: &[Value], examples: usize) -> Vec<Value> {
-    part(network, inputs, &(0..examples))
-}
-
-/// Some examples of a network's inputs. A graph stays whole: examples are the nodes that are asked for.
-pub(crate) fn part(network: &Network, inputs: &[Value], examples: &Range<usize>) -> Vec<Value> {
-    let graph = network.graph_inputs();
-    let is_cut = |at: usize| graph.is_none_or(|graph| graph.nodes == at);
-    let one = |(at, input): (usize, &Value)| if is_cut(at) { cut(input, examples) } else { input.clone() };
-    inputs.iter().enumerate().map(one).collect()
-}
-
-fn cut(value: &Value, examples: &Range<usize>) -> Value {
-    let mut shape = value.shape();
-    let of_one: usize = shape[1..].iter().product();
-    shape[0] = examples.len();
-    let range = examples.start * of_one..examples.end * of_one;
-    let part = match value {
-        Value::Real(var) => {
-            let all = var.value();
-            let values = all.to_f64()[range].to_vec();
-            Some(Value::constant(Tensor::from_f64(values, &shape, all.precision(), &all.device())))
-        }
-        Value::Index(words) => {
-            Value::index(words.iter().copied().skip(range.start).take(range.len()).collect(), &shape)
-        }
-        Value::Truth(truths) => {
-            Value::truth(truths.iter().copied().skip(range.start).take(range.len()).collect(), &shape)
-        }
-    };
-    part.expect("as many elements as the shape has")
-}
 
 /// The weights with the running statistics of every batch normalization replaced by those of these inputs. In use the
 /// network then does what a first step of training does, and no example depends on another.
