@@ -13,6 +13,8 @@ pub enum Family {
     Init,
     /// Examinations of a start.
     Examine,
+    /// Starts from other networks.
+    Inherit,
 }
 
 impl Family {
@@ -21,6 +23,7 @@ impl Family {
         match self {
             Self::Init => "init",
             Self::Examine => "examine",
+            Self::Inherit => "inherit",
         }
     }
 }

@@ -1,0 +1,119 @@
+//! What the paper claims, as identities.
+
+use epoch0_method::{Claim, ClaimKind, Error, Expectation, Values, Verdict};
+use epoch0_net::{Network, zoo};
+
+use super::{ENTRY, INFO, spaced};
+use crate::Inheritance;
+use crate::pair::refuse;
+
+pub(super) static CLAIMS: &[Claim] = &[
+    Claim {
+        name: "places_are_evenly_spaced",
+        text: "of 8 the places of 4 are 0, 2, 4, 6, of 10 they are 0, 3, 6, 9, and of 7 all of 7",
+        kind: ClaimKind::Law,
+        budget_s: 1,
+        seeds: 0,
+        expectation: Expectation::Holds,
+        run: places_are_evenly_spaced,
+    },
+    Claim {
+        name: "axes_are_taken_alike",
+        text: "in a decoder all that lies on the residual stream takes the same places, and so do both sides of a feed-forward \
+               map, queries and keys, and values and what reads them; the queries of a head are those of one of the parent's",
+        kind: ClaimKind::Law,
+        budget_s: 1,
+        seeds: 0,
+        expectation: Expectation::Holds,
+        run: axes_are_taken_alike,
+    },
+];
+
+fn places_are_evenly_spaced() -> Result<Verdict, Error> {
+    let found = [spaced(8, 4), spaced(10, 4), spaced(7, 7)];
+    let expected = [vec![0, 2, 4, 6], vec![0, 3, 6, 9], (0..7).collect()];
+    let wrong = found.iter().zip(&expected).filter(|(a, b)| a != b).count();
+    Ok(Verdict::at_most(wrong as f64, 0.0))
+}
+
+fn built(spec: &str) -> Result<Network, Error> {
+    zoo::build(spec).map_err(|error| refuse(INFO.id, spec, &error.to_string(), "another"))
+}
+
+fn inherited(parent: &Network, child: &Network) -> Result<Inheritance, Error> {
+    (ENTRY.build)(&Values::new())?.inherit(parent, child, 0)
+}
+
+fn axes_are_taken_alike() -> Result<Verdict, Error> {
+    let parent = built("gpt:layers=3,heads=4,embed=32,vocab=50,positions=16")?;
+    let child = built("gpt:layers=2,heads=2,embed=12,vocab=50,positions=8")?;
+    let found = inherited(&parent, &child)?;
+    let places = |name: &str, dim: usize| {
+        let id = child.find(name).map_or(0, |id| id.0 as usize);
+        found.params[id].as_ref().map(|from| from.places[dim].clone()).unwrap_or_default()
+    };
+    let stream = places("transformer.wte.weight", 1);
+    let mut wrong: Vec<&str> = Vec::new();
+    let mut check = |holds: bool, what: &'static str| {
+        if !holds {
+            wrong.push(what)
+        }
+    };
+    check(*stream == *spaced(32, 12), "the stream's places");
+    for block in ["transformer.h.0", "transformer.h.1"] {
+        let of = |part: &str, dim: usize| places(&format!("{block}.{part}"), dim);
+        let on_stream = [
+            ("ln_1.weight", 0),
+            ("attn.c_attn.weight", 1),
+            ("attn.c_proj.weight", 0),
+            ("mlp.c_fc.weight", 1),
+            ("mlp.c_proj.weight", 0),
+        ];
+        check(on_stream.iter().all(|(part, dim)| of(part, *dim) == stream), "the residual stream");
+        check(of("mlp.c_fc.weight", 0) == of("mlp.c_proj.weight", 1), "the feed-forward map");
+        let packed = of("attn.c_attn.weight", 0);
+        let parts: Vec<Vec<usize>> = packed
+            .chunks(12)
+            .enumerate()
+            .map(|(nth, part)| part.iter().map(|at| at - 32 * nth).collect())
+            .collect();
+        check(parts[0] == parts[1], "queries and keys");
+        check(parts[2] == *of("attn.c_proj.weight", 1), "values");
+        // Heads 0 and 2 of 4, six dimensions of eight each.
+        let heads = parts[0].chunks(6).map(|head| head.iter().map(|at| at / 8).collect::<Vec<_>>());
+        check(heads.collect::<Vec<_>>() == [vec![0; 6], vec![2; 6]], "heads");
+    }
+    check(*places("transformer.wpe.weight", 0) == *(0..8).collect::<Vec<_>>(), "positions");
+    let n = wrong.len() as f64;
+    Ok(Verdict { details: wrong.into_iter().map(str::to_owned).collect(), ..Verdict::at_most(n, 0.0) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn laws_hold() {
+        for claim in CLAIMS.iter().filter(|claim| claim.kind == ClaimKind::Law) {
+            let verdict = (claim.run)().unwrap();
+            assert!(verdict.holds, "{}: {verdict:?}", claim.name);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_selected_is_named() {
+        let parent = built("gpt:layers=2,heads=4,embed=32,vocab=50,positions=16").unwrap();
+        for (child, said) in [
+            (
+                "gpt:layers=2,heads=4,embed=64,vocab=50,positions=16",
+                "is 64 in the child, and 32 in the parent",
+            ),
+            ("gpt:layers=3,heads=4,embed=32,vocab=50,positions=16", "it has 3 layers, the parent 2"),
+            ("gpt:layers=2,heads=4,embed=32,vocab=49,positions=16", "49 words, the parent 50"),
+            ("lenet", "no parameter of it has a name"),
+        ] {
+            let error = inherited(&parent, &built(child).unwrap()).unwrap_err().to_string();
+            assert!(error.contains(said) && error.contains("hint: "), "{child}: {error}");
+        }
+    }
+}
