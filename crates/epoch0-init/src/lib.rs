@@ -4,6 +4,7 @@ pub mod calibrate;
 mod shared;
 pub mod start;
 
+pub mod admin;
 pub mod arch_aware;
 pub mod auto;
 pub mod autoencoder_filters;
@@ -20,6 +21,7 @@ pub mod eoc;
 pub mod eye;
 pub mod fixup;
 pub mod gabor;
+pub mod gradinit;
 pub mod he_normal;
 pub mod he_uniform;
 pub mod hf_default;
@@ -28,12 +30,14 @@ pub mod jax_default;
 pub mod keras_default;
 pub mod kmeans_orth;
 pub mod kumar;
+pub mod layer_scale;
 pub mod lecun_normal;
 pub mod lecun_uniform;
 pub mod low_rank;
 pub mod lsuv;
 pub mod maxout;
 pub mod megatron;
+pub mod metainit;
 pub mod normal;
 pub mod olmo;
 pub mod ones;
@@ -41,6 +45,7 @@ pub mod orthogonal;
 pub mod pca_filters;
 pub mod pytorch_default;
 pub mod random_patches;
+pub mod rezero;
 pub mod sirens;
 pub mod som_filters;
 pub mod sparse;
@@ -49,6 +54,7 @@ pub mod spectral;
 pub mod star;
 pub mod structured_sparse;
 pub mod student_t;
+pub mod t_fixup;
 pub mod timm_vit;
 pub mod trunc_normal;
 pub mod trunc_normal_tf;
@@ -91,6 +97,7 @@ pub static METHODS: &[&Entry<dyn Initializer>] = &[
     &jax_default::ENTRY,
     &keras_default::ENTRY,
     &kumar::ENTRY,
+    &layer_scale::ENTRY,
     &lecun_normal::ENTRY,
     &lecun_uniform::ENTRY,
     &low_rank::ENTRY,
@@ -101,12 +108,14 @@ pub static METHODS: &[&Entry<dyn Initializer>] = &[
     &ones::ENTRY,
     &orthogonal::ENTRY,
     &pytorch_default::ENTRY,
+    &rezero::ENTRY,
     &sirens::ENTRY,
     &sparse::ENTRY,
     &spectral::ENTRY,
     &star::ENTRY,
     &structured_sparse::ENTRY,
     &student_t::ENTRY,
+    &t_fixup::ENTRY,
     &timm_vit::ENTRY,
     &trunc_normal::ENTRY,
     &trunc_normal_tf::ENTRY,
@@ -122,9 +131,12 @@ pub static METHODS: &[&Entry<dyn Initializer>] = &[
 
 /// Every method that looks at a batch, by id.
 pub static CALIBRATORS: &[&Entry<dyn Calibrator>] = &[
+    &admin::ENTRY,
     &autoencoder_filters::ENTRY,
+    &gradinit::ENTRY,
     &kmeans_orth::ENTRY,
     &lsuv::ENTRY,
+    &metainit::ENTRY,
     &pca_filters::ENTRY,
     &random_patches::ENTRY,
     &som_filters::ENTRY,

@@ -19,6 +19,12 @@ pub fn graphs() -> Vec<Network> {
     specs.iter().map(|spec| epoch0_net::zoo::build(spec).expect("a network of the zoo")).collect()
 }
 
+/// A transformer that normalizes after its sums.
+pub fn post_norm() -> Network {
+    let spec = "gpt:layers=2,heads=2,embed=16,vocab=20,positions=8,norm=post,tied=false";
+    epoch0_net::zoo::build(spec).expect("a network of the zoo")
+}
+
 fn builder(name: &str) -> Builder {
     Builder::new(name, Source::Built, Dtype::F32)
 }

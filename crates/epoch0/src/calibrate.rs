@@ -9,6 +9,7 @@ use epoch0_examine::Probe;
 use epoch0_init::METHODS;
 use epoch0_init::calibrate::{self, Calibration};
 use epoch0_init::start::{Measured, Plan, Recipe};
+use epoch0_method::Steps;
 use epoch0_method::reading::ProbeSummary;
 use epoch0_net::{Network, ParamId, ValueId};
 use epoch0_num::{Dtype, Element, Summary, with_element};
@@ -89,7 +90,23 @@ pub fn start_training(
     let plan = Plan::new(METHODS, &described.net, recipe, seed)?;
     let precision = own_precision(&described.net);
     let (weights, done) = planned_weights(described, recipe, &plan, on, precision, device)?;
-    Ok((Start { weights, learning_rates: plan.learning_rates(optimizer.steps()) }, done))
+    Ok((Start { weights, learning_rates: learning_rates(&plan, done.as_ref(), optimizer.steps()) }, done))
+}
+
+/// Factors of the learning rate that a plan is made for, and what calibrated it.
+pub(crate) fn learning_rates(
+    plan: &Plan<'_>,
+    calibrated: Option<&Calibrated>,
+    steps: Steps,
+) -> Vec<(ParamId, f64)> {
+    let mut factors = plan.learning_rates(steps);
+    for (param, factor) in calibrated.map(|done| done.calibration.learning_rates(steps)).unwrap_or_default() {
+        match factors.iter_mut().find(|(other, _)| *other == param) {
+            Some(found) => found.1 *= factor,
+            None => factors.push((param, factor)),
+        }
+    }
+    factors
 }
 
 /// The weights of a plan, calibrated where its recipe says so.
@@ -141,8 +158,7 @@ pub(crate) fn calibrated(
         Some((_, data)) => data_probe(network, &weights, data, examples, seed, precision, device)?,
         None => matched_probe(network, &weights, examples, seed, precision, device)?,
     };
-    let (mut weights, calibration) =
-        calibrate::calibrate(id, &*calibrator, network, &weights, &probe.inputs)?;
+    let (mut weights, calibration) = calibrate::calibrate(id, &*calibrator, network, &weights, &probe.batch)?;
     store(network, &mut weights);
     Ok((weights, Some(Calibrated { batch: probe.summary, calibration, weights_of: None })))
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use epoch0_data::prepare::order;
 use epoch0_data::{Dataset, Targets};
-use epoch0_engine::{Device, Mode, Precision, Value, Weights, run};
+use epoch0_engine::{Batch, Device, Mode, Precision, Value, Weights, run};
 use epoch0_examine::{Probe, Subject, Watch};
 use epoch0_method::reading::{
     Examination, Finding, Health, NetworkSummary, ProbeSource, ProbeSummary, Reading, Severity,
@@ -224,5 +224,5 @@ pub fn data_probe(
         shape: data.train.input_shape().to_vec(),
         has_labels: labels.is_some(),
     };
-    Ok(Probe { inputs: feed.inputs(&inputs, precision, device), labels, summary })
+    Ok(Probe { batch: Batch { inputs: feed.inputs(&inputs, precision, device), labels }, summary })
 }

@@ -17,8 +17,8 @@ use epoch0_num::Summary;
 
 use crate::calibrate::{planned_weights, stored};
 use crate::receipt::{self, Ran};
-use crate::report::learning_rates;
-use crate::{Calibrating, Described, Error, Receipt, Report, own_precision};
+use crate::report::learning_rates_by_name;
+use crate::{Calibrated, Calibrating, Described, Error, Receipt, Report, own_precision};
 
 /// How a start is drawn and written.
 #[derive(Clone, Copy, Default)]
@@ -98,9 +98,13 @@ pub fn initialize(
             let from = Path::new(&described.given);
             (write_onnx(&plan, weights.as_ref(), onnx, from, out, &receipt, options)?, Vec::new())
         }
-        None => write_folder(&plan, weights.as_ref(), described, out, &receipt, options)?,
+        None => {
+            let start = (weights.as_ref(), calibrated.as_ref());
+            write_folder(&plan, start, described, out, &receipt, options)?
+        }
     };
     let mut report = Report::new(&plan, recipe, &measured);
+    report.learning_rates = learning_rates_by_name(&plan, calibrated.as_ref());
     report.calibrated = calibrated;
     report.out = Some(out.display().to_string());
     report.files = files;
@@ -115,7 +119,7 @@ pub const LEARNING_RATES_FILE: &str = "learning_rates.json";
 /// Writes every parameter, drawn or one of `weights`, into a checkpoint folder; what was measured, and the files' names.
 fn write_folder(
     plan: &Plan<'_>,
-    weights: Option<&Weights>,
+    (weights, calibrated): (Option<&Weights>, Option<&Calibrated>),
     described: &Described,
     out: &Path,
     receipt: &Receipt,
@@ -133,7 +137,7 @@ fn write_folder(
     if let Some(text) = described.config_text() {
         folder.write("config.json", text.as_bytes())?;
     }
-    let factors = learning_rates(plan);
+    let factors = learning_rates_by_name(plan, calibrated);
     let mut files = writer.finish()?.files;
     if !factors.is_empty() {
         let text = serde_json::to_string_pretty(&factors).expect("factors are plain data") + "\n";

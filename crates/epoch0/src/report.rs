@@ -9,6 +9,7 @@ use epoch0_num::Summary;
 use serde::Serialize;
 
 use crate::Calibrated;
+use crate::calibrate::learning_rates;
 
 /// Parameters that are drawn alike: the same place in every block, the same law.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -142,7 +143,7 @@ impl Report {
             dtype: dtype.map_or_else(String::new, |dtype| dtype.to_string()),
             groups,
             calibrated: None,
-            learning_rates: learning_rates(plan),
+            learning_rates: learning_rates_by_name(plan, None),
             remarks: plan.remarks().to_vec(),
             ties: net
                 .ties()
@@ -157,9 +158,12 @@ impl Report {
 }
 
 /// Factors of the learning rate by name.
-pub(crate) fn learning_rates(plan: &Plan<'_>) -> BTreeMap<Steps, BTreeMap<String, f64>> {
+pub(crate) fn learning_rates_by_name(
+    plan: &Plan<'_>,
+    calibrated: Option<&Calibrated>,
+) -> BTreeMap<Steps, BTreeMap<String, f64>> {
     let of = |steps| {
-        let factors = plan.learning_rates(steps).into_iter();
+        let factors = learning_rates(plan, calibrated, steps).into_iter();
         factors.map(|(id, factor)| (plan.net().param(id).name.clone(), factor)).collect()
     };
     Steps::ALL

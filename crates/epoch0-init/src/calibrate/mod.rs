@@ -12,9 +12,9 @@ mod sweep;
 
 use std::fmt::Debug;
 
-use epoch0_engine::{Value, Weights};
-use epoch0_method::Entry;
-use epoch0_net::Network;
+use epoch0_engine::{Batch, Value, Weights};
+use epoch0_method::{Entry, Steps};
+use epoch0_net::{Network, ParamId};
 use serde::Serialize;
 
 pub use error::Error;
@@ -30,7 +30,7 @@ pub trait Calibrator: Send + Sync + Debug {
     /// they are, those of a checkpoint too.
     fn draws(&self) -> Vec<Rule>;
 
-    /// Changes `weights`; `inputs` are the batch, in the network's order.
+    /// Changes `weights` by what the batch does with them.
     ///
     /// # Errors
     /// When the network cannot be run on the batch, or a layer does with it what the method cannot use.
@@ -38,7 +38,7 @@ pub trait Calibrator: Send + Sync + Debug {
         &self,
         network: &Network,
         weights: &mut Weights,
-        inputs: &[Value],
+        batch: &Batch,
     ) -> Result<Calibration, Error>;
 }
 
@@ -56,9 +56,20 @@ pub struct Calibration {
     pub unused: Vec<String>,
     /// What it cost: operations done, over those of one run of the network.
     pub passes: f64,
+    /// Parameters that were multiplied by a factor only because another parameter, which the network does not have, could
+    /// not be: a step is to change what they do as it would there.
+    #[serde(skip)]
+    pub rates: Vec<(ParamId, f64)>,
 }
 
 impl Calibration {
+    /// What the learning rates of such parameters are to be multiplied by. Of `c w` Adam's steps change `w` alike if they are c
+    /// times as long; gradient descent's, whose gradients are 1/c times as large, if their rate is c² times as large.
+    pub fn learning_rates(&self, steps: Steps) -> Vec<(ParamId, f64)> {
+        let power = if steps == Steps::Sgd { 2 } else { 1 };
+        self.rates.iter().map(|&(param, factor)| (param, factor.powi(power))).collect()
+    }
+
     /// Layers that are not where the method wants them.
     pub fn missed(&self) -> impl Iterator<Item = &Layer> {
         self.layers.iter().filter(|layer| layer.state == State::Missed)
@@ -116,11 +127,11 @@ pub fn calibrate(
     method: &dyn Calibrator,
     network: &Network,
     weights: &Weights,
-    inputs: &[Value],
+    batch: &Batch,
 ) -> Result<(Weights, Calibration), Error> {
-    check_batch(id, network, inputs)?;
+    check_batch(id, network, &batch.inputs)?;
     let mut weights = weights.clone();
-    let done = method.calibrate(network, &mut weights, inputs)?;
+    let done = method.calibrate(network, &mut weights, batch)?;
     Ok((weights, done))
 }
 

@@ -25,6 +25,16 @@ pub struct Spread {
     pub channel_max: f64,
 }
 
+impl Spread {
+    /// Of some numbers times a factor, all of one channel.
+    pub(crate) fn of(values: &[f64], factor: f64) -> Self {
+        let whole = sums(values, 1, values.len(), &[0], |_, value| factor * value);
+        let sums = whole.first().copied().unwrap_or_default();
+        let std = sums.std();
+        Self { n: sums.n as u64, mean: sums.mean, std, channel_min: std, channel_max: std }
+    }
+}
+
 /// Count, mean, and sum of squared deviations.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sums {

@@ -42,7 +42,7 @@ pub fn sweep(
     let unused = network.params().iter().enumerate().filter(of_map).filter(is_unmet);
     let unused = unused.map(|(_, param)| param.name.clone()).collect();
     let passes = walk.done as f64 / network.nodes().len().max(1) as f64;
-    Ok(Calibration { method, layers: walk.layers, unused, passes })
+    Ok(Calibration { method, layers: walk.layers, unused, passes, rates: Vec::new() })
 }
 
 /// Where a weight was decided.

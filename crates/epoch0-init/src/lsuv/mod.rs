@@ -58,8 +58,8 @@
 //!     Ok::<_, epoch0_engine::Error>(Elements::Double(vec![10.0, 0.0, 0.0, 10.0]))
 //! })
 //! .unwrap();
-//! let batch = [Value::constant(of(&[1.0, -1.0, -1.0, 1.0], &[2, 2]))];
-//! let (weights, done) = calibrate("lsuv", &Lsuv::default(), &net, &weights, &batch).unwrap();
+//! let batch = vec![Value::constant(of(&[1.0, -1.0, -1.0, 1.0], &[2, 2]))];
+//! let (weights, done) = calibrate("lsuv", &Lsuv::default(), &net, &weights, &batch.into()).unwrap();
 //! assert!((done.layers[0].factor - 0.1).abs() < 1e-12);
 //! assert!((weights.iter().next().unwrap().1.to_f64()[0] - 1.0).abs() < 1e-12);
 //! ```
@@ -70,7 +70,7 @@
 
 mod claims;
 
-use epoch0_engine::{Value, Weights};
+use epoch0_engine::{Batch, Weights};
 use epoch0_method::{Choice, Entry, Error as MethodError, Family, Info, Params, Status, Values};
 use epoch0_net::{Network, Role};
 
@@ -155,9 +155,9 @@ impl Calibrator for Lsuv {
         &self,
         network: &Network,
         weights: &mut Weights,
-        inputs: &[Value],
+        batch: &Batch,
     ) -> Result<Calibration, Error> {
-        sweep(INFO.id, network, weights, inputs, |met| self.decide(met))
+        sweep(INFO.id, network, weights, &batch.inputs, |met| self.decide(met))
     }
 }
 

@@ -5,7 +5,7 @@ use epoch0_method::{Claim, ClaimKind, Error, Expectation, Verdict};
 use epoch0_train::{Adam, Optimizer, Settings, Span};
 
 use super::claims::{recipe, usual};
-use crate::shared::experiment::{Arm, By, at_best_rate, interval, listed, mean, of, zoo_network};
+use crate::shared::experiment::{Arm, By, at_best_rate, at_least, listed, mean, of, zoo_network};
 
 pub(super) const DEEP_CONVOLUTIONS_ON_CORA: Claim = Claim {
     name: "deep_convolutions_on_cora",
@@ -69,17 +69,6 @@ fn ahead(data: &Dataset, net: &str, rates: &[f64]) -> Result<(Vec<f64>, f64, Vec
     Ok((points, stds[0] - stds[1], details))
 }
 
-fn at_least(points: &[f64], least: f64, details: Vec<String>) -> Verdict {
-    let (low, measured, high) = interval(points);
-    Verdict {
-        holds: measured >= least && low > 0.0,
-        measured,
-        bound: format!("at least {least} points, and more than 0 in the interval"),
-        interval: Some((low, high)),
-        details,
-    }
-}
-
 fn deep_convolutions_on_cora() -> Result<Verdict, Error> {
     let data = match Dataset::open("cora") {
         Ok(data) => data,
@@ -91,7 +80,7 @@ fn deep_convolutions_on_cora() -> Result<Verdict, Error> {
     let n_classes = data.train.classes().map_or(0, epoch0_data::Classes::n_classes);
     let net = format!("gcn:{}-64-{n_classes},layers=6", data.train.input_shape()[0]);
     let (points, varies_more, details) = ahead(&data, &net, &[1e-3, 1e-2])?;
-    let mut verdict = at_least(&points, 1.0, details);
+    let mut verdict = at_least(&points, 1.0, "points", details);
     verdict.holds &= varies_more <= 0.0;
     verdict.bound.push_str(", and no larger a standard deviation");
     Ok(verdict)
@@ -100,5 +89,5 @@ fn deep_convolutions_on_cora() -> Result<Verdict, Error> {
 fn deep_sums_on_blocks() -> Result<Verdict, Error> {
     let data = of(Dataset::open("blocks:n=1000,classes=4,degree=10,ratio=10,dim=32,signal=1"))?;
     let (points, _, details) = ahead(&data, "gin:32-64-4,layers=5", &[1e-4, 3e-4, 1e-3])?;
-    Ok(at_least(&points, 5.0, details))
+    Ok(at_least(&points, 5.0, "points", details))
 }

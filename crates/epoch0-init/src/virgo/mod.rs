@@ -55,9 +55,9 @@
 //! // Two nodes with an edge: the operator is a mean, and of features that are alike it takes nothing.
 //! let x = Tensor::from_f32(vec![1.0; 4], &[2, 2], Precision::Single, &Device::cpu());
 //! let index = |values: &[i64], shape: &[usize]| Value::index(values.to_vec(), shape).unwrap();
-//! let inputs = [Value::constant(x), index(&[0, 1, 1, 0], &[2, 2]), index(&[0, 1], &[2])];
+//! let inputs = vec![Value::constant(x), index(&[0, 1, 1, 0], &[2, 2]), index(&[0, 1], &[2])];
 //! let (_, virgo) = recipe.calibrator().unwrap().unwrap();
-//! let (_, done) = calibrate("virgo", &*virgo, &net, &drawn, &inputs).unwrap();
+//! let (_, done) = calibrate("virgo", &*virgo, &net, &drawn, &inputs.into()).unwrap();
 //! // Harmonic mean of 2/4 forwards and 1/2 backwards, over 1/4.
 //! assert!((done.layers[1].factor - 2f64.sqrt()).abs() < 1e-12);
 //! ```
@@ -72,7 +72,7 @@ mod energy;
 
 use std::collections::BTreeMap;
 
-use epoch0_engine::{Value, Weights};
+use epoch0_engine::{Batch, Weights};
 use epoch0_method::{
     Choice, Entry, Error as MethodError, Family, Info, Params, Status, Value as Word, Values,
 };
@@ -178,10 +178,10 @@ impl Calibrator for Virgo {
         &self,
         network: &Network,
         weights: &mut Weights,
-        inputs: &[Value],
+        batch: &Batch,
     ) -> Result<Calibration, Error> {
-        let variances = Variances::of(network, inputs, self.operator)?;
-        sweep(INFO.id, network, weights, inputs, |met| self.decide(met, &variances))
+        let variances = Variances::of(network, &batch.inputs, self.operator)?;
+        sweep(INFO.id, network, weights, &batch.inputs, |met| self.decide(met, &variances))
     }
 }
 

@@ -47,7 +47,7 @@ fn started(
     let plan = Plan::new(METHODS, net, recipe, 7).unwrap();
     let drawn = plan.weights(Precision::Single, &Device::cpu())?;
     let (id, method) = recipe.calibrator()?.unwrap();
-    let (weights, done) = calibrate(id, &*method, net, &drawn, inputs)?;
+    let (weights, done) = calibrate(id, &*method, net, &drawn, &inputs.to_vec().into())?;
     Ok((drawn, weights, done))
 }
 
@@ -333,7 +333,7 @@ fn a_second_time_changes_nothing() {
     let (_, weights, _) = started(&net, &recipe(&[("tol", 1e-4.into_value())]), &inputs).unwrap();
     let again = Lsuv { keep_weights: true, tol: 1e-4, ..Lsuv::default() };
     assert!(again.draws().is_empty());
-    let (same, done) = calibrate("lsuv", &again, &net, &weights, &inputs).unwrap();
+    let (same, done) = calibrate("lsuv", &again, &net, &weights, &inputs.clone().into()).unwrap();
     assert!(done.layers.iter().all(|layer| layer.iterations == 0 && layer.factor == 1.0), "{done:#?}");
     for (id, value) in weights.iter() {
         assert_eq!(value.to_f64(), same.get(id).unwrap().to_f64());
@@ -353,7 +353,7 @@ fn biases_that_are_kept_take_more_than_one_division() {
     let bias = Tensor::from_f32(bias, &[64], Precision::Single, &Device::cpu());
     weights.set(net.find("0.bias").unwrap(), bias.clone());
     let (_, method) = plan.calibrator().unwrap().unwrap();
-    let (weights, done) = calibrate("lsuv", &*method, &net, &weights, &inputs).unwrap();
+    let (weights, done) = calibrate("lsuv", &*method, &net, &weights, &inputs.clone().into()).unwrap();
     assert!(done.layers[0].iterations > 1, "{done:#?}");
     assert_eq!(weights.get(net.find("0.bias").unwrap()).unwrap().to_f64(), bias.to_f64());
     let found = stds(&net, &weights, &inputs).unwrap();
@@ -410,7 +410,7 @@ fn bad_input_is_named() {
         let id = net.find(name).unwrap();
         let shape = weights.get(id).unwrap().shape();
         weights.set(id, Tensor::full(value, &shape, Precision::Single, &Device::cpu()));
-        calibrate("lsuv", &method, &net, &weights, &inputs)
+        calibrate("lsuv", &method, &net, &weights, &inputs.clone().into())
     };
     let text = with("2.weight", f64::NAN).unwrap_err().to_string();
     assert!(text.starts_with("lsuv: 2.weight got NaN"), "{text}");

@@ -17,6 +17,7 @@ pub(super) fn build(spec: &mut Spec<'_>, b: &mut Builder) -> Result<(), String> 
     let bias = spec.flag("bias", true)?;
     let tied = spec.flag("tied", true)?;
     let act = spec.activation("act", Activation::Gelu)?;
+    let norm = spec.choice("norm", "pre", &["pre", "post", "none"])?;
     if embed % heads != 0 {
         return Err(format!("embed is {embed}, allowed multiples of heads, {heads}"));
     }
@@ -30,19 +31,24 @@ pub(super) fn build(spec: &mut Spec<'_>, b: &mut Builder) -> Result<(), String> 
         let block = format!("transformer.h.{layer}");
         b.block(&block);
         let name = |part: &str| format!("{block}.{part}");
-        let y = b.norm(x, &name("ln_1"), NormKind::Layer, 1e-5, bias);
+        let normalized = |b: &mut Builder, x, at: &str, part: &str| {
+            if norm == at { b.norm(x, &name(part), NormKind::Layer, 1e-5, bias) } else { x }
+        };
+        let y = normalized(b, x, "pre", "ln_1");
         let y = b.linear(y, &name("attn.c_attn"), Linear::new(3 * embed).bias(bias));
         let qkv = b.split(y, &[("q", embed), ("k", embed), ("v", embed)]);
         let y = b.attention(qkv[0], qkv[1], qkv[2], None, attention(heads, embed, true));
         let y = b.linear(y, &name("attn.c_proj"), Linear::new(embed).bias(bias));
         x = b.add(&[x, y]);
-        let y = b.norm(x, &name("ln_2"), NormKind::Layer, 1e-5, bias);
+        x = normalized(b, x, "post", "ln_1");
+        let y = normalized(b, x, "pre", "ln_2");
         let names = [name("mlp.c_fc"), name("mlp.c_proj")];
         let y = feed_forward(b, y, [&names[0], &names[1]], inner, act.clone(), bias);
         x = b.add(&[x, y]);
+        x = normalized(b, x, "post", "ln_2");
     }
     b.end_block();
-    let x = b.norm(x, "transformer.ln_f", NormKind::Layer, 1e-5, bias);
+    let x = if norm == "pre" { b.norm(x, "transformer.ln_f", NormKind::Layer, 1e-5, bias) } else { x };
     let logits = if tied {
         b.tie("lm_head.weight", "transformer.wte.weight");
         b.linear_tied(x, "transformer.wte.weight", None)

@@ -101,7 +101,7 @@ pub static KNOWN: &[Entry] = &[
     Entry::new("siren", ":IN-HIDDEN-…-OUT[,omega=30][,hidden_omega=30][,last=linear|sine]",
         "sinusoidal network of coordinates", plain::siren),
     Entry::new("gpt", "[:layers=12][,heads=12][,embed=768][,mlp=4·embed][,vocab=50304][,positions=1024][,bias=true]\
-        [,tied=true][,act=gelu]", "decoder in the manner of GPT-2, named as nanoGPT", gpt::build)
+        [,tied=true][,act=gelu][,norm=pre|post|none]", "decoder in the manner of GPT-2, named as nanoGPT", gpt::build)
         .alias(&["transformer"]),
     Entry::new("gcn", GRAPH, "graph convolutions over normalized edges, named as PyG's GCN", |s, b| graph::build(s, b, Kind::Gcn)),
     Entry::new("sage", GRAPH, "a map of the neighbours' mean and one of the node itself, named as PyG's GraphSAGE",

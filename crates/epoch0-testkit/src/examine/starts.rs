@@ -33,7 +33,7 @@ impl Start {
         });
         let mut probe = Probe::matched(&network, examples, 3, precision, &device).expect("a probe");
         if let Some(classes) = labels {
-            probe.labels = Some((0..examples as i64).map(|at| at % classes).collect());
+            probe.batch.labels = Some((0..examples as i64).map(|at| at % classes).collect());
             probe.summary.has_labels = true;
         }
         Self {

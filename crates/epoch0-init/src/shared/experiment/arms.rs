@@ -2,14 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use epoch0_data::Dataset;
-use epoch0_engine::{Device, Precision, Weights};
-use epoch0_method::Error;
+use epoch0_data::{Dataset, Targets};
+use epoch0_engine::{Batch, Device, Precision, Weights};
+use epoch0_method::{Error, Verdict};
 use epoch0_net::{Network, ParamId, zoo};
 use epoch0_num::Dtype;
 use epoch0_train::{Evaluation, Feed, Observer, Optimizer, Settings, Sgd, Span, Trainer, beside};
 
-use super::broken;
+use super::{at_least, broken};
 use crate::METHODS;
 use crate::calibrate::calibrate;
 use crate::start::{Plan, Recipe};
@@ -59,7 +59,11 @@ fn calibrated(net: &Network, recipe: &str, weights: Weights, data: &Dataset) -> 
     let precision = weights.iter().next().map_or(Precision::Single, |(_, value)| value.precision());
     let inputs =
         of(Feed::new(net, data))?.inputs(&data.train.inputs().pick(&batch), precision, &Device::cpu());
-    Ok(of(calibrate(id, &*calibrator, net, &weights, &inputs))?.0)
+    let labels = match data.train.targets().pick(&batch) {
+        Targets::Classes(classes) => Some(classes.labels.iter().map(|&label| i64::from(label)).collect()),
+        _ => None,
+    };
+    Ok(of(calibrate(id, &*calibrator, net, &weights, &Batch { inputs, labels }))?.0)
 }
 
 /// Plain gradient descent for so long.
@@ -107,6 +111,8 @@ pub(crate) struct Swept {
 pub(crate) enum By {
     /// Test accuracy in % at the end; what diverged is tested with the last weights that it had.
     Accuracy,
+    /// Mean loss of the test examples at the end; infinite where it diverged.
+    Loss,
     /// Steps until a test first shows that share of right answers; all steps where none does.
     StepsTo(f64),
 }
@@ -139,6 +145,11 @@ impl By {
                 let found = of(trainer.test())?.and_then(|found| found.accuracy);
                 Ok(100.0 * found.unwrap_or(f64::NAN))
             }
+            Self::Loss => {
+                of(trainer.run(&mut ()))?;
+                let found = of(trainer.test())?.map_or(f64::NAN, |found| found.loss);
+                Ok(if found.is_finite() { found } else { f64::INFINITY })
+            }
             Self::StepsTo(accuracy) => {
                 let mut until = Until { accuracy, reached: None };
                 of(trainer.run(&mut until))?;
@@ -150,14 +161,26 @@ impl By {
     fn best(self, means: &[f64]) -> usize {
         let of = |at: usize| match self {
             Self::Accuracy => -means[at],
-            Self::StepsTo(_) => means[at],
+            Self::Loss | Self::StepsTo(_) => means[at],
         };
         (0..means.len()).min_by(|&a, &b| of(a).total_cmp(&of(b))).unwrap_or(0)
     }
 
     fn digits(self) -> usize {
-        if matches!(self, Self::Accuracy) { 2 } else { 0 }
+        match self {
+            Self::Accuracy => 2,
+            Self::Loss => 3,
+            Self::StepsTo(_) => 0,
+        }
     }
+}
+
+/// That the first of two arms is ahead of the second by so much: of accuracies in points, of losses in nats.
+pub(crate) fn first_is_ahead(found: &[Swept], by: By, least: f64) -> Verdict {
+    let [first, second] = found else { unreachable!("two arms") };
+    let (sign, unit) = if matches!(by, By::Accuracy) { (1.0, "points") } else { (-1.0, "nats") };
+    let gains: Vec<f64> = first.best.iter().zip(&second.best).map(|(a, b)| sign * (a - b)).collect();
+    at_least(&gains, least, unit, found.iter().map(|swept| swept.details.clone()).collect())
 }
 
 /// Trains every arm with every rate and seeds `0..n_seeds`.
@@ -176,7 +199,7 @@ pub(crate) fn at_best_rate(
         let mut settings = settings(rate, seed);
         let (weights, factors) = begin(arm.net, &arm.recipe, seed, &settings.optimizer)?;
         let weights = calibrated(arm.net, &arm.recipe, weights, data)?;
-        if matches!(by, By::Accuracy) {
+        if !matches!(by, By::StepsTo(_)) {
             settings.test_every = settings.length;
         }
         let most = settings.length.steps(settings.pace(data.train.len()));

@@ -63,8 +63,8 @@ pub(crate) fn start(
     let plan = Plan::new(METHODS, net, &recipe, seed)?;
     let weights = plan.weights(Precision::Single, &Device::cpu()).map_err(|error| broken(&error))?;
     let Some((id, calibrator)) = recipe.calibrator()? else { return Ok((weights, None)) };
-    let (weights, done) =
-        calibrate(id, &*calibrator, net, &weights, inputs).map_err(|error| broken(&error))?;
+    let (weights, done) = calibrate(id, &*calibrator, net, &weights, &inputs.to_vec().into())
+        .map_err(|error| broken(&error))?;
     Ok((weights, Some(done)))
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use epoch0_engine::{Value, Weights};
+use epoch0_engine::{Batch, Value, Weights};
 use epoch0_method::Error as MethodError;
 use epoch0_net::{Network, Op, Role};
 use epoch0_num::Stream;
@@ -47,9 +47,9 @@ impl<L: Learner> Calibrator for L {
         &self,
         network: &Network,
         weights: &mut Weights,
-        inputs: &[Value],
+        batch: &Batch,
     ) -> Result<Calibration, Error> {
-        learned(self.learning(), self, network, weights, inputs)
+        learned(self.learning(), self, network, weights, &batch.inputs)
     }
 }
 
