@@ -42,6 +42,7 @@ Examples:
   epoch0 init config.json --with orthogonal --set gain=1.4 --seed 7 -o out
   epoch0 init resnet18 --with he_normal --set mode=fan_out --dry-run
   epoch0 init lenet --with lsuv --data mnist -o out  scaled layer by layer on a batch of data
+  epoch0 init small.json --from big/ --with weight_selection -o small    a smaller network from a larger one
   epoch0 verify-weights out                          draw it again and compare every bit
   epoch0 train mlp:784-512-10 --data mnist --for 3ep --with he_normal -o run
   epoch0 compare lenet --with he_normal,xavier_normal --data mnist --seeds 5 --for 1ep
@@ -110,12 +111,15 @@ pub(crate) struct Init {
     /// Folder to write, or, for a network of an ONNX file, such a file; it appears whole or not at all.
     #[arg(short, long, value_name = "PATH", required_unless_present = "dry_run")]
     pub(crate) out: Option<PathBuf>,
-    /// Method for the parameters it is meant for; all others keep the base.
+    /// Method for the parameters it is meant for; all others keep the base. With `--from`, a method that inherits.
     #[arg(long, value_name = "ID")]
     pub(crate) with: Option<String>,
     /// Parameter of the method.
     #[arg(long, value_name = "NAME=VALUE", requires = "with", value_parser = pair)]
     pub(crate) set: Vec<(String, String)>,
+    /// A checkpoint to begin from, with the method that says what is taken of it; the base draws what it has not.
+    #[arg(long, value_name = "CHECKPOINT", requires = "with", conflicts_with_all = ["recipe", "base_shapes"])]
+    pub(crate) from: Option<String>,
     /// Base shapes of mup: the width at which learning rates were found, for a method with `base` (mup).
     #[arg(long, value_name = "FILE.bsh", requires = "with")]
     pub(crate) base_shapes: Option<PathBuf>,

@@ -450,7 +450,8 @@ pub enum TargetFault {
 }
 
 impl Error {
-    pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    /// An error of the system, with what was being done (`read`, `open`…) to which file.
+    pub fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { what, path: path.to_owned(), source }
     }
 

@@ -68,8 +68,9 @@ pub fn pair(
         let why = format!("no parameter of it has a name that one of {} has", parent.name());
         return Err(refuse(method, child.name(), &why, "the parent has to be of the child's family"));
     }
-    let axes =
-        axes.found.into_iter().map(|(axis, size, places)| (child.axis(axis).name.clone(), size, places));
+    // Of axes that are made of others, those speak.
+    let leaves = axes.found.into_iter().filter(|(axis, ..)| child.axis(*axis).structure.is_none());
+    let axes = leaves.map(|(axis, size, places)| (child.axis(axis).name.clone(), size, places));
     Ok(Inheritance { params, layers: blocks.layers, axes: axes.collect() })
 }
 

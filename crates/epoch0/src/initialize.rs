@@ -211,7 +211,7 @@ fn write(
     Ok(measured)
 }
 
-fn layout(
+pub(crate) fn layout(
     plan: &Plan<'_>,
     metadata: &BTreeMap<String, String>,
     shard_size: ShardSize,

@@ -6,7 +6,7 @@ use epoch0_init::start::Recipe;
 use epoch0_net::{Network, Source};
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Error, Lineage};
 
 /// Key of the receipt in a checkpoint's `__metadata__`.
 pub(crate) const KEY: &str = "epoch0";
@@ -36,6 +36,9 @@ pub struct Receipt {
     /// What the recipe's calibration was done on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibrated_on: Option<Ran>,
+    /// What was taken from another network; the recipe is of the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<Lineage>,
     /// SHA-256 of names, shapes, types and laws: tells whether the same is about to be drawn.
     pub plan_sha256: String,
 }
@@ -71,6 +74,7 @@ impl Receipt {
             seed,
             recipe: recipe.clone(),
             calibrated_on: None,
+            lineage: None,
             plan_sha256,
         }
     }

@@ -213,7 +213,7 @@ impl Group {
 }
 
 /// One name for two that differ in numbers between dots only, a `*` for each number that differs.
-fn pattern(a: &str, b: &str) -> Option<String> {
+pub(crate) fn pattern(a: &str, b: &str) -> Option<String> {
     let (left, right): (Vec<_>, Vec<_>) = (a.split('.').collect(), b.split('.').collect());
     if left.len() != right.len() {
         return None;

@@ -6,6 +6,7 @@ use std::path::Path;
 use epoch0_data::Dataset;
 use epoch0_engine::Device;
 use epoch0_format::{Checkpoint, onnx};
+use epoch0_inherit::Gather;
 use epoch0_init::METHODS;
 use epoch0_init::start::{Plan, Recipe, Use};
 use epoch0_net::{Network, ParamId};
@@ -14,6 +15,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::calibrate::calibrated;
+use crate::inherit::Parent;
 use crate::receipt::Ran;
 use crate::{Calibrating, Described, Error, Progress, Receipt, own_precision};
 
@@ -235,6 +237,13 @@ fn against_receipt<'a>(
         });
     }
     let mut difference = None;
+    let parent = receipt.lineage.as_ref().map(|lineage| {
+        Parent::open(lineage, net, receipt.seed).map_err(|error| Error::Receipt {
+            place: place.to_owned(),
+            why: format!("it inherits from `{}`, which cannot be had: {error}", lineage.from),
+        })
+    });
+    let parent = parent.transpose()?;
     if let Some(on) = &receipt.calibrated_on {
         difference = against_calibration(place, &stored, &plan, &receipt, on)?;
         return Ok(Verified::Receipt {
@@ -245,6 +254,16 @@ fn against_receipt<'a>(
     }
     for id in by_name(net) {
         let name = &net.param(id).name;
+        let gather = parent.as_ref().map(|parent| parent.of(id)).transpose()?.flatten();
+        if let Some(gather) = gather {
+            let (stored, dtype) = (stored(name)?, net.param(id).dtype);
+            if let Some(element) = first_not_taken(&gather, dtype, &stored, progress) {
+                let what = format!("element {element} differs from what it takes from its parent");
+                difference = Some(Difference { tensor: name.clone(), what });
+                break;
+            }
+            continue;
+        }
         if let Some(element) = first_difference(&plan, id, &stored(name)?, progress)? {
             let what = format!("element {element} differs from what seed {} draws", receipt.seed);
             difference = Some(Difference { tensor: name.clone(), what });
@@ -252,6 +271,26 @@ fn against_receipt<'a>(
         }
     }
     Ok(Verified::Receipt { receipt: Box::new(receipt), n_tensors: net.params().len(), difference })
+}
+
+/// The first element of a tensor that is not what is taken from a parent.
+fn first_not_taken(
+    gather: &Gather<'_>,
+    dtype: Dtype,
+    stored: &[u8],
+    progress: Option<Progress<'_>>,
+) -> Option<usize> {
+    const PIECE: usize = 1 << 20;
+    let mut wanted = vec![0; PIECE * dtype.bytes()];
+    stored.chunks(wanted.len()).enumerate().find_map(|(nth, found)| {
+        let wanted = &mut wanted[..found.len()];
+        gather.read(nth * PIECE, dtype, wanted);
+        if let Some(progress) = progress {
+            progress(found.len() as u64);
+        }
+        let at = found.iter().zip(&*wanted).position(|(a, b)| a != b);
+        at.map(|byte| nth * PIECE + byte / dtype.bytes())
+    })
 }
 
 /// Share of a weight that the last bits of forward passes on different machines may move a calibrated one by.

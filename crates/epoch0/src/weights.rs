@@ -8,7 +8,7 @@ use epoch0_format::{
 };
 use epoch0_init::METHODS;
 use epoch0_init::start::{Plan, Recipe};
-use epoch0_net::Network;
+use epoch0_net::{Network, ParamId};
 use epoch0_num::Dtype;
 
 use crate::calibrate::{Calibrating, calibrated};
@@ -26,20 +26,8 @@ pub fn read_weights(
     device: &Device,
 ) -> Result<Weights, Error> {
     let checkpoint = Checkpoint::open(path)?;
-    Weights::read(network, precision, device, |_, param| {
-        let wrong = |found: String| epoch0_engine::Error::Param {
-            name: param.name.clone(),
-            found,
-            allowed: format!("a tensor of shape {:?} in {}", param.shape, path.display()),
-        };
-        let alias = || network.ties().iter().find(|tie| network.param(tie.param).name == param.name);
-        let tensor = checkpoint
-            .get(&param.name)
-            .or_else(|| alias().and_then(|tie| checkpoint.get(&tie.alias)))
-            .ok_or_else(|| wrong("none of that name".to_owned()))?;
-        if tensor.shape() != param.shape {
-            return Err(wrong(format!("shape {:?}", tensor.shape())).into());
-        }
+    Weights::read(network, precision, device, |id, param| {
+        let tensor = tensor_of(&checkpoint, network, id)?;
         if tensor.dtype() == Dtype::F64 {
             let mut values = vec![0.0; param.len()];
             tensor.read_f64(0, &mut values)?;
@@ -49,6 +37,30 @@ pub fn read_weights(
         tensor.read_f32(0, &mut values)?;
         Ok(Elements::Single(values))
     })
+}
+
+/// A parameter's tensor in a checkpoint, under its name, one that it is tied to, or either without the name of the model in
+/// front, as base models are published.
+pub(crate) fn tensor_of<'a>(
+    checkpoint: &'a Checkpoint,
+    network: &Network,
+    id: ParamId,
+) -> Result<format::Tensor<'a>, Error> {
+    let param = network.param(id);
+    let wrong = |found: String| epoch0_engine::Error::Param {
+        name: param.name.clone(),
+        found,
+        allowed: format!("a tensor of shape {:?} in {}", param.shape, checkpoint.path().display()),
+    };
+    let aliases = network.ties().iter().filter(|tie| tie.param == id).map(|tie| tie.alias.as_str());
+    let names: Vec<&str> = std::iter::once(param.name.as_str()).chain(aliases).collect();
+    let bare = || names.iter().find_map(|name| checkpoint.get(name.split_once('.')?.1));
+    let tensor = names.iter().find_map(|name| checkpoint.get(name)).or_else(bare);
+    let tensor = tensor.ok_or_else(|| wrong("none of that name".to_owned()))?;
+    if tensor.shape() != param.shape {
+        return Err(wrong(format!("shape {:?}", tensor.shape())).into());
+    }
+    Ok(tensor)
 }
 
 /// Writes a network's weights as a checkpoint folder, with its `config.json` where it has one and without a receipt. The
@@ -63,8 +75,7 @@ pub fn write_weights(
     replace: Replace,
 ) -> Result<(), Error> {
     let params = described.net.params().iter().enumerate();
-    let params: Vec<_> =
-        params.map(|(index, param)| (param, weights.get(epoch0_net::ParamId(index as u32)))).collect();
+    let params: Vec<_> = params.map(|(index, param)| (param, weights.get(ParamId(index as u32)))).collect();
     let specs = params.iter().map(|(param, value)| {
         let dtype = match value.map(Tensor::precision) {
             Some(Precision::Double) => Dtype::F64,

@@ -13,6 +13,7 @@ mod explain;
 mod fold_bn;
 mod gain;
 mod igb;
+mod inherit;
 mod init;
 mod list;
 mod start;

@@ -25,6 +25,10 @@ fn show(verified: &Verified) -> String {
     match verified {
         Verified::Receipt { receipt, n_tensors, difference } => {
             let from = format!("seed {}, epoch0 {}", receipt.seed, receipt.version);
+            let from = match &receipt.lineage {
+                Some(lineage) => format!("{} takes of {}, or {from}", lineage.method, lineage.from),
+                None => from,
+            };
             let _ = match difference {
                 None if receipt.calibrated_on.is_some() => writeln!(
                     out,

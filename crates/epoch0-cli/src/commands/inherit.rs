@@ -1,0 +1,142 @@
+//! `epoch0 init --from`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use epoch0::format::Replace;
+use epoch0::method::Value;
+use epoch0::{Calibrating, Descent, Described, Lineage, Options, Use};
+
+use super::{Failure, Outcome};
+use crate::args::Init;
+use crate::number::{bytes, grouped};
+use crate::table::{Align, FAINT, HEADING, Table};
+use crate::terminal;
+
+pub(super) fn run(
+    args: &Init,
+    described: &mut Described,
+    from: &str,
+    with: &str,
+    json: bool,
+) -> Result<Outcome, Failure> {
+    let set: BTreeMap<String, Value> =
+        args.set.iter().map(|(name, value)| (name.clone(), Value::parse(value))).collect();
+    let lineage = Lineage { from: from.to_owned(), method: with.to_owned(), set };
+    let mut recipe = described.usual_recipe();
+    if let Some(base) = &args.base {
+        recipe.base = Some(Use::new(base));
+    }
+    terminal::catch_interrupts();
+    let bar = terminal::byte_bar(described.net.bytes(), "taking");
+    let progress = |bytes| bar.inc(bytes);
+    let options = Options {
+        seed: args.seed,
+        calibrating: Calibrating::default(),
+        shard_size: args.shard_size,
+        replace: if args.force { Replace::Checkpoint } else { Replace::Never },
+        cancel: Some(&terminal::CANCELLED),
+        progress: Some(&progress),
+    };
+    let out = args.out.as_deref().filter(|_| !args.dry_run);
+    let report = epoch0::inherit(described, &lineage, &recipe, args.dtype, out, &options);
+    bar.finish_and_clear();
+    let report = report?;
+    let text = if json { Outcome::json(&report)?.text } else { table(&report) };
+    Ok(Outcome { text, holds: true })
+}
+
+/// Places for people: `every 2nd of 768`, `the first 512 of 1024`.
+fn places(taken: &[usize], of: usize) -> String {
+    let steps: Vec<usize> = taken.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
+    let n = taken.len();
+    match (taken.first(), steps.first()) {
+        _ if n == of => format!("all {of}"),
+        (Some(first), Some(&step)) if steps.iter().all(|other| *other == step) => match (step, *first) {
+            (1, 0) => format!("the first {n} of {of}"),
+            (1, first) if first + n == of => format!("the last {n} of {of}"),
+            (1, first) => format!("{first} to {} of {of}", first + n - 1),
+            (step, first) => format!("{n} of {of}, every {step} from {first}"),
+        },
+        _ => {
+            let shown: Vec<String> = taken.iter().take(6).map(ToString::to_string).collect();
+            format!("{n} of {of}: {}{}", shown.join(", "), if n > 6 { ", …" } else { "" })
+        }
+    }
+}
+
+fn table(report: &Descent) -> String {
+    let mut out = String::new();
+    let _ = writeln!(
+        out,
+        "{HEADING}{}{HEADING:#} {} parameters · {} · {} · from {}, {} parameters, by {}\n",
+        report.network,
+        grouped(report.n_params[0]),
+        report.dtype,
+        bytes(report.bytes),
+        report.lineage.from,
+        grouped(report.n_params[1]),
+        report.lineage.method,
+    );
+    let shape = |shape: &[usize]| match shape {
+        [] => "scalar".to_owned(),
+        _ => shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("×"),
+    };
+    let mut table = Table::new(&[
+        ("parameter", Align::Left),
+        ("×", Align::Right),
+        ("shape", Align::Right),
+        ("parent's", Align::Right),
+        ("how", Align::Left),
+    ]);
+    for group in &report.groups {
+        table.row(vec![
+            group.name.clone(),
+            group.n_params.to_string(),
+            shape(&group.shape),
+            group.of.as_deref().map_or_else(|| "–".to_owned(), shape),
+            group.how.clone(),
+        ]);
+    }
+    table.fit(terminal::width(), &["×", "parent's"]);
+    out += &table.render();
+    if !report.layers.is_empty() || !report.axes.is_empty() {
+        let mut table = Table::new(&[("taken", Align::Left), ("which", Align::Left)]);
+        for layers in &report.layers {
+            let which = places(&layers.taken, layers.of);
+            table.row(vec![format!("layers of {}", layers.stack), which]);
+        }
+        for axis in &report.axes {
+            table.row(vec![axis.axis.clone(), places(&axis.places, axis.of)]);
+        }
+        out.push('\n');
+        out += &table.render();
+    }
+    if !report.copied.is_empty() {
+        let _ = writeln!(out, "\n{FAINT}copied beside it: {}{FAINT:#}", report.copied.join(", "));
+    }
+    match (&report.out, report.seconds) {
+        (Some(folder), Some(seconds)) => {
+            let n = report.files.len();
+            let files = if n == 1 { "1 file".to_owned() } else { format!("{n} files") };
+            let _ = writeln!(out, "\nwrote {folder}/ · {files} · {} in {seconds:.1} s", bytes(report.bytes));
+        }
+        _ => out.push_str("\nnothing was written (dry run)\n"),
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::places;
+
+    #[test]
+    fn places_in_words() {
+        assert_eq!(places(&[0, 1, 2], 3), "all 3");
+        assert_eq!(places(&[0, 1], 4), "the first 2 of 4");
+        assert_eq!(places(&[2, 3], 4), "the last 2 of 4");
+        assert_eq!(places(&[0, 2, 4], 6), "3 of 6, every 2 from 0");
+        assert_eq!(places(&[0, 3, 5], 6), "3 of 6: 0, 3, 5");
+        assert_eq!(places(&[], 0), "all 0");
+    }
+}
