@@ -82,6 +82,8 @@ pub(crate) enum Command {
     Eval(Eval),
     /// Make batch normalizations part of the linear maps and convolutions before them.
     FoldBn(FoldBn),
+    /// Take batch normalizations out of an ONNX file, and put Fixup's single shifts and factors in.
+    StripNorm(StripNorm),
     /// Run what a method's papers claim.
     Verify(Verify),
     /// Gains of an activation: torch's table, exact second moment, fixed point, first order.
@@ -269,6 +271,20 @@ pub(crate) struct FoldBn {
     /// What to write: a folder, in which names and shapes stay and folded normalizations do nothing; or an ONNX file,
     /// without them.
     #[arg(short, long, value_name = "OUT")]
+    pub(crate) out: PathBuf,
+    /// Replace what stands there.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// Arguments of `strip-norm`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct StripNorm {
+    /// A model with residual branches.
+    #[arg(value_name = "MODEL.onnx")]
+    pub(crate) from: PathBuf,
+    /// The file to write; `epoch0 init` draws its start, `--with fixup` for one.
+    #[arg(short, long, value_name = "OUT.onnx")]
     pub(crate) out: PathBuf,
     /// Replace what stands there.
     #[arg(long)]

@@ -48,10 +48,9 @@ use epoch0_method::{
     At, Claim, ClaimKind, Entry, Error, Expectation, Family, Info, Initializer, Params, SiteLaw, Status,
     Values, Verdict,
 };
-use epoch0_net::{Network, ParamId};
+use epoch0_net::{BranchEnd, Network, ParamId};
 use epoch0_num::Law;
 
-use crate::shared::branch::{End, ends};
 use crate::shared::experiment::{
     Arm, By, Examples, at_best_rate, descent, doubled, draw_start, mean, noise, skips_off, zoo_network,
 };
@@ -85,13 +84,13 @@ fn build(values: &Values) -> Result<Box<dyn Initializer>, Error> {
 }
 
 /// The last factor of a branch.
-fn factor(end: &End) -> Option<ParamId> {
+fn factor(end: &BranchEnd) -> Option<ParamId> {
     end.factor.or(end.norm)
 }
 
 /// The last factors of a network's branches.
 fn factors(net: &Network) -> Result<Vec<ParamId>, Error> {
-    let ends = ends(net);
+    let ends = net.branch_ends();
     if ends.is_empty() {
         let hint = "for a plain network take auto, he_normal or lsuv";
         return Err(unsupported(INFO.id, net.name(), &"it has no residual branches", hint));

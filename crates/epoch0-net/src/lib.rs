@@ -23,4 +23,4 @@ pub use general::{Binary, Cell, Constant, ConstantData, Extent, Reduction, Relat
 pub use network::{GraphInputs, Network, Node, NodeId, Source, Tie, Value, ValueId};
 pub use op::{Attention, Layout, NormKind, Op, Pool, Rope, Window};
 pub use param::{Fixed, Param, ParamId, Role};
-pub use site::{Branch, Fans, Maxout, Site, Strided, View};
+pub use site::{Branch, BranchEnd, Fans, Maxout, Site, Strided, View};

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use epoch0_num::Dtype;
 use serde::Serialize;
 
-use crate::{Axis, AxisId, Op, Param, ParamId, Role, Site};
+use crate::site::ends;
+use crate::{Axis, AxisId, BranchEnd, Op, Param, ParamId, Role, Site};
 
 /// Index of a value in its network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -196,6 +197,16 @@ impl Network {
     /// The sites at which a parameter's elements are drawn.
     pub fn sites_of(&self, param: ParamId) -> impl Iterator<Item = &Site> {
         self.sites.iter().filter(move |site| site.param == param && site.is_own)
+    }
+
+    /// Ends of all residual branches, in order. What the graph hides, such as an end that two operations read, is left out.
+    pub fn branch_ends(&self) -> Vec<BranchEnd> {
+        ends::of(self)
+    }
+
+    /// What `of` says of the nearest operation that a value comes from, along first inputs.
+    pub fn nearest<T>(&self, value: ValueId, of: impl Fn(NodeId) -> Option<T>) -> Option<T> {
+        ends::below(self, value, of)
     }
 
     /// Names under which a parameter is known besides its own.

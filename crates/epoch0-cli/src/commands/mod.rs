@@ -17,6 +17,7 @@ mod inherit;
 mod init;
 mod list;
 mod start;
+mod strip_norm;
 mod train;
 mod verify;
 mod verify_weights;
@@ -111,6 +112,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Failure> {
         Command::Examine(args) => examine::run(&args, json),
         Command::Eval(args) => eval::run(&args, json),
         Command::FoldBn(args) => fold_bn::run(&args, json),
+        Command::StripNorm(args) => strip_norm::run(&args, json),
         Command::Verify(args) => verify::run(&args, json),
         Command::Gain(args) => gain::run(&args, json),
         Command::Eoc(args) => eoc::run(&args, json),

@@ -42,8 +42,9 @@ pub fn write_without<E: From<Error>>(
 }
 
 /// The tensor of the file that a parameter is, whole.
-fn tensor_of<'a>(weights: &'a Weights, param: &str) -> Option<&'a str> {
+pub(super) fn tensor_of<'a>(weights: &'a Weights, param: &str) -> Option<&'a str> {
     match &weights.stored.get(param)?.order {
+        Order::Transposed(raw) => Some(&weights.raws[*raw].name),
         Order::Runs(runs) => match runs[..] {
             [(raw, 0, n)] if n == weights.raws[raw].len() => Some(&weights.raws[raw].name),
             _ => None,
@@ -71,18 +72,18 @@ fn edits(weights: &Weights, norms: &[IdleNorm]) -> Result<(Edits, Vec<bool>), Wi
         let input = node.inputs[0];
         let kept = match new {
             New::Nothing => {
-                edits.nodes.insert(at, with(messages[at], "Identity", &[input], false)?);
+                edits.nodes.insert(at, vec![with(messages[at], "Identity", &[input], false)?]);
                 None
             }
             New::Sum(shift) => {
-                edits.nodes.insert(at, with(messages[at], "Add", &[input, shift], false)?);
+                edits.nodes.insert(at, vec![with(messages[at], "Add", &[input, shift], false)?]);
                 Some(shift)
             }
             New::Bias(layer, shift) => {
                 let node = &graph.nodes[layer];
                 let inputs = [node.inputs[0], node.inputs[1], shift];
-                edits.nodes.insert(layer, with(messages[layer], node.op, &inputs, true)?);
-                edits.nodes.insert(at, with(messages[at], "Identity", &[input], false)?);
+                edits.nodes.insert(layer, vec![with(messages[layer], node.op, &inputs, true)?]);
+                edits.nodes.insert(at, vec![with(messages[at], "Identity", &[input], false)?]);
                 Some(shift)
             }
         };
@@ -130,7 +131,7 @@ fn taken_out<'a>(weights: &'a Weights, graph: &Graph<'a>, norm: &IdleNorm) -> Op
 }
 
 /// How often each value is read, in graphs inside of the graph too; what a graph answers counts as read.
-fn count_uses<'a>(graph: &Graph<'a>, uses: &mut HashMap<&'a str, usize>) {
+pub(super) fn count_uses<'a>(graph: &Graph<'a>, uses: &mut HashMap<&'a str, usize>) {
     graph.outputs.iter().for_each(|info| *uses.entry(info.name).or_default() += 1);
     for node in &graph.nodes {
         node.inputs.iter().for_each(|input| *uses.entry(input).or_default() += 1);
@@ -143,7 +144,7 @@ fn count_uses<'a>(graph: &Graph<'a>, uses: &mut HashMap<&'a str, usize>) {
 }
 
 /// The messages of the graph's nodes.
-fn node_messages(main: &[u8]) -> Result<Vec<&[u8]>, WireFault> {
+pub(super) fn node_messages(main: &[u8]) -> Result<Vec<&[u8]>, WireFault> {
     let mut messages = Vec::new();
     let mut rest = main;
     while let Some(field) = wire::next(&mut rest)? {
@@ -160,7 +161,12 @@ fn node_messages(main: &[u8]) -> Result<Vec<&[u8]>, WireFault> {
 }
 
 /// A node with another operator and other inputs.
-fn with(message: &[u8], op: &str, inputs: &[&str], keeps_attributes: bool) -> Result<Vec<u8>, WireFault> {
+pub(super) fn with(
+    message: &[u8],
+    op: &str,
+    inputs: &[&str],
+    keeps_attributes: bool,
+) -> Result<Vec<u8>, WireFault> {
     let mut new = Vec::new();
     inputs.iter().for_each(|input| put_bytes(&mut new, 1, input.as_bytes()));
     let mut rest = message;

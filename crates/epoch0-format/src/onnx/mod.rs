@@ -29,6 +29,7 @@ mod names;
 mod origin;
 mod proto;
 mod scalar;
+mod scalars;
 mod size;
 mod sliding;
 mod store;
@@ -49,6 +50,7 @@ use walk::Walk;
 
 pub use error::OnnxFault;
 pub use idle::{IdleNorm, write_without};
+pub use scalars::{Scalars, write_scalars};
 pub use store::{Weight, Weights};
 pub use wire::WireFault;
 pub use write::write;

@@ -49,8 +49,10 @@ pub(super) fn free(to: &Path, replace: Replace) -> Result<PathBuf, Error> {
 /// What changes in a model besides its weights.
 #[derive(Debug, Default)]
 pub(super) struct Edits {
-    /// New messages of nodes, by their place.
-    pub nodes: HashMap<usize, Vec<u8>>,
+    /// New messages in the place of nodes, in order.
+    pub nodes: HashMap<usize, Vec<Vec<u8>>>,
+    /// Messages of tensors that are added.
+    pub added: Vec<Vec<u8>>,
     /// Tensors of the file that go.
     pub dropped: HashSet<usize>,
     /// Properties, in the place of those of the same keys.
@@ -279,9 +281,9 @@ fn graph<'a>(
             1 => {
                 match plan.edits.nodes.get(&node) {
                     Some(new) => {
-                        let mut message = Vec::new();
-                        put_bytes(&mut message, 1, new);
-                        pieces.push(Piece::New(message));
+                        let mut messages = Vec::new();
+                        new.iter().for_each(|new| put_bytes(&mut messages, 1, new));
+                        pieces.push(Piece::New(messages));
                     }
                     // A node that gave a parameter a second name, which is now a parameter of its own.
                     None if is_renaming(field.bytes()?, twins)? => {}
@@ -307,6 +309,7 @@ fn graph<'a>(
             _ => pieces.push(Piece::Same(field.whole)),
         }
     }
+    pieces.extend(plan.edits.added.iter().map(|tensor| whole(tensor)));
     let mut new: Vec<usize> = plan.new.iter().copied().collect();
     new.sort_unstable();
     for index in new {
@@ -373,7 +376,7 @@ fn is_renaming(bytes: &[u8], names: &HashSet<&str>) -> Result<bool, super::WireF
     Ok(op == "Identity" && names.contains(output))
 }
 
-fn elem_of(raw: &Raw) -> i64 {
+pub(super) fn elem_of(raw: &Raw) -> i64 {
     (1..=16).find(|&elem| super::store::dtype_of(elem) == Some(raw.dtype)).unwrap_or(1)
 }
 

@@ -48,10 +48,9 @@ use std::collections::HashMap;
 
 use epoch0_engine::{Batch, Mode, Tensor, Value, Var, Weights, sweep};
 use epoch0_method::{Entry, Error as MethodError, Family, Info, Params, Status, Values};
-use epoch0_net::{Network, NodeId, Op, ParamId};
+use epoch0_net::{BranchEnd, Network, NodeId, Op, ParamId};
 
 use crate::calibrate::{Calibration, Calibrator, Error, Layer, Spread, State};
-use crate::shared::branch::{End, below, ends};
 use crate::shared::unsupported;
 use crate::start::Rule;
 
@@ -80,14 +79,14 @@ fn build(values: &Values) -> Result<Box<dyn Calibrator>, MethodError> {
 
 /// A branch, and what scales with it.
 struct Scaled {
-    end: End,
+    end: BranchEnd,
     scalers: Vec<ParamId>,
 }
 
 /// The branches whose sums are normalized.
 fn normalized(net: &Network) -> Result<Vec<Scaled>, MethodError> {
     let is_norm = |id: &&epoch0_net::Node| matches!(id.op, Op::Norm { .. });
-    let feeds_norms = |end: &End| {
+    let feeds_norms = |end: &BranchEnd| {
         let outputs = &net.nodes()[end.sum.0 as usize].outputs;
         let mut readers =
             net.nodes().iter().filter(|node| outputs.iter().any(|output| node.inputs.contains(output)));
@@ -95,16 +94,16 @@ fn normalized(net: &Network) -> Result<Vec<Scaled>, MethodError> {
         first.as_ref().is_some_and(is_norm) && readers.all(|node| is_norm(&node))
     };
     // The last sum of a stack that normalizes before its branches feeds a norm too.
-    let all = ends(net);
+    let all = net.branch_ends();
     let bare: Vec<usize> = all.iter().filter(|end| !feeds_norms(end)).map(|end| end.stack).collect();
-    let found: Vec<End> = all.into_iter().filter(|end| !bare.contains(&end.stack)).collect();
+    let found: Vec<BranchEnd> = all.into_iter().filter(|end| !bare.contains(&end.stack)).collect();
     if found.is_empty() {
         let why = "it has no stack of residual branches whose sums go through a norm and nothing else";
         let hint =
             "where norms stand before branches take megatron or auto, where there are none t_fixup or fixup";
         return Err(unsupported(INFO.id, net.name(), &why, hint));
     }
-    let weight = |end: &End| &net.param(net.nodes()[end.last.0 as usize].op.params()[0]).name;
+    let weight = |end: &BranchEnd| &net.param(net.nodes()[end.last.0 as usize].op.params()[0]).name;
     let scaled = found.into_iter().map(|end| {
         let Some(scalers) = end.scalers.clone() else {
             let why = "something stands between it and the sum that no parameter scales";
@@ -157,7 +156,7 @@ impl Calibrator for Admin {
                 let (Some(x), Some(f)) = (turn.inputs[skip].real(), turn.inputs[term].real()) else {
                     continue;
                 };
-                let omega = below(network, end.branch.skip, |sum| omegas.get(&sum).copied()).unwrap_or(1.0);
+                let omega = network.nearest(end.branch.skip, |sum| omegas.get(&sum).copied()).unwrap_or(1.0);
                 if total == 0.0 {
                     total = omega * omega * variance(network, end, x, 1.0)?.std.powi(2);
                 }
@@ -184,7 +183,7 @@ impl Calibrator for Admin {
 }
 
 /// How a value is spread, times a factor.
-fn variance(network: &Network, end: &End, value: &Var, factor: f64) -> Result<Spread, Error> {
+fn variance(network: &Network, end: &BranchEnd, value: &Var, factor: f64) -> Result<Spread, Error> {
     let found = Spread::of(&value.value().to_f64(), factor);
     if found.std.is_finite() {
         return Ok(found);

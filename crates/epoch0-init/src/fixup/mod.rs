@@ -24,8 +24,8 @@
 //! O(weights), in pieces of any size; the branches are found when the network is read.
 //!
 //! # Departures
-//! - The scalar biases and the factor of each branch (rule 3 of the paper) have to be in the network: nothing is added to
-//!   it here. Networks of the zoo have them with `norm=fixup`.
+//! - The scalar biases and the factor of each branch (rule 3 of the paper) have to be in the network: a start does not change
+//!   it. Networks of the zoo have them with `norm=fixup`, and `epoch0 strip-norm` puts them into ONNX files.
 //! - The code's stem keeps the framework's start; here it gets the standard one.
 //!
 //! # Traps

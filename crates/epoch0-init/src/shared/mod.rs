@@ -1,6 +1,5 @@
 //! What several methods use: refusals, maps as matrices, the networks of claims, and the part that all presets agree on.
 
-pub(crate) mod branch;
 pub(crate) mod experiment;
 pub(crate) mod filters;
 pub(crate) mod followed;

@@ -54,10 +54,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use epoch0_method::{At, Entry, Error, Family, Info, Initializer, Params, SiteLaw, Status, Values};
-use epoch0_net::{Network, NodeId, Op, ParamId, Role, ValueId};
+use epoch0_net::{BranchEnd, Network, NodeId, Op, ParamId, Role, ValueId};
 use epoch0_num::Law;
 
-use crate::shared::branch::{End, ends};
 use crate::shared::unsupported;
 use crate::variance_scaling::fans;
 
@@ -102,7 +101,7 @@ struct Of {
 /// A stack of branches.
 #[derive(Default)]
 struct Stack {
-    ends: Vec<End>,
+    ends: Vec<BranchEnd>,
     attends: bool,
     attends_elsewhere: bool,
 }
@@ -122,7 +121,7 @@ impl TFixup {
     fn of(&self, net: &Network) -> Result<Of, Error> {
         let mut stacks: Vec<Stack> = Vec::new();
         let mut found = Vec::new();
-        for end in ends(net) {
+        for end in net.branch_ends() {
             stacks.resize_with(stacks.len().max(end.stack + 1), Stack::default);
             let stack = &mut stacks[end.stack];
             let mut way =
@@ -225,12 +224,15 @@ impl Way<'_> {
     }
 
     fn is_softmax(&self, value: ValueId) -> bool {
-        crate::shared::branch::below(self.net, value, |from| match self.net.nodes()[from.0 as usize].op {
-            Op::Softmax { .. } => Some(true),
-            Op::Where | Op::Scale(_) | Op::Reshape { .. } | Op::Transpose { .. } | Op::Expand { .. } => None,
-            _ => Some(false),
-        })
-        .unwrap_or(false)
+        self.net
+            .nearest(value, |from| match self.net.nodes()[from.0 as usize].op {
+                Op::Softmax { .. } => Some(true),
+                Op::Where | Op::Scale(_) | Op::Reshape { .. } | Op::Transpose { .. } | Op::Expand { .. } => {
+                    None
+                }
+                _ => Some(false),
+            })
+            .unwrap_or(false)
     }
 }
 

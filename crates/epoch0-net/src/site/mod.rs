@@ -1,8 +1,11 @@
 //! Sites: where a weight meets a value, and what stands around it.
 
 mod derive;
+pub(crate) mod ends;
 mod maxout;
 mod residual;
+
+pub use ends::BranchEnd;
 
 use epoch0_num::Activation;
 use serde::Serialize;

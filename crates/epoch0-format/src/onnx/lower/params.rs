@@ -116,9 +116,8 @@ impl Lower<'_, '_> {
                 "Concat" | "Where" => return Role::Token,
                 "Mul" | "Div" | "Exp" => return if n == 1 { Role::Scalar } else { Role::LayerScale },
                 "Add" | "Sub" => {
-                    return match (n, dims.iter().filter(|size| size.fixed() != Some(1)).count()) {
-                        (1, _) => Role::Scalar,
-                        (_, 0 | 1) => Role::Bias,
+                    return match dims.iter().filter(|size| size.fixed() != Some(1)).count() {
+                        0 | 1 => Role::Bias,
                         _ => Role::Position,
                     };
                 }

@@ -2,38 +2,38 @@
 
 use std::collections::{HashMap, HashSet};
 
-use epoch0_net::{Branch, Network, Node, NodeId, Op, ParamId, Role, ValueId};
+use crate::{Branch, Network, Node, NodeId, Op, ParamId, Role, ValueId};
 
 /// The end of a residual branch.
 #[derive(Clone, Debug)]
-pub(crate) struct End {
+pub struct BranchEnd {
     /// Place in its stack.
-    pub(crate) branch: Branch,
+    pub branch: Branch,
     /// Which stack.
-    pub(crate) stack: usize,
+    pub stack: usize,
     /// The last weight's operation.
-    pub(crate) last: NodeId,
+    pub last: NodeId,
     /// The sum.
-    pub(crate) sum: NodeId,
+    pub sum: NodeId,
     /// What the branch adds to it.
-    pub(crate) term: ValueId,
+    pub term: ValueId,
     /// The learned factor behind the last weight: a single one, or one for each channel.
-    pub(crate) factor: Option<ParamId>,
+    pub factor: Option<ParamId>,
     /// The factor of a normalization behind the last weight.
-    pub(crate) norm: Option<ParamId>,
+    pub norm: Option<ParamId>,
     /// What is multiplied by a number when what the branch adds is; none where no parameters do that.
-    pub(crate) scalers: Option<Vec<ParamId>>,
+    pub scalers: Option<Vec<ParamId>>,
 }
 
 /// Ends of all residual branches of a network, in its order. What a network's graph hides, such as an end that two
 /// operations read, is left out.
-pub(crate) fn ends(net: &Network) -> Vec<End> {
+pub(crate) fn of(net: &Network) -> Vec<BranchEnd> {
     let mut readers: HashMap<ValueId, Vec<NodeId>> = HashMap::new();
     for (index, node) in net.nodes().iter().enumerate() {
         node.inputs.iter().for_each(|&input| readers.entry(input).or_default().push(NodeId(index as u32)));
     }
     let mut seen = HashSet::new();
-    let mut ends: Vec<End> = Vec::new();
+    let mut ends: Vec<BranchEnd> = Vec::new();
     let mut stack_of: HashMap<NodeId, usize> = HashMap::new();
     let mut stacks = 0;
     for site in net.sites() {
@@ -66,7 +66,12 @@ fn node(net: &Network, id: NodeId) -> &Node {
 }
 
 /// From the last weight to the sum.
-fn walk(net: &Network, readers: &HashMap<ValueId, Vec<NodeId>>, last: NodeId, branch: Branch) -> Option<End> {
+fn walk(
+    net: &Network,
+    readers: &HashMap<ValueId, Vec<NodeId>>,
+    last: NodeId,
+    branch: Branch,
+) -> Option<BranchEnd> {
     let op = &node(net, last).op;
     let (mut factor, mut norm) = (None, None);
     let mut scalers = matches!(op, Op::Linear { .. } | Op::Conv { .. }).then(|| op.params());
@@ -75,7 +80,16 @@ fn walk(net: &Network, readers: &HashMap<ValueId, Vec<NodeId>>, last: NodeId, br
         let [reader] = readers.get(&value)?[..] else { return None };
         let at = node(net, reader);
         if at.op == Op::Add && at.inputs.contains(&branch.skip) {
-            return Some(End { branch, stack: 0, last, sum: reader, term: value, factor, norm, scalers });
+            return Some(BranchEnd {
+                branch,
+                stack: 0,
+                last,
+                sum: reader,
+                term: value,
+                factor,
+                norm,
+                scalers,
+            });
         }
         let own = |role: &[Role]| {
             let others = at.inputs.iter().filter(|&&input| input != value);
