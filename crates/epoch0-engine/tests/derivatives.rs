@@ -731,7 +731,9 @@ fn rational_functions() {
             // Denominators of sums keep one sign between the points, so that no difference crosses a kink.
             let below: Vec<f64> = positive(5, &[below, 4]).to_f64().iter().map(|b| 0.3 * b).collect();
             let below = match form {
-                Form::SumOfAbs => below.iter().enumerate().map(|(k, b)| if k % 2 == 0 { *b } else { -b }).collect(),
+                Form::SumOfAbs => {
+                    below.iter().enumerate().map(|(k, b)| if k % 2 == 0 { *b } else { -b }).collect()
+                }
                 Form::AbsOfSum => below,
             };
             let rows = below.len() / 4;
@@ -803,7 +805,8 @@ fn shifted_weights() {
     let mut seen = std::collections::BTreeSet::new();
     for at in 0..40 {
         let s = if latents[at] < 0.0 { -1.0 } else { 1.0 };
-        let open: Vec<f64> = gates.iter().map(|gate| f64::from(u8::from(gate.value().to_f64()[at] > 0.0))).collect();
+        let open: Vec<f64> =
+            gates.iter().map(|gate| f64::from(u8::from(gate.value().to_f64()[at] > 0.0))).collect();
         let mut exponents = vec![open[0]];
         exponents.push((exponents[0] + 1.0) * open[1]);
         exponents.push((exponents[1] + 1.0) * open[2]);

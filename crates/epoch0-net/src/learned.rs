@@ -18,6 +18,29 @@ pub struct Shift {
     pub gates: Vec<ParamId>,
 }
 
+impl Shift {
+    /// The word of a weight, from what is learned for its sign and of its gates in order: the exponent, and above it a bit
+    /// that says that it is negative.
+    pub fn code(&self, sign: f64, gates: impl IntoIterator<Item = f64>) -> u8 {
+        let exponent = gates.into_iter().fold(0u8, |before, gate| if gate > 0.0 { before + 1 } else { 0 });
+        exponent | u8::from(sign < 0.0) << (self.bits - 1)
+    }
+
+    /// The weight of a word.
+    pub fn value(&self, code: u8) -> f64 {
+        let negative = 1u8 << (self.bits - 1);
+        let size = f64::from(1u32 << (code & (negative - 1)));
+        if code & negative == 0 { size } else { -size }
+    }
+
+    /// `E[w²]` where signs and gates are as often above 0 as below: what a sum of such weights multiplies second moments by,
+    /// for each input. Exponent k has probability `2^-(k+1)`, the largest twice that.
+    pub fn second_moment(&self) -> f64 {
+        let largest = f64::from(1u32 << self.gates.len());
+        (largest - 1.0) / 2.0 + largest
+    }
+}
+
 /// Which coefficients of rational functions all groups share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
@@ -71,4 +94,32 @@ impl Network {
 pub(crate) fn labels(is_numerator: bool) -> impl Iterator<Item = String> {
     let (letter, first, n) = if is_numerator { ('a', 0, NUMERATOR) } else { ('b', 1, DENOMINATOR) };
     (first..first + n).map(move |power| format!("{letter}{power}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_weights_and_back() {
+        for (bits, second_moment) in [(2u32, 2.5), (3, 11.5), (4, 191.5)] {
+            let n_gates = (1u32 << (bits - 1)) - 1;
+            let shift = Shift { bits, gates: (0..n_gates).map(ParamId).collect() };
+            assert_eq!(shift.second_moment(), second_moment);
+            let mut moment = 0.0;
+            let mut seen = std::collections::BTreeSet::new();
+            for open in 0..1u32 << n_gates {
+                for sign in [-1e-3, 0.0] {
+                    let gates = (0..n_gates).map(|gate| if open >> gate & 1 == 1 { 1e-3 } else { 0.0 });
+                    let code = shift.code(sign, gates);
+                    let value = shift.value(code);
+                    assert!(code < 1 << bits && (value < 0.0) == (sign < 0.0), "{code} is {value}");
+                    seen.insert((code, value as i64));
+                    moment += value * value / f64::from(2u32 << n_gates);
+                }
+            }
+            assert_eq!(moment, second_moment);
+            assert_eq!(seen.len(), 1 << bits, "every word is a weight of its own");
+        }
+    }
 }

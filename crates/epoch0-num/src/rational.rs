@@ -64,7 +64,9 @@ pub struct Rational {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RationalError {
     /// The function has no finite value somewhere in the range.
-    #[error("{activation} has no finite value at {at}, allowed functions that are finite from {low} to {high}")]
+    #[error(
+        "{activation} has no finite value at {at}, allowed functions that are finite from {low} to {high}"
+    )]
     NotFinite {
         /// The function.
         activation: String,
@@ -346,7 +348,8 @@ mod tests {
     #[test]
     fn fits_are_as_close_as_published_ones() {
         for form in FORMS {
-            assert!(published_swish(form).max_error(RANGE) < 1e-4);
+            let published = published_swish(form).max_error(RANGE);
+            assert!(published < if form == Form::SumOfAbs { 2e-6 } else { 2e-4 }, "{form:?}: {published}");
             // What scipy's least squares reach from the same starts, by the function and the form.
             for (name, [sum_abs, abs_sum]) in [
                 ("silu", [2e-6, 2e-6]),

@@ -53,7 +53,8 @@ impl Var {
         let mut exponent: Option<Self> = None;
         for gate in gates {
             let open = gate.valued(step(gate.value()));
-            exponent = Some(exponent.map_or_else(|| open.clone(), |before| before.add_scalar(1.0).mul(&open)));
+            exponent =
+                Some(exponent.map_or_else(|| open.clone(), |before| before.add_scalar(1.0).mul(&open)));
         }
         let Some(exponent) = exponent else { return signs };
         let mut value = signs.value().clone();

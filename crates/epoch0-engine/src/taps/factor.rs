@@ -216,7 +216,8 @@ impl Tapped<'_> {
     ) -> Result<Pieces, Error> {
         let (place, n) = (self.place()?, self.taps.examples);
         let (met, back) = (place.examples_first(self.input()?), place.examples_first(cotangent));
-        let [numerator, denominator] = [self.param(ids[0])?, self.param(ids[1])?].map(|of| Var::leaf(of.clone()));
+        let [numerator, denominator] =
+            [self.param(ids[0])?, self.param(ids[1])?].map(|of| Var::leaf(of.clone()));
         let mut rows: [Vec<Tensor>; 2] = [Vec::new(), Vec::new()];
         for example in 0..n {
             let only = |all: &Tensor| Var::constant(all.slice(0, example, example + 1, 1));
