@@ -27,6 +27,7 @@
 //!
 //! # Departures
 //! - Which maps are shifts is the network's to say, not this method's.
+//! - Weights that may be 0, which the paper compares with (S³), are not here.
 //! - How many signs and exponents change is counted at the tests of a training: `epoch0 train` shows it, and how many never
 //!   changed.
 //!

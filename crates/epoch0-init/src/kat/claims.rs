@@ -37,10 +37,13 @@ pub(super) static CLAIMS: &[Claim] = &[
         name: "keeps_variance_in_depth",
         text: "through 12 such layers of width 256 that begin as swish the variance stays within 0.5 and 2; from weights of \
                standard deviation 0.02 it falls below 0.001",
-        kind: ClaimKind::Law,
-        budget_s: 20,
+        kind: ClaimKind::Effect,
+        budget_s: 60,
         seeds: 5,
-        expectation: Expectation::Holds,
+        expectation: Expectation::NotReproduced {
+            why: "at width 256 it is 1.8 to 3.6 behind layer 12. Variance 1 is a fixed point that repels: each layer multiplies \
+                  a deviation by 1.17, and layers of that width deviate by a tenth. From 0.02 it falls to 1e-14",
+        },
         run: keeps_variance_in_depth,
     },
     Claim {
@@ -187,16 +190,16 @@ fn by_layer(net: &Network, weights: &Weights, x: &Value) -> Result<Vec<f64>, Err
 
 fn keeps_variance_in_depth() -> Result<Verdict, Error> {
     const SEEDS: u64 = 5;
-    let net = layers(256, 12, &fit(&Activation::Silu, Form::SumOfAbs)?)?;
-    let last = |recipe: &str| -> Result<Vec<f64>, Error> {
+    let last = |width: usize, recipe: &str| -> Result<Vec<f64>, Error> {
+        let net = layers(width, 12, &fit(&Activation::Silu, Form::SumOfAbs)?)?;
         let of_seed = |seed| {
-            let x = noise(&net, &[256, 256], seed)?;
+            let x = noise(&net, &[256, width], seed)?;
             let found = by_layer(&net, &draw_start(&net, recipe, seed)?, &x)?;
             found.last().copied().ok_or_else(|| broken(&"it has no map"))
         };
         (0..SEEDS).map(of_seed).collect()
     };
-    let (own, narrow) = (last(RECIPE)?, last("base: timm_vit")?);
+    let (own, narrow) = (last(256, RECIPE)?, last(256, "base: timm_vit")?);
     let within = own.iter().all(|variance| (0.5..=2.0).contains(variance));
     let (low, middle, high) = interval(&own);
     Ok(Verdict {
@@ -206,6 +209,7 @@ fn keeps_variance_in_depth() -> Result<Verdict, Error> {
         interval: Some((low, high)),
         details: vec![
             format!("variance behind layer 12: {}", listed(own.iter().copied(), 3)),
+            format!("the same of width 1024: {}", listed(last(1024, RECIPE)?, 3)),
             format!(
                 "from a standard deviation of 0.02: at most {:.1e}",
                 narrow.iter().copied().fold(0.0, f64::max)
