@@ -6,7 +6,7 @@ use epoch0_num::{Activation, Dtype, Law};
 
 /// Networks of every kind, wide enough for statistics.
 pub fn all() -> Vec<Network> {
-    vec![mlp(&[64, 256, 256, 10]), conv(), residual(), transformer(), sines(), maxout(), learned()]
+    vec![mlp(&[64, 256, 256, 10]), conv(), residual(), transformer(), sines(), maxout()]
 }
 
 /// Networks at the edge: one unit, one channel, groups, odd and even kernels, scalars, ties.
@@ -82,13 +82,13 @@ fn maxout() -> Network {
 }
 
 /// A learned function, and a map whose weights are signed powers of two.
-fn learned() -> Network {
+pub fn learned() -> Network {
     let mut b = builder("learned");
     let x = b.input("x", &[None, Some(32)]);
-    let x = b.linear(x, "first", Linear::new(96));
+    let x = b.linear(x, "first", Linear::new(256));
     let start = Rational::fit(&Activation::Silu, Form::SumOfAbs).expect("silu has a fit");
     let x = b.rational(x, "act", 8, Share::Numerator, &start);
-    let x = b.linear(x, "inner", Linear::new(160).bias(false));
+    let x = b.linear(x, "inner", Linear::new(256).bias(false));
     let x = b.norm(x, "norm", NormKind::Batch, 1e-5, true);
     let x = b.activation(x, Activation::Relu);
     let x = b.linear(x, "last", Linear::new(10).role(Role::Readout));
