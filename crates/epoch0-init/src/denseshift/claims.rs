@@ -67,10 +67,24 @@ const NARROW: &str = "{base: pytorch_default, rules: [{with: denseshift}]}";
 const WIDE: &str = "{base: pytorch_default, rules: [{with: he_normal}]}";
 
 /// What is learned for a weight's sign, and its gates.
-fn latents(net: &Network, weights: &Weights) -> Result<(Shift, Vec<f64>, Vec<Vec<f64>>), Error> {
+struct Latents {
+    shift: Shift,
+    signs: Vec<f64>,
+    gates: Vec<Vec<f64>>,
+}
+
+impl Latents {
+    fn code(&self, at: usize) -> u8 {
+        self.shift.code(self.signs[at], self.gates.iter().map(|gate| gate[at]))
+    }
+}
+
+/// Those of the first weight that is a power of two.
+fn latents(net: &Network, weights: &Weights) -> Result<Latents, Error> {
     let (weight, shift) = net.shifts().next().ok_or_else(|| broken(&"no weight is a power of two"))?;
     let values = |id| weights.get(id).map(Tensor::to_f64).unwrap_or_default();
-    Ok((shift.clone(), values(weight), shift.gates.iter().map(|gate| values(*gate)).collect()))
+    let gates = shift.gates.iter().map(|gate| values(*gate)).collect();
+    Ok(Latents { shift: shift.clone(), signs: values(weight), gates })
 }
 
 /// Two maps without biases, the second of which has weights of so many bits; a readout hands on what it is given.
@@ -113,7 +127,8 @@ fn no_weight_is_zero() -> Result<Verdict, Error> {
                 Tensor::from_f64(latents.collect(), &value.shape(), value.precision(), &value.device());
             weights.set(id, latents);
         }
-        let (shift, signs, gates) = latents(&net, &weights)?;
+        let drawn = latents(&net, &weights)?;
+        let shift = &drawn.shift;
         // A row of the identity is answered by a column of the weight.
         let eye = (0..16 * 16).map(|at| f64::from(u8::from(at / 16 == at % 16))).collect();
         let found = answers(&net, &weights, &input(&weights, eye, &[16, 16])?)?;
@@ -121,7 +136,7 @@ fn no_weight_is_zero() -> Result<Verdict, Error> {
         for (at, w) in found.iter().enumerate() {
             let (column, row) = (at / 512, at % 512);
             let stored = row * 16 + column;
-            let code = shift.code(signs[stored], gates.iter().map(|gate| gate[stored]));
+            let code = drawn.code(stored);
             wrong += f64::from(u8::from(*w != shift.value(code) || *w == 0.0));
             seen.insert(*w as i64);
         }
@@ -141,12 +156,13 @@ fn exponents_halve() -> Result<Verdict, Error> {
     let mut details = Vec::new();
     for bits in 2..=4 {
         let net = zoo_network(&format!("mlp:10-300-300-10,norm=batch,shift={bits}"))?;
-        let (shift, signs, gates) = latents(&net, &draw_start(&net, NARROW, 0)?)?;
+        let drawn = latents(&net, &draw_start(&net, NARROW, 0)?)?;
+        let Latents { shift, signs, gates } = &drawn;
         let n = signs.len();
         let largest = shift.gates.len();
         let mut counts = vec![0usize; largest + 1];
         for at in 0..n {
-            counts[usize::from(shift.code(0.0, gates.iter().map(|gate| gate[at])))] += 1;
+            counts[usize::from(drawn.code(at) & ((1 << (bits - 1)) - 1))] += 1;
         }
         for (exponent, count) in counts.iter().enumerate() {
             let share = 0.5f64.powi((exponent + 1).min(largest) as i32);
@@ -156,7 +172,7 @@ fn exponents_halve() -> Result<Verdict, Error> {
         let shares = counts.iter().map(|count| *count as f64 / n as f64);
         details.push(format!("{bits} bits, shares of exponents: {}", listed(shares, 4)));
         for (what, values) in
-            std::iter::once(("signs", &signs)).chain(gates.iter().map(|gate| ("a gate", gate)))
+            std::iter::once(("signs", signs)).chain(gates.iter().map(|gate| ("a gate", gate)))
         {
             let std = (values.iter().map(|x| x * x).sum::<f64>() / n as f64).sqrt();
             if (std / 1e-3 - 1.0).abs() * (2.0 * n as f64).sqrt() > 4.0 {
@@ -176,9 +192,9 @@ fn shifts_are_exact() -> Result<Verdict, Error> {
         let mut net = pair(bits)?;
         net.set_dtype(Dtype::F32);
         let weights = between_identities(&net, draw_start(&net, NARROW, 1)?)?;
-        let (shift, signs, gates) = latents(&net, &weights)?;
-        let codes: Vec<u8> =
-            (0..signs.len()).map(|at| shift.code(signs[at], gates.iter().map(|gate| gate[at]))).collect();
+        let drawn = latents(&net, &weights)?;
+        let shift = &drawn.shift;
+        let codes: Vec<u8> = (0..drawn.signs.len()).map(|at| drawn.code(at)).collect();
         let x: Vec<i32> = (0..EXAMPLES * 16).map(|at| (at as i32 * 37 + 11) % 256 - 128).collect();
         let given = input(&weights, x.iter().map(|&x| f64::from(x)).collect(), &[EXAMPLES, 16])?;
         let found = answers(&net, &weights, &given)?;

@@ -146,7 +146,10 @@ mod tests {
     use crate::METHODS;
     use crate::start::{Plan, Recipe};
 
-    fn planned(spec: &str, recipe: &str) -> Result<(Vec<(String, String)>, Vec<String>), Error> {
+    /// Labels of sites with their laws.
+    type Laws = Vec<(String, String)>;
+
+    fn planned(spec: &str, recipe: &str) -> Result<(Laws, Vec<String>), Error> {
         let net = zoo::build(spec).unwrap();
         let recipe = Recipe::from_yaml("recipe", recipe)?;
         let plan = Plan::new(METHODS, &net, &recipe, 7)?;
