@@ -48,13 +48,25 @@ pub(super) static CLAIMS: &[Claim] = &[
     },
     Claim {
         name: "takes_over_a_transformer",
-        text: "with the weights of a vision transformer a KAT answers the same, to 0.001 of the answers' standard deviation \
-               with swish and 0.005 with GELU",
+        text: "with the weights of a vision transformer with swish a KAT answers the same, to 0.001 of the answers' standard \
+               deviation",
         kind: ClaimKind::Law,
         budget_s: 20,
         seeds: 3,
         expectation: Expectation::Holds,
-        run: takes_over_a_transformer,
+        run: || takes_over("silu", 1e-3),
+    },
+    Claim {
+        name: "takes_over_gelu",
+        text: "the same with GELU, to 0.005",
+        kind: ClaimKind::Effect,
+        budget_s: 20,
+        seeds: 3,
+        expectation: Expectation::NotReproduced {
+            why: "0.006 to 0.012 with sizes summed, 0.017 to 0.042 with the size of the sum: GELU has no rational of this \
+                  degree closer than 0.004 and 0.001 between -3 and 3, and of standard normal features some lie beyond",
+        },
+        run: || takes_over("gelu", 5e-3),
     },
     Claim {
         name: "trains_against_perceptrons",
@@ -218,18 +230,14 @@ fn keeps_variance_in_depth() -> Result<Verdict, Error> {
     })
 }
 
-fn takes_over_a_transformer() -> Result<Verdict, Error> {
+/// How far the answers of a KAT with a transformer's weights are from that one's.
+fn takes_over(act: &str, bound: f64) -> Result<Verdict, Error> {
     const SIZES: &str = "layers=2,embed=64,heads=4,patch=4,in=1,size=28";
+    let vit = doubled(&format!("vit:{SIZES},act={act}"))?;
     let mut worst = 0.0f64;
     let mut details = Vec::new();
-    for (act, form, bound) in [
-        ("silu", "sum_abs", 1e-3),
-        ("silu", "abs_sum", 1e-3),
-        ("gelu", "sum_abs", 5e-3),
-        ("gelu", "abs_sum", 5e-3),
-    ] {
-        let vit = doubled(&format!("vit:{SIZES},act={act}"))?;
-        let kat = doubled(&format!("kat:{SIZES},act={act},form={form}"))?;
+    for form in FORMS {
+        let kat = doubled(&format!("kat:{SIZES},act={act},form={}", form.name()))?;
         let mut found = Vec::new();
         for seed in 0..3 {
             let (given, mut taken) = (draw_start(&vit, RECIPE, seed)?, draw_start(&kat, RECIPE, seed)?);
@@ -243,14 +251,11 @@ fn takes_over_a_transformer() -> Result<Verdict, Error> {
             let off = before.iter().zip(&after).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
             found.push(off / variance(&before).sqrt());
         }
-        worst = found.iter().map(|off| off / bound).fold(worst, f64::max);
-        details.push(format!(
-            "{act}, {form}: {} of the standard deviation, allowed {bound}",
-            found.iter().map(|off| format!("{off:.1e}")).collect::<Vec<_>>().join(", ")
-        ));
+        worst = found.iter().copied().fold(worst, f64::max);
+        let found: Vec<String> = found.iter().map(|off| format!("{off:.1e}")).collect();
+        details.push(format!("{}: {} of the standard deviation", form.name(), found.join(", ")));
     }
-    details.push("measured: the largest share of what is allowed".to_owned());
-    Ok(Verdict { details, ..Verdict::at_most(worst, 1.0) })
+    Ok(Verdict { details, ..Verdict::at_most(worst, bound) })
 }
 
 fn trains_against_perceptrons() -> Result<Verdict, Error> {
