@@ -1,4 +1,4 @@
-//! KAT: learned rational functions that begin as any given one, and weights that keep the variance behind them.
+//! KAT: learned rational functions that begin as any given one, and weights that keep their variance.
 //!
 //! # Idea
 //! A layer of a Kolmogorov–Arnold transformer learns its activation: each group of features goes through a rational
@@ -53,7 +53,7 @@
 //! let law = |name: &str| plan.sites_of(net.find(name).unwrap())[0].law.to_string();
 //! // 1 / 64, and 2.8108 / 256
 //! assert_eq!(law("blocks.0.mlp.fc1.weight"), "normal(0, 0.125)");
-//! assert_eq!(law("blocks.0.mlp.fc2.weight"), "normal(0, 0.104785)");
+//! assert_eq!(law("blocks.0.mlp.fc2.weight"), "normal(0, 0.104783)");
 //! ```
 //!
 //! # References
