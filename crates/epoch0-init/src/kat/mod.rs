@@ -14,15 +14,14 @@
 //!   identity, 2.811 for swish, 2.35 for GELU, 2 for ReLU
 //! - biases are 0
 //!
-//! Free positions have a standard deviation of 0.02, tokens of 1e-6. A map
-//! that has an activation instead of a learned function in front of it gets the α of that; one with a norm, an input
-//! or anything else, α = 1.
+//! Free positions have a standard deviation of 0.02, tokens of 1e-6. A map that has an activation instead of a learned
+//! function in front of it gets the α of that; one with a norm, an input or anything else, α = 1.
 //!
 //! # Shapes
 //! Weights of linear maps and convolutions, their biases, and coefficients of learned functions; `kat`, `kat_tiny`,
-//! `kat_small` and `kat_base` of the zoo have such functions, and `Builder::rational` puts them anywhere; so are free
-//! positions and tokens. Networks with ordinary activations are covered too. Norms and tables that words look up are left
-//! to the preset below.
+//! `kat_small` and `kat_base` of the zoo have such functions, and `Builder::rational` puts them anywhere. Free
+//! positions and tokens are covered too, and networks with ordinary activations. Norms and tables that words look up are
+//! left to the preset below.
 //!
 //! # Cost
 //! A fit (tens of milliseconds) and a quadrature for each function that differs, then O(weights), in pieces of any size.
