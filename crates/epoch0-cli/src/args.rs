@@ -408,6 +408,12 @@ pub(crate) struct Gain {
     /// Standard deviation of what the activation is given.
     #[arg(long, default_value_t = 1.0)]
     pub(crate) sigma: f64,
+    /// Instead of gains: the rational function that is closest to the activation, in both forms of its denominator.
+    #[arg(long, conflicts_with_all = ["maxout", "sigma"])]
+    pub(crate) rational: bool,
+    /// Where the rational function is fitted.
+    #[arg(long, value_name = "LOW,HIGH", requires = "rational", value_delimiter = ',', default_values_t = [-3.0, 3.0], allow_negative_numbers = true)]
+    pub(crate) range: Vec<f64>,
 }
 
 impl Gain {

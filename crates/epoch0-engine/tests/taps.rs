@@ -175,6 +175,20 @@ fn residual_network() {
 }
 
 #[test]
+fn learned_functions() {
+    for share in ["none", "numerator"] {
+        images(&format!("kat:layers=1,heads=2,embed=8,mlp=12,groups=4,share={share},size=8"), [3, 8, 8]);
+    }
+}
+
+#[test]
+fn weights_of_powers_of_two() {
+    images("cifar_resnet:8,size=8,shift=3", [3, 8, 8]);
+    let network = zoo("mlp:7-8-6-5,act=tanh,shift=2");
+    check(&network, &[reals("a", &[4, 7])], &[reals("b", &[3, 7])]);
+}
+
+#[test]
 fn mobile_network() {
     images("mobilenet_v3_small:size=32,classes=3", [3, 32, 32]);
 }

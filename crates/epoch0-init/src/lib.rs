@@ -14,6 +14,7 @@ pub mod constant;
 pub mod convolution_aware;
 pub mod dct;
 pub mod delta_orthogonal;
+pub mod denseshift;
 pub mod dirac;
 pub mod edge;
 pub mod eigen_noise;
@@ -27,6 +28,7 @@ pub mod he_uniform;
 pub mod hf_default;
 pub mod idinit;
 pub mod jax_default;
+pub mod kat;
 pub mod keras_default;
 pub mod kmeans_orth;
 pub mod kumar;
@@ -83,6 +85,7 @@ pub static METHODS: &[&Entry<dyn Initializer>] = &[
     &convolution_aware::ENTRY,
     &dct::ENTRY,
     &delta_orthogonal::ENTRY,
+    &denseshift::ENTRY,
     &dirac::ENTRY,
     &edge::ENTRY,
     &eigen_noise::ENTRY,
@@ -95,6 +98,7 @@ pub static METHODS: &[&Entry<dyn Initializer>] = &[
     &hf_default::ENTRY,
     &idinit::ENTRY,
     &jax_default::ENTRY,
+    &kat::ENTRY,
     &keras_default::ENTRY,
     &kumar::ENTRY,
     &layer_scale::ENTRY,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use epoch0_num::{Activation, Dtype};
 
 mod general;
+mod learned;
 mod named;
 
 pub use named::{NamedConv, NamedLinear, NamedNorm, NamedRecurrent};
@@ -92,6 +93,7 @@ pub struct Builder {
     ties: Vec<(String, String)>,
     blocks: Vec<String>,
     block: Option<usize>,
+    shift: Option<u32>,
     error: Option<NetError>,
 }
 
@@ -112,6 +114,7 @@ impl Builder {
             ties: Vec::new(),
             blocks: Vec::new(),
             block: None,
+            shift: None,
             error: None,
         }
     }
@@ -839,6 +842,7 @@ impl Builder {
     /// # Errors
     /// The first mistake made while building.
     pub fn finish(mut self) -> Result<Network, NetError> {
+        let shifts = self.shifts();
         let mut ties = Vec::new();
         for (alias, target) in std::mem::take(&mut self.ties) {
             match self.find(&target) {
@@ -867,6 +871,7 @@ impl Builder {
             ties,
             blocks: self.blocks,
             by_name: self.by_name,
+            shifts,
         };
         net.sites = crate::site::derive(&net);
         Ok(net)

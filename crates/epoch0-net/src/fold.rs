@@ -41,6 +41,8 @@ pub enum WhyNot {
     NoStatistics,
     /// Its features are not the outputs of the layer before it.
     OtherFeatures,
+    /// The weights before it are powers of two.
+    Shift(String),
     /// What is added to the variance leaves no normalization that does nothing.
     Eps(f64),
 }
@@ -58,6 +60,7 @@ impl fmt::Display for WhyNot {
                 f.write_str("it has no running statistics, and normalizes by each batch's own")
             }
             Self::OtherFeatures => f.write_str("its features are not the outputs of the layer before it"),
+            Self::Shift(name) => write!(f, "`{name}` holds powers of two, which no factor leaves"),
             Self::Eps(eps) => write!(f, "its eps is {eps}, allowed less than 1"),
         }
     }
@@ -137,7 +140,11 @@ impl Network {
             return Err(WhyNot::ReadElsewhere);
         }
         refuse_shared(layer)?;
-        Ok(layer)
+        let weight = self.nodes[layer.0 as usize].op.params().first().copied();
+        match weight.filter(|weight| self.shift_of(*weight).is_some()) {
+            Some(weight) => Err(WhyNot::Shift(self.param(weight).name.clone())),
+            None => Ok(layer),
+        }
     }
 
     /// Which output each element of the weight of a linear map or a convolution goes to; `None` for other operations.

@@ -1,12 +1,12 @@
 //! The network: values, nodes, parameters, and what is derived from them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use epoch0_num::Dtype;
 use serde::Serialize;
 
 use crate::site::ends;
-use crate::{Axis, AxisId, BranchEnd, Op, Param, ParamId, Role, Site};
+use crate::{Axis, AxisId, BranchEnd, Op, Param, ParamId, Role, Shift, Site};
 
 /// Index of a value in its network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -105,6 +105,7 @@ pub struct Network {
     pub(crate) ties: Vec<Tie>,
     pub(crate) blocks: Vec<String>,
     pub(crate) by_name: HashMap<String, ParamId>,
+    pub(crate) shifts: BTreeMap<ParamId, Shift>,
 }
 
 impl Network {

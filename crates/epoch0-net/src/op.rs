@@ -2,6 +2,7 @@
 
 use epoch0_num::Activation;
 use epoch0_num::graph::Propagation;
+use epoch0_num::rational::Rational;
 
 use crate::{Binary, Cell, Constant, Extent, ParamId, Reduction, Relation, Unary};
 
@@ -173,6 +174,18 @@ pub enum Op {
     Param(ParamId),
     /// An activation, element by element.
     Activation(Activation),
+    /// A learned rational function of each number, by the group of the last dimension that it stands in
+    /// (Yang and Wang 2024).
+    Rational {
+        /// Coefficients `[1 or groups, 6]` of the numerator.
+        numerator: ParamId,
+        /// Coefficients `[1 or groups, 4]` of the denominator.
+        denominator: ParamId,
+        /// Groups of consecutive features.
+        groups: usize,
+        /// What it starts as, which has the form of its denominator.
+        start: Box<Rational>,
+    },
     /// Attention; inputs are queries, keys, values (`[batch, positions, heads × size]`), and a bias on the logits where
     /// there is one, broadcast to `[batch, heads, queries, keys]`.
     Attention(Box<Attention>),
@@ -400,10 +413,20 @@ impl Op {
                 scale.iter().chain(shift).copied().chain(running.iter().flatten().copied()).collect()
             }
             Self::Param(param) => vec![*param],
+            Self::Rational { numerator, denominator, .. } => vec![*numerator, *denominator],
             Self::Recurrent { input_weight, state_weight, biases, .. } => {
                 [*input_weight, *state_weight].into_iter().chain(biases.iter().flatten().copied()).collect()
             }
             _ => Vec::new(),
+        }
+    }
+
+    /// The activation that it is, or that a learned function starts as.
+    pub fn activation(&self) -> Option<&Activation> {
+        match self {
+            Self::Activation(act) => Some(act),
+            Self::Rational { start, .. } => Some(&start.like),
+            _ => None,
         }
     }
 
@@ -422,6 +445,7 @@ impl Op {
             },
             Self::Param(_) => "param",
             Self::Activation(_) => "activation",
+            Self::Rational { .. } => "rational",
             Self::Attention(_) => "attention",
             Self::RelativeBias { .. } => "relative_bias",
             Self::Add => "add",

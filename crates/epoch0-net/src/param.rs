@@ -40,6 +40,8 @@ pub enum Role {
     LayerScale,
     /// A single learned factor, such as the temperature of contrastive logits.
     Scalar,
+    /// A coefficient of a learned function of one number.
+    Coefficient,
     /// Running mean of a batch normalization (a buffer).
     RunningMean,
     /// Running variance of a batch normalization (a buffer).
@@ -63,6 +65,7 @@ impl Role {
         Self::NormShift,
         Self::LayerScale,
         Self::Scalar,
+        Self::Coefficient,
         Self::RunningMean,
         Self::RunningVar,
         Self::BatchCount,
@@ -93,6 +96,7 @@ impl Role {
             Self::NormShift => "norm_shift",
             Self::LayerScale => "layer_scale",
             Self::Scalar => "scalar",
+            Self::Coefficient => "coefficient",
             Self::RunningMean => "running_mean",
             Self::RunningVar => "running_var",
             Self::BatchCount => "batch_count",

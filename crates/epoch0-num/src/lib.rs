@@ -15,6 +15,7 @@ pub mod meanfield;
 pub mod paired;
 pub mod prequential;
 pub mod quadrature;
+pub mod rational;
 pub mod special;
 pub mod stats;
 pub mod stream;

@@ -1,6 +1,7 @@
 //! Small networks that methods are checked on.
 
-use epoch0_net::{Attention, Builder, Linear, Network, NormKind, Pool, Role, Source, Window};
+use epoch0_net::{Attention, Builder, Linear, Network, NormKind, Pool, Role, Share, Source, Window};
+use epoch0_num::rational::{Form, Rational};
 use epoch0_num::{Activation, Dtype, Law};
 
 /// Networks of every kind, wide enough for statistics.
@@ -83,6 +84,22 @@ fn maxout() -> Network {
     let x = b.maxout(x, 1, 5);
     let x = b.linear(x, "last", Linear::new(10).role(Role::Readout));
     b.output(x, "y");
+    finish(b)
+}
+
+/// A learned function, and a map whose weights are signed powers of two.
+pub fn learned() -> Network {
+    let mut b = builder("learned");
+    let x = b.input("x", &[None, Some(32)]);
+    let x = b.linear(x, "first", Linear::new(256));
+    let start = Rational::fit(&Activation::Silu, Form::SumOfAbs).expect("silu has a fit");
+    let x = b.rational(x, "act", 8, Share::Numerator, &start);
+    let x = b.linear(x, "inner", Linear::new(256).bias(false));
+    let x = b.norm(x, "norm", NormKind::Batch, 1e-5, true);
+    let x = b.activation(x, Activation::Relu);
+    let x = b.linear(x, "last", Linear::new(10).role(Role::Readout));
+    b.output(x, "y");
+    b.shift_maps(2);
     finish(b)
 }
 

@@ -28,6 +28,7 @@
 pub mod checkpoint;
 mod error;
 mod feed;
+mod flips;
 mod follow;
 mod movement;
 mod observer;
@@ -42,6 +43,7 @@ mod trials;
 
 pub use error::Error;
 pub use feed::{Feed, Loss, Task};
+pub use flips::{Flips, Freezing};
 pub use follow::{Following, Look, Percentiles, Seen, wandering};
 pub use movement::{FewSteps, Moved, movement};
 pub use observer::{Evaluation, Every, Observer, Status, Step, every};

@@ -6,6 +6,7 @@
 //! | `step` | loss, learning rate and norm of the gradients of a step |
 //! | `test` | loss and accuracy on the test examples |
 //! | `follow` | percentiles of what the activation behind a followed layer meets |
+//! | `flips` | how many weights that are signed powers of two changed since the last test, and how many never did |
 //! | `end` | how it ended |
 //!
 //! All but `time` is the same whenever the same is run. Numbers that are not finite are `null`. A line appears by one
@@ -20,7 +21,9 @@ use std::time::Instant;
 use epoch0_format::write_file_atomically;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Error, Evaluation, Look, Observer, Percentiles, Settings, Status, Step, Trainer};
+use crate::{
+    Error, Evaluation, Flips, Freezing, Look, Observer, Percentiles, Settings, Status, Step, Trainer,
+};
 
 /// What is trained, on what, and where it started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +105,23 @@ pub enum Line {
         /// When.
         time: Time,
     },
+    /// Changes of weights that are signed powers of two, as shares of all of them.
+    Flips {
+        /// Steps taken before the look.
+        step: u64,
+        /// Passes over the training examples before it.
+        epoch: f64,
+        /// Signs that changed since the last test.
+        signs: f64,
+        /// Exponents that did.
+        exponents: f64,
+        /// Signs that never changed.
+        frozen_signs: f64,
+        /// Exponents that never did.
+        frozen_exponents: f64,
+        /// When.
+        time: Time,
+    },
     /// The end.
     End {
         /// `finished`, `stopped` or `diverged`.
@@ -150,6 +170,12 @@ impl Line {
         look.first_units().map(line).collect()
     }
 
+    /// That of changes.
+    pub fn of_flips(found: &Flips, seconds: f64) -> Self {
+        let Flips { step, epoch, signs, exponents, frozen_signs, frozen_exponents } = *found;
+        Self::Flips { step, epoch, signs, exponents, frozen_signs, frozen_exponents, time: Time { seconds } }
+    }
+
     /// An end's, after that many steps.
     pub fn of_end(status: &Status, steps: u64, seconds: f64) -> Self {
         let time = Time { seconds };
@@ -170,6 +196,7 @@ impl Line {
             Self::Step { step, .. }
             | Self::Test { step, .. }
             | Self::Follow { step, .. }
+            | Self::Flips { step, .. }
             | Self::End { step, .. } => Some(*step),
         }
     }
@@ -180,6 +207,7 @@ impl Line {
             Self::Step { time, .. }
             | Self::Test { time, .. }
             | Self::Follow { time, .. }
+            | Self::Flips { time, .. }
             | Self::End { time, .. } => Some(*time),
         }
     }
@@ -216,6 +244,7 @@ pub struct Log {
     begun: Instant,
     /// Seconds of earlier runs.
     before: f64,
+    freezing: Freezing,
 }
 
 impl Log {
@@ -229,8 +258,8 @@ impl Log {
             return Err(Error::resume(path, why));
         }
         let file = OpenOptions::new().append(true).create_new(true).open(path).map_err(Error::file(path))?;
-        let mut log =
-            Self { path: path.to_owned(), file, every: every.max(1), begun: Instant::now(), before: 0.0 };
+        let (begun, freezing) = (Instant::now(), Freezing::default());
+        let mut log = Self { path: path.to_owned(), file, every: every.max(1), begun, before: 0.0, freezing };
         log.write(&Line::Run {
             about: about.clone(),
             n_steps: trainer.n_steps(),
@@ -259,7 +288,8 @@ impl Log {
         write_file_atomically(path, text.as_bytes())?;
         let file = OpenOptions::new().append(true).open(path).map_err(Error::file(path))?;
         let before = kept.iter().rev().find_map(Line::time).map_or(0.0, |time| time.seconds);
-        Ok(Self { path: path.to_owned(), file, every: every.max(1), begun: Instant::now(), before })
+        let (begun, freezing) = (Instant::now(), Freezing::default());
+        Ok(Self { path: path.to_owned(), file, every: every.max(1), begun, before, freezing })
     }
 
     fn seconds(&self) -> f64 {
@@ -292,8 +322,12 @@ impl Observer for Log {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn tested(&mut self, _: &Trainer<'_>, found: &Evaluation) -> Result<ControlFlow<()>, Error> {
+    fn tested(&mut self, trainer: &Trainer<'_>, found: &Evaluation) -> Result<ControlFlow<()>, Error> {
         self.write(&Line::of_test(found, self.seconds()))?;
+        let flips = self.freezing.look(trainer.network(), trainer.weights(), found.step, found.epoch);
+        if let Some(flips) = flips {
+            self.write(&Line::of_flips(&flips, self.seconds()))?;
+        }
         Ok(ControlFlow::Continue(()))
     }
 

@@ -30,8 +30,8 @@ use epoch0_method::reading::{Axis, Curve, Figure, Quantity, Shape, Training, Ver
 use epoch0_net::{Network, Source};
 use epoch0_train::record::About;
 use epoch0_train::{
-    Decayed, Evaluation, Following, Look, NormStatistics, Observer, Optimizer, Percentiles, Settings, Span,
-    Status, Step, Trainer, wandering,
+    Decayed, Evaluation, Flips, Following, Freezing, Look, NormStatistics, Observer, Optimizer, Percentiles,
+    Settings, Span, Status, Step, Trainer, wandering,
 };
 
 use crate::{Described, Error, summary};
@@ -127,6 +127,7 @@ pub struct Curves {
     steps: Vec<Step>,
     tests: Vec<Evaluation>,
     looks: Vec<Look>,
+    freezing: Freezing,
 }
 
 impl Observer for Curves {
@@ -137,11 +138,11 @@ impl Observer for Curves {
 
     fn tested(
         &mut self,
-        _: &Trainer<'_>,
+        trainer: &Trainer<'_>,
         found: &Evaluation,
     ) -> Result<ControlFlow<()>, epoch0_train::Error> {
         self.tests.push(*found);
-        Ok(ControlFlow::Continue(()))
+        self.freezing.tested(trainer, found)
     }
 
     fn followed(&mut self, _: &Trainer<'_>, look: &Look) -> Result<(), epoch0_train::Error> {
@@ -189,6 +190,20 @@ impl Curves {
             }
         }
         curves.push(self.of_steps("gradient_norm", "norm of the gradients", "", |step| step.gradient_norm));
+        if let Some(last) = self.freezing.flips().last() {
+            curves.push(self.of_flips("flipped_signs", "signs flipped since the test before", |of| of.signs));
+            curves.push(self.of_flips(
+                "flipped_exponents",
+                "exponents changed since the test before",
+                |of| of.exponents,
+            ));
+            for (name, label, value) in [
+                ("frozen_signs", "signs of powers of two that never changed", last.frozen_signs),
+                ("frozen_exponents", "exponents of powers of two that never changed", last.frozen_exponents),
+            ] {
+                quantities.push(Quantity::new(name, label, value, "share").help("As seen at the tests."));
+            }
+        }
         for (layer, spread) in wandering(&self.looks) {
             let quantity = Quantity::new(
                 &format!("wandering_{}", layer.replace('.', "_")),
@@ -265,6 +280,17 @@ impl Curves {
             unit: unit.to_owned(),
             steps: self.steps.iter().map(|step| step.step).collect(),
             values: self.steps.iter().map(value).collect(),
+        }
+    }
+
+    fn of_flips(&self, name: &str, label: &str, value: impl Fn(&Flips) -> f64) -> Curve {
+        let flips = self.freezing.flips();
+        Curve {
+            name: name.to_owned(),
+            label: label.to_owned(),
+            unit: "share".to_owned(),
+            steps: flips.iter().map(|of| of.step).collect(),
+            values: flips.iter().map(value).collect(),
         }
     }
 

@@ -1,6 +1,8 @@
 //! `epoch0 gain`.
 
+use epoch0::num::Activation;
 use epoch0::num::gain::{self, GainError, Keep};
+use epoch0::num::rational::{DENOMINATOR, Form, NUMERATOR, Rational};
 use serde::Serialize;
 
 use super::{Failure, Outcome};
@@ -23,6 +25,9 @@ pub(super) fn run(args: &Gain, json: bool) -> Result<Outcome, Failure> {
         return Err(Failure::Sigma(args.sigma));
     }
     let Some(act) = args.of() else { return maxout(args.maxout.unwrap_or(1), args.pool.unwrap_or(1), json) };
+    if args.rational {
+        return rational(act, &args.range, json);
+    }
     let row = |name, meaning, value: Result<f64, GainError>| match value {
         Ok(value) => Row { name, value: Some(value), why: None, meaning },
         Err(error) => Row { name, value: None, why: Some(error.to_string()), meaning },
@@ -65,6 +70,54 @@ pub(super) fn run(args: &Gain, json: bool) -> Result<Outcome, Failure> {
         row("balance_at_balanced_sigma", "the factor there", balanced.map(|at| at.ratio)),
     ];
     show(&format!("{act}, σ = {}", args.sigma), &rows, json)
+}
+
+/// A rational function that is close to an activation.
+#[derive(Serialize)]
+struct Fit {
+    form: &'static str,
+    /// `a_0` to `a_5`.
+    numerator: Vec<f64>,
+    /// `b_1` to `b_4`.
+    denominator: Vec<f64>,
+    max_error: f64,
+    /// `fan_in` times the variance of the weights behind it.
+    alpha: Option<f64>,
+}
+
+fn rational(act: &Activation, range: &[f64], json: bool) -> Result<Outcome, Failure> {
+    let range = match *range {
+        [low, high] => (low, high),
+        _ => (f64::NAN, f64::NAN),
+    };
+    let mut fits = Vec::new();
+    for form in [Form::SumOfAbs, Form::AbsOfSum] {
+        let found = Rational::fit_on(act, form, range).map_err(Failure::Rational)?;
+        fits.push(Fit {
+            form: form.name(),
+            numerator: found.numerator.to_vec(),
+            denominator: found.denominator.to_vec(),
+            max_error: found.max_error(range),
+            alpha: found.alpha().ok(),
+        });
+    }
+    if json {
+        return Outcome::json(&fits);
+    }
+    let mut table =
+        Table::new(&[("", Align::Left), (fits[0].form, Align::Right), (fits[1].form, Align::Right)]);
+    let mut row = |name: String, of: &dyn Fn(&Fit) -> f64| {
+        let cells = fits.iter().map(|fit| format!("{:.9e}", of(fit)));
+        table.row(std::iter::once(name).chain(cells).collect());
+    };
+    (0..NUMERATOR).for_each(|k| row(format!("a{k}"), &|fit| fit.numerator[k]));
+    (0..DENOMINATOR).for_each(|k| row(format!("b{}", k + 1), &|fit| fit.denominator[k]));
+    row("largest error".to_owned(), &|fit| fit.max_error);
+    row("α".to_owned(), &|fit| fit.alpha.unwrap_or(f64::NAN));
+    let (low, high) = range;
+    let forms = "sum_abs: 1 + Σ |b_j| |x|^j below the line; abs_sum: 1 + |Σ b_j x^j|; α: fan_in times the variance of \
+                 the weights behind it";
+    Ok(Outcome::text(format!("{act} from {low} to {high}\n\n{}\n{forms}\n", table.render())))
 }
 
 /// Of maxout units, with max-pooling behind.

@@ -86,7 +86,9 @@ fn networks(json: bool) -> Result<Outcome, Failure> {
     for entry in zoo::KNOWN {
         table.row(vec![entry.name.to_owned(), entry.syntax.to_owned(), entry.text.to_owned()]);
     }
-    Ok(Outcome::text(table.render()))
+    let all = "every network takes shift=2, 3 or 4: weights between the first map and the readout are signed powers of two \
+               of so many bits";
+    Ok(Outcome::text(format!("{}\n{all}\n", table.render())))
 }
 
 fn papers(json: bool) -> Result<Outcome, Failure> {

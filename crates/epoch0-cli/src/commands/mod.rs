@@ -83,6 +83,8 @@ pub(crate) enum Failure {
     NoRecord(PathBuf),
     #[error("sigma is {0}, allowed a finite number above 0")]
     Sigma(f64),
+    #[error(transparent)]
+    Rational(epoch0::num::rational::RationalError),
 }
 
 fn written(out: Option<&Path>) -> String {

@@ -10,6 +10,7 @@ pub(crate) mod curve;
 mod depthwise;
 pub(crate) mod normalize;
 pub(crate) mod pool;
+pub(crate) mod rational;
 mod real;
 pub(crate) mod rows;
 pub(crate) mod sparse;

@@ -7,6 +7,8 @@ pub(crate) mod fused;
 mod matmul;
 pub(crate) mod pool;
 mod propagate;
+mod rational;
 mod shape;
+mod shift;
 #[cfg(test)]
 mod tests;

@@ -23,12 +23,12 @@ impl Step<'_> {
         layout: Layout,
     ) -> Result<Var, Error> {
         let x = self.real(inputs, 0)?;
-        let weight = self.param(weight)?;
+        let weight = self.weight(weight)?;
         self.need_rank(x, 1)?;
-        self.need_rank(weight, 2)?;
+        self.need_rank(&weight, 2)?;
         let matrix = match layout {
             Layout::OutIn => weight.swap(0, 1),
-            Layout::InOut => weight.clone(),
+            Layout::InOut => weight,
         };
         let shape = x.shape();
         let (found, n_in) = (shape[shape.len() - 1], matrix.shape()[0]);
@@ -57,7 +57,7 @@ impl Step<'_> {
         transposed: bool,
     ) -> Result<Var, Error> {
         let x = self.real(inputs, 0)?;
-        let weight = self.param(weight)?;
+        let weight = self.weight(weight)?;
         let (shape, kernel, n_space) = (x.shape(), weight.shape(), window.kernel.len());
         if shape.len() != n_space + 2 || kernel.len() != n_space + 2 || !(1..=3).contains(&n_space) {
             return Err(self.operand(
@@ -81,7 +81,7 @@ impl Step<'_> {
             if space.contains(&0) {
                 return Err(self.operand(format!("input of shape {shape:?}"), "one with an output"));
             }
-            x.conv_input(weight, &moves, &space)
+            x.conv_input(&weight, &moves, &space)
         } else {
             for dim in 0..n_space {
                 if window.output(dim, shape[dim + 2]).is_none() {
@@ -92,7 +92,7 @@ impl Step<'_> {
                     ));
                 }
             }
-            x.conv(weight, &moves)
+            x.conv(&weight, &moves)
         };
         Ok(match bias {
             Some(bias) => y.add(&along(self.param(bias)?, 1, n_space + 2)),

@@ -236,6 +236,13 @@ impl Step<'_> {
         Ok(var)
     }
 
+    /// A weight: a parameter, or what is made of those that are learned in its place.
+    fn weight(&self, id: ParamId) -> Result<Var, Error> {
+        let Some(shift) = self.network.shift_of(id) else { return self.param(id).cloned() };
+        let gates = shift.gates.iter().map(|gate| self.param(*gate)).collect::<Result<Vec<_>, _>>()?;
+        Ok(self.param(id)?.shifted(&gates))
+    }
+
     /// A parameter as a value; factors of channels come with the dimensions behind the channels.
     fn free(&self, id: ParamId) -> Result<Var, Error> {
         let var = self.param(id)?;
@@ -285,6 +292,17 @@ impl Step<'_> {
             }
             Op::Param(id) => one(self.free(*id)?),
             Op::Activation(activation) => one(self.real(inputs, 0)?.activation(activation)),
+            Op::Rational { numerator, denominator, groups, start } => {
+                let x = self.real(inputs, 0)?;
+                let width = x.shape().last().copied().unwrap_or(0);
+                if *groups == 0 || !width.is_multiple_of(*groups) {
+                    return Err(self.operand(
+                        format!("last dimension of {width}"),
+                        format!("a multiple of {groups}, the groups of learned functions"),
+                    ));
+                }
+                one(x.rational(self.param(*numerator)?, self.param(*denominator)?, *groups, start.form))
+            }
             Op::Attention(attention) => one(self.attention(inputs, attention)?),
             Op::RelativeBias { table, buckets, max_distance, bidirectional } => {
                 one(self.relative_bias(inputs, *table, *buckets, *max_distance, *bidirectional)?)

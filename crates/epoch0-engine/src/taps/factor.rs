@@ -2,6 +2,8 @@
 
 use epoch0_net::{Cell, Layout, Node, NodeId, NormKind, Op, ParamId, Window};
 
+use epoch0_num::rational::Form;
+
 use super::piece::{Outer, Piece, Rows, Signal};
 use super::plan::Place;
 use super::{Tap, Taps};
@@ -16,7 +18,7 @@ const KEPT: usize = 1 << 24;
 /// Whether an operation with its examples in those places is known here.
 pub(super) fn can(node: &Node, input: Place, outputs: &[Place]) -> bool {
     match node.op {
-        Op::Linear { .. } | Op::Embedding { .. } => input == outputs[0],
+        Op::Linear { .. } | Op::Embedding { .. } | Op::Rational { .. } => input == outputs[0],
         Op::Conv { .. } => input.dim == 0 && input == outputs[0],
         Op::Norm { kind, .. } => {
             input == outputs[0]
@@ -94,6 +96,9 @@ impl Tapped<'_> {
                         self.conv(cotangent, *weight, *bias, conv)
                     }
                     Op::Embedding { table } => self.embedding(cotangent, *table),
+                    Op::Rational { numerator, denominator, groups, start } => {
+                        self.rational(cotangent, [*numerator, *denominator], *groups, start.form)
+                    }
                     Op::Norm { kind, scale, shift, .. } => self.norm(cotangent, *kind, *scale, *shift),
                     _ => Err(self.unknown()),
                 }
@@ -199,6 +204,33 @@ impl Tapped<'_> {
         let positions = words.len() / n;
         let delta = place.examples_first(cotangent).reshape(&[n, 1, positions, width]);
         Ok(vec![(table, Piece::Rows(Rows { words: words.into(), delta }))])
+    }
+
+    /// The functions are done again for each example.
+    fn rational(
+        &self,
+        cotangent: &Tensor,
+        ids: [ParamId; 2],
+        groups: usize,
+        form: Form,
+    ) -> Result<Pieces, Error> {
+        let (place, n) = (self.place()?, self.taps.examples);
+        let (met, back) = (place.examples_first(self.input()?), place.examples_first(cotangent));
+        let [numerator, denominator] =
+            [self.param(ids[0])?, self.param(ids[1])?].map(|of| Var::leaf(of.clone()));
+        let mut rows: [Vec<Tensor>; 2] = [Vec::new(), Vec::new()];
+        for example in 0..n {
+            let only = |all: &Tensor| Var::constant(all.slice(0, example, example + 1, 1));
+            let made = only(&met).rational(&numerator, &denominator, groups, form);
+            let found = vjp(&[(&made, only(&back))], &[&numerator, &denominator], Order::Last);
+            for ((found, var), rows) in found.into_iter().zip([&numerator, &denominator]).zip(&mut rows) {
+                let found = found.map_or_else(|| var.value().zeros_like(), |found| found.value().clone());
+                rows.push(found.reshape(&[1, 1, found.len()]));
+            }
+        }
+        let piece = |rows: &Vec<Tensor>| Piece::Plain(Tensor::concat(&rows.iter().collect::<Vec<_>>(), 0));
+        let learned = ids.into_iter().zip(&rows).filter(|(id, _)| self.is_learned(*id));
+        Ok(learned.map(|(id, rows)| (id, piece(rows))).collect())
     }
 
     fn norm(

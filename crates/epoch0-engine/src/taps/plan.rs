@@ -69,13 +69,14 @@ impl Plan {
                 refuse_coupling(network, id, mode, &joined)?;
             }
             let own: BTreeSet<ParamId> =
-                node.op.params().into_iter().filter(|param| tracked.contains(param)).collect();
+                network.params_of(node).into_iter().filter(|param| tracked.contains(param)).collect();
             let behind = |value: &ValueId| plan.behind.get(value).cloned().unwrap_or_default();
             if is_joined {
                 of_examples.extend(&node.outputs);
                 if !own.is_empty() {
                     plan.tapped.insert(id);
                 }
+                plan.looped.extend(own.iter().filter(|param| network.is_latent(**param)));
                 for (input, value) in node.inputs.iter().enumerate() {
                     let learned = behind(value);
                     if learned.is_empty() {
@@ -161,6 +162,7 @@ fn keeps_examples_first(op: &Op) -> bool {
             | Op::Norm { .. }
             | Op::Param(_)
             | Op::Activation(_)
+            | Op::Rational { .. }
             | Op::Attention(_)
             | Op::RelativeBias { .. }
             | Op::Add

@@ -48,6 +48,9 @@ pub(crate) fn draw(method: &str, net: &Network, stream: &Stream) -> Result<Weigh
     let mut failure = None;
     let weights =
         Weights::read::<epoch0_engine::Error>(net, Precision::Double, &Device::cpu(), |id, param| {
+            if let Some(coefficients) = net.coefficients(id) {
+                return Ok(Elements::Double(coefficients));
+            }
             let fan_in = net.sites_of(id).find_map(|site| site.fans).map_or(1.0, |fans| fans.in_);
             let law = param.native.unwrap_or(match param.role {
                 Role::Readout => Law::normal(0.0, (1.0 / fan_in).sqrt()),

@@ -35,7 +35,10 @@ pub fn sweep(
             weights.set(*id, var.value().clone());
         }
     }
-    let is_unmet = |(at, _): &(usize, &epoch0_net::Param)| !walk.decided.contains_key(&ParamId(*at as u32));
+    let is_unmet = |(at, _): &(usize, &epoch0_net::Param)| {
+        let id = ParamId(*at as u32);
+        !walk.decided.contains_key(&id) && !network.is_latent(id)
+    };
     let of_map = |(_, param): &(usize, &epoch0_net::Param)| {
         (param.role.is_matrix() || param.role == Role::Embedding) && param.shape.len() >= 2
     };
@@ -91,6 +94,10 @@ where
     fn visit(&mut self, turn: &mut Turn<'_>) -> Result<Vec<Value>, Error> {
         let (id, op) = (turn.id, &turn.node.op);
         match *op {
+            // No factor of what is learned changes a signed power of two.
+            Op::Linear { weight, .. } | Op::Conv { weight, .. } if self.network.is_latent(weight) => {
+                self.evaluate(turn)
+            }
             Op::Linear { weight, bias, .. } | Op::Conv { weight, bias, .. } => {
                 let made = self.evaluate(turn)?;
                 let Some(Value::Real(y)) = made.first() else { return Ok(made) };

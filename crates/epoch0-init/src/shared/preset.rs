@@ -12,7 +12,7 @@ pub(crate) fn is_table(at: &At<'_>) -> bool {
 }
 
 /// The start of norms, buffers, factors and shifts: norms begin as normalization alone, running statistics at mean 0
-/// and variance 1. Factors that belong to the architecture have the value of the network's source, where it states
+/// and variance 1. Learned functions begin as what the network has them begin as. Factors that belong to the architecture have the value of the network's source, where it states
 /// one; otherwise a factor per channel at the end of a branch starts at `layer_scale` and a single one does nothing.
 pub(crate) fn settled(method: &str, at: &At<'_>, layer_scale: f64) -> Result<Law, Error> {
     let native = at.net.param(at.param).native;
@@ -22,6 +22,10 @@ pub(crate) fn settled(method: &str, at: &At<'_>, layer_scale: f64) -> Result<Law
         Role::NormScale => Ok(Law::constant(1.0 - norm_offset(at))),
         Role::LayerScale => Ok(native.unwrap_or(Law::constant(layer_scale))),
         Role::Scalar => Ok(native.unwrap_or(if is_exponent(at) { Law::ZEROS } else { Law::ONES })),
+        Role::Coefficient => {
+            let starts = at.net.coefficients(at.param).unwrap_or_default();
+            Ok(Law::constant(starts.get(at.view.offset).copied().unwrap_or(0.0)))
+        }
         role => {
             let why = format!("it has nothing to say about the role {role}");
             Err(unsupported(method, at.label(), &why, "add a rule for it to a recipe"))

@@ -53,6 +53,7 @@ impl Network {
                 flow.fans[id.0 as usize].map_or(0.0, |(_, out)| out * flow.weights[id.0 as usize])
             }
             Op::Activation(act) => own.slope(act)?,
+            Op::Rational { start, .. } => own.slope(&start.like)?,
             Op::Norm { kind, .. } => match kind {
                 NormKind::Rms { .. } => 1.0 / own.second,
                 NormKind::Batch => 1.0 / (own.second - own.cross),

@@ -102,6 +102,9 @@ impl Network {
                 first.behind(&Stage::Linear { sigma_w, sigma_b: scale.bias.sqrt() }).map(Some)
             }
             Op::Activation(act) => first.as_unactivated().behind(&Stage::Activation(act.clone())).map(Some),
+            Op::Rational { start, .. } => {
+                first.as_unactivated().behind(&Stage::Activation(start.like.clone())).map(Some)
+            }
             Op::Unary(Unary::Sin) => {
                 let sine = Activation::Sine { omega: 1.0 };
                 first.as_unactivated().behind(&Stage::Activation(sine)).map(Some)

@@ -1,6 +1,7 @@
 //! Deriving sites from the graph.
 
 use super::maxout;
+use crate::learned;
 use crate::{
     Cell, Fans, Layout, Maxout, Network, Node, NodeId, Op, ParamId, Pool, Role, Site, Strided, ValueId, View,
 };
@@ -15,10 +16,11 @@ pub(super) fn derive(net: &Network) -> Vec<Site> {
     for (index, node) in net.nodes.iter().enumerate() {
         let id = NodeId(index as u32);
         let parts = parts_of(net, node, &consumers);
-        for param in node.op.params() {
+        for param in net.params_of(node) {
             let is_own = used[param.0 as usize] == 0;
             used[param.0 as usize] += 1;
-            for part in &parts {
+            let coefficients = coefficients(net, node, param);
+            for part in coefficients.as_ref().unwrap_or(&parts) {
                 let Some((view, fans)) = view_of(net, node, param, part) else { continue };
                 let role = role_of(net, node, param);
                 let (activation, maxout) = next(net, &consumers, node, part.output);
@@ -134,6 +136,19 @@ fn parts_of(net: &Network, node: &Node, consumers: &[Vec<NodeId>]) -> Vec<Part> 
     }
 }
 
+/// A part for each coefficient of a rational function: its column, over the groups.
+fn coefficients(net: &Network, node: &Node, param: ParamId) -> Option<Vec<Part>> {
+    let Op::Rational { numerator, .. } = node.op else { return None };
+    let [rows, n] = net.param(param).shape[..] else { return None };
+    let column = |(offset, label): (usize, String)| Part {
+        label: Some(label),
+        offset,
+        out: vec![(rows, n)],
+        output: node.outputs[0],
+    };
+    Some(learned::labels(param == numerator).enumerate().map(column).collect())
+}
+
 /// Names of a recurrent cell's gates, in the order of its weights' rows.
 fn gates_of(cell: Cell) -> &'static [&'static str] {
     match cell {
@@ -156,7 +171,12 @@ fn view_of(net: &Network, node: &Node, param: ParamId, part: &Part) -> Option<(V
     let shape = &net.param(param).shape;
     let plain = |out: Strided, in_: Strided| View { offset: 0, batch: vec![], out, in_, receptive: vec![] };
     let vector = |part: &Part| View { offset: part.offset, ..plain(part.out.clone(), vec![]) };
+    // Gates lie as the weight does that they are for.
+    let of_weight = |weight: ParamId| {
+        param == weight || net.shift_of(weight).is_some_and(|shift| shift.gates.contains(&param))
+    };
     match &node.op {
+        Op::Rational { .. } => Some((vector(part), None)),
         Op::Linear { weight, layout, .. } => {
             let [a, b] = net.param(*weight).shape[..] else { return None };
             let (n_in, row, column) = match layout {
@@ -165,7 +185,7 @@ fn view_of(net: &Network, node: &Node, param: ParamId, part: &Part) -> Option<(V
             };
             let n_out: usize = part.out.iter().map(|(length, _)| length).product();
             let fans = Some(Fans { in_: n_in as f64, out: n_out as f64 });
-            if param != *weight {
+            if !of_weight(*weight) {
                 return Some((vector(part), fans));
             }
             let out = part.out.iter().map(|&(length, stride)| (length, stride * row)).collect();
@@ -177,7 +197,7 @@ fn view_of(net: &Network, node: &Node, param: ParamId, part: &Part) -> Option<(V
             let (n_out, n_in) =
                 if *transposed { (full[1], full[0] / groups) } else { (full[0] / groups, full[1]) };
             let fans = Some(Fans { in_: (n_in * receptive) as f64, out: (n_out * receptive) as f64 });
-            if param != *weight {
+            if !of_weight(*weight) {
                 return Some((plain(vec![(shape[0], 1)], vec![]), fans));
             }
             let per_first = full[1] * receptive;
@@ -261,8 +281,8 @@ fn next(
             continue;
         }
         match (&node.op, &mut found) {
-            (Op::Activation(_), None) if is_sliced => return (None, None),
-            (Op::Activation(act), _) => return (Some(act.clone()), found),
+            (Op::Activation(_) | Op::Rational { .. }, None) if is_sliced => return (None, None),
+            (op, _) if op.activation().is_some() => return (op.activation().cloned(), found),
             (Op::Pool(Pool::Max(window) | Pool::MaxCeil(window)), Some(maxout)) if is_pooled => {
                 maxout.pooled = maxout.pooled.saturating_mul(window.kernel.iter().product());
             }

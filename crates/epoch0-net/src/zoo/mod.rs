@@ -1,6 +1,7 @@
 //! Networks by a short specification: `resnet18`, `mlp:784-512-10,act=tanh`, `gpt:layers=4,heads=4,embed=128`.
 //!
-//! A specification is `NAME[:SIZE-SIZE-…][,KEY=VALUE]…`. Where torchvision or timm has a network of the name, its
+//! A specification is `NAME[:SIZE-SIZE-…][,KEY=VALUE]…`. Every network takes `shift=2`, `3` or `4`: all of its maps but
+//! the first and the readout get weights that are signed powers of two of so many bits (see [`crate::Shift`]). Where torchvision or timm has a network of the name, its
 //! parameters are exactly theirs: names, shapes and buffers of the state dict.
 //!
 //! # Example
@@ -82,6 +83,9 @@ const CIFAR: &str = "[,classes=10][,in=3][,size=32][,shortcut=A|B][,norm=batch|n
 const STAR: &str = "[,classes=1000][,in=3][,size=224][,act=relu6][,mode=mul|sum]";
 const GRAPH: &str = ":IN-HIDDEN-…-OUT[,layers=1 less than sizes][,act=relu][,bias=true][,norm=none|batch|layer][,residual=false]";
 
+const KAT: &str = "[,classes=1000][,in=3][,size=224][,act=silu][,groups=8][,share=numerator|none|denominator]\
+    [,form=sum_abs|abs_sum]";
+
 const BASIC: Block = Block::Basic;
 const BOTTLENECK: Block = Block::Bottleneck { groups: 1, width: 64 };
 
@@ -159,6 +163,17 @@ pub static KNOWN: &[Entry] = &[
         |s, b| Vit { width: 384, layers: 12, heads: 6 }.timm(s, b)).alias(&["deit_small"]),
     Entry::new("deit_base_patch16_224", IMAGENET, "DeiT-B/16, timm",
         |s, b| Vit { width: 768, layers: 12, heads: 12 }.timm(s, b)).alias(&["deit_base"]),
+    Entry::new("vit", "[:layers=4][,heads=4][,embed=64][,mlp=4·embed][,patch=4][,classes=10][,in=3][,size=32][,act=gelu]",
+        "vision transformer of any size, named as timm's", vit::vit),
+    Entry::new("kat", "[:layers=4][,heads=4][,embed=64][,mlp=4·embed][,patch=4][,classes=10][,in=3][,size=32][,act=silu]\
+        [,groups=8][,share=numerator|none|denominator][,form=sum_abs|abs_sum]",
+        "the same with learned rational functions before the maps of each perceptron (KAT)", vit::kat),
+    Entry::new("kat_tiny_patch16_224", KAT, "KAT-T/16, named as Adamdad/kat",
+        |s, b| Vit { width: 192, layers: 12, heads: 3 }.kat(s, b)).alias(&["kat_tiny"]),
+    Entry::new("kat_small_patch16_224", KAT, "KAT-S/16, named as Adamdad/kat",
+        |s, b| Vit { width: 384, layers: 12, heads: 6 }.kat(s, b)).alias(&["kat_small"]),
+    Entry::new("kat_base_patch16_224", KAT, "KAT-B/16, named as Adamdad/kat",
+        |s, b| Vit { width: 768, layers: 12, heads: 12 }.kat(s, b)).alias(&["kat_base"]),
     Entry::new("mixer_b16_224", IMAGENET, "MLP-Mixer B/16, timm", vit::mixer).alias(&["mixer_b16"]),
     Entry::new("starnet_s1", STAR, "StarNet-S1, timm",
         |s, b| StarNet { width: 24, blocks: [2, 2, 8, 3], ratio: 4 }.build(s, b)),
@@ -204,6 +219,9 @@ fn read(text: &str) -> Result<Network, String> {
     let source = Source::Zoo { spec: text.to_owned() };
     let mut builder = Builder::new(text, source, Dtype::F32);
     (entry.build)(&mut spec, &mut builder)?;
+    if let bits @ 1.. = spec.size("shift", 0, &(2..=4))? {
+        builder.shift_maps(bits as u32);
+    }
     spec.done()?;
     let net = builder.finish().map_err(|error| error.to_string())?;
     let n_elements = net.params().iter().fold(0u64, |sum, param| sum.saturating_add(param.len() as u64));

@@ -20,6 +20,9 @@ impl Start {
     fn new(network: Network, examples: usize, labels: Option<i64>) -> Self {
         let (precision, device) = (Precision::Single, Device::cpu());
         let weights = Weights::read::<epoch0_engine::Error>(&network, precision, &device, |id, param| {
+            if let Some(coefficients) = network.coefficients(id) {
+                return Ok(Elements::Single(coefficients.into_iter().map(|c| c as f32).collect()));
+            }
             let fan_in = network.sites_of(id).find_map(|site| site.fans).map_or(1.0, |fans| fans.in_);
             let law = match param.role {
                 Role::NormScale | Role::LayerScale | Role::Scalar | Role::RunningVar => Law::constant(1.0),
@@ -84,6 +87,8 @@ pub(super) fn healthy() -> Vec<Start> {
         zoo("mlp:12-24-24-5,norm=batch", 16, None),
         zoo("lenet:size=16,classes=3", 8, None),
         zoo("gpt:layers=1,heads=2,embed=8,vocab=11,positions=8", 6, None),
+        zoo("kat:layers=1,heads=2,embed=16,groups=4,size=8,classes=5", 8, Some(5)),
+        zoo("mlp:12-24-24-5,norm=batch,shift=3", 16, Some(5)),
     ]
 }
 
