@@ -6,6 +6,7 @@ use epoch0_num::{Activation, Dtype};
 
 mod general;
 mod named;
+mod poincare;
 
 pub use named::{NamedConv, NamedLinear, NamedNorm, NamedRecurrent};
 

@@ -12,6 +12,7 @@ pub mod moments;
 mod network;
 mod op;
 mod param;
+mod poincare;
 mod site;
 pub mod zoo;
 
@@ -23,4 +24,5 @@ pub use general::{Binary, Cell, Constant, ConstantData, Extent, Reduction, Relat
 pub use network::{GraphInputs, Network, Node, NodeId, Source, Tie, Value, ValueId};
 pub use op::{Attention, Layout, NormKind, Op, Pool, Rope, Window};
 pub use param::{Fixed, Param, ParamId, Role};
+pub use poincare::{Centre, Poincare};
 pub use site::{Branch, Fans, Maxout, Site, Strided, View};

@@ -102,9 +102,9 @@ fn every_torchvision_or_timm_entry_has_a_reference() {
 /// The shortest specification of each entry.
 fn shortest(entry: &zoo::Entry) -> String {
     let sizes = match entry.name {
-        "mlp" | "siren" | "residual_mlp" | "dag" | "gcn" | "sage" | "gin" => ":3-4-2",
+        "mlp" | "siren" | "residual_mlp" | "poincare_mlp" | "dag" | "gcn" | "sage" | "gin" => ":3-4-2",
         "conv_dag" => ":4",
-        "cifar_resnet" => ":8",
+        "cifar_resnet" | "poincare_resnet" => ":8",
         "wide_resnet" => ":10-1",
         _ => "",
     };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use epoch0_net::{Extent, Network, NodeId, NormKind, Op, ParamId, ValueId};
+use epoch0_net::{Extent, Network, NodeId, NormKind, Op, ParamId, Poincare, ValueId};
 
 use crate::run::place;
 use crate::{Error, Mode, Parameters, Tensor, Value};
@@ -137,6 +137,10 @@ fn refuse_coupling(network: &Network, id: NodeId, mode: Mode, joined: &[bool]) -
             "batch normalization by the batch's own statistics couples its examples: none has a gradient of its \
              own\nhint: run it in evaluation, with running statistics"
         }
+        Op::Poincare { by: Poincare::Norm { .. }, .. } if mode == Mode::Train => {
+            "batch normalization by the batch's own statistics couples its examples: none has a gradient of its \
+             own\nhint: run it in evaluation, with running statistics"
+        }
         Op::MatMulTransposed | Op::MatMul
             if joined[..2] == [true, true]
                 && node.inputs.iter().all(|input| network.value(*input).dims.len() <= 2) =>
@@ -187,6 +191,7 @@ fn keeps_examples_first(op: &Op) -> bool {
             | Op::Clip { .. }
             | Op::ToReal
             | Op::ToIndex { .. }
+            | Op::Poincare { .. }
     ) || matches!(op, Op::Concat { dim } | Op::Mean { dim } | Op::Pad { dim, .. } | Op::Softmax { dim } if *dim > 0)
 }
 

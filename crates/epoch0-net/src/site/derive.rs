@@ -65,10 +65,7 @@ fn depths(net: &Network) -> Vec<usize> {
         .iter()
         .map(|node| {
             let before = node.inputs.iter().map(|input| at_value[input.0 as usize]).max().unwrap_or(0);
-            let own = matches!(
-                node.op,
-                Op::Linear { .. } | Op::Conv { .. } | Op::Embedding { .. } | Op::Recurrent { .. }
-            );
+            let own = node.op.is_map() || matches!(node.op, Op::Embedding { .. } | Op::Recurrent { .. });
             let depth = before + usize::from(own);
             for output in &node.outputs {
                 at_value[output.0 as usize] = depth;
@@ -156,7 +153,7 @@ fn view_of(net: &Network, node: &Node, param: ParamId, part: &Part) -> Option<(V
     let shape = &net.param(param).shape;
     let plain = |out: Strided, in_: Strided| View { offset: 0, batch: vec![], out, in_, receptive: vec![] };
     let vector = |part: &Part| View { offset: part.offset, ..plain(part.out.clone(), vec![]) };
-    match &node.op {
+    match node.op.flat().as_ref().unwrap_or(&node.op) {
         Op::Linear { weight, layout, .. } => {
             let [a, b] = net.param(*weight).shape[..] else { return None };
             let (n_in, row, column) = match layout {
@@ -239,7 +236,8 @@ fn next(
     start: ValueId,
 ) -> (Option<epoch0_num::Activation>, Option<Maxout>) {
     let last = net.value(start).dims.len().saturating_sub(1);
-    let mut units = if matches!(map.op, Op::Conv { .. }) { 1 } else { last };
+    let is_conv = matches!(map.op.flat().as_ref().unwrap_or(&map.op), Op::Conv { .. });
+    let mut units = if is_conv { 1 } else { last };
     let (mut value, mut is_sliced, mut is_pooled) = (start, false, true);
     let mut found: Option<Maxout> = None;
     loop {
@@ -268,6 +266,7 @@ fn next(
             }
             (Op::Reshape { .. }, Some(_)) => {}
             (Op::Norm { .. } | Op::Add | Op::Scale(_) | Op::Pool(_), _) => is_pooled = false,
+            (Op::Poincare { .. }, _) if !node.op.is_map() => is_pooled = false,
             // A factor per channel; a gate is a value of its own.
             (Op::Mul, _) if node.inputs.iter().any(|&input| is_param(net, input)) => is_pooled = false,
             // Units and places are mixed in one dimension.
