@@ -39,6 +39,8 @@ pub mod olmo;
 pub mod ones;
 pub mod orthogonal;
 pub mod pca_filters;
+pub mod poincare;
+pub mod poincare_gaussian;
 pub mod pytorch_default;
 pub mod random_patches;
 pub mod sirens;
@@ -100,6 +102,8 @@ pub static METHODS: &[&Entry<dyn Initializer>] = &[
     &olmo::ENTRY,
     &ones::ENTRY,
     &orthogonal::ENTRY,
+    &poincare::ENTRY,
+    &poincare_gaussian::ENTRY,
     &pytorch_default::ENTRY,
     &sirens::ENTRY,
     &sparse::ENTRY,
