@@ -6,7 +6,8 @@
 
 use crate::primitive::conv::Moves;
 use crate::primitive::fused::{Fuse, Fused};
-use crate::{Precision, Var};
+use crate::var::vjp;
+use crate::{Order, Precision, Tensor, Var};
 
 /// Below this square series are taken instead of functions of the root, which has no derivative at 0.
 const SMALL: f64 = 0.04;
@@ -36,17 +37,13 @@ pub struct Ball {
 
 #[derive(Clone, Debug)]
 enum Layer {
-    Exp,
-    Log,
-    Add,
     Linear,
     Scores,
     /// How windows move, and what their tangent vectors are multiplied by where they are joined.
     Conv(Moves, f64),
     Midpoint,
+    /// Mean square of the distances from the origin.
     Spread,
-    /// What is added to the variance.
-    Settle(f64),
 }
 
 #[derive(Debug)]
@@ -57,22 +54,162 @@ impl Fuse for InBall {
         let Self(ball, layer) = self;
         let x = &inputs[0];
         match layer {
-            Layer::Exp => x.mul(&exp_factor(&ball.square(x), edge(x))),
-            Layer::Log => x.mul(&log_factor(&ball.square(x), edge(x))),
-            Layer::Add => ball.sum(x, &inputs[1], true),
             Layer::Linear => ball.point(&ball.distances(x, &inputs[1], inputs.get(2))),
             Layer::Scores => ball.distances(x, &inputs[1], inputs.get(2)).scale(1.0 / ball.root()),
             Layer::Conv(moves, joining) => ball.point(&ball.window_distances(inputs, moves, *joining)),
             Layer::Midpoint => ball.mean(x),
-            Layer::Spread => ball.spread_of(x, &inputs[1]),
-            Layer::Settle(eps) => ball.settled(inputs, *eps),
+            Layer::Spread => {
+                let q = ball.square(x);
+                let factor = log_factor(&q, edge(x));
+                q.mul(&factor).mul(&factor).mean_keep(&others(&q)).scale(4.0 / ball.curvature)
+            }
         }
+    }
+}
+
+/// What is a sum of vectors times numbers that depend on nothing but their inner products and a few numbers more.
+#[derive(Clone, Copy, Debug)]
+enum Combination {
+    /// A point from a tangent vector at the origin.
+    Exp,
+    /// A tangent vector at the origin from a point.
+    Log,
+    /// Möbius sum.
+    Sum {
+        /// Whether it is kept within the edge, or is for what follows at once.
+        is_kept: bool,
+    },
+    /// `gyr[u, v] w` of `[w, u, v]`.
+    Gyration,
+    /// `u ⊕ gyr[u, v] exp₀(k log₀ w)` of `[w, u, v]` and k.
+    Settle,
+}
+
+impl Combination {
+    fn n_vectors(self) -> usize {
+        match self {
+            Self::Exp | Self::Log => 1,
+            Self::Sum { .. } => 2,
+            Self::Gyration | Self::Settle => 3,
+        }
+    }
+
+    /// A number for each vector, given the products of vectors 0 and 0, 0 and 1, 1 and 1, 0 and 2…, times the curvature.
+    fn factors(self, products: &[Var], numbers: &[Var], edge: f64) -> Vec<Var> {
+        match (self, products) {
+            (Self::Exp, [q]) => vec![exp_factor(q, edge)],
+            (Self::Log, [q]) => vec![log_factor(q, edge)],
+            (Self::Sum { is_kept }, [p, inner, q]) => {
+                let [x, y] = sum_factors(p, inner, q, is_kept.then_some(edge));
+                vec![x, y]
+            }
+            (Self::Gyration, [_, wu, p, wv, inner, q]) => {
+                let [u, v] = gyration_factors(p, inner, q, wu, wv);
+                vec![wu.scale(0.0).add_scalar(1.0), u, v]
+            }
+            (Self::Settle, [ww, wu, p, wv, inner, q]) => {
+                // y = exp₀(k log₀ w) is w times a number, and has the norm that its gyration has.
+                let factor = log_factor(ww, edge).mul(&numbers[0]);
+                let scaled = exp_factor(&ww.mul(&factor).mul(&factor), edge).mul(&factor);
+                let [u, v] = gyration_factors(p, inner, q, &wu.mul(&scaled), &wv.mul(&scaled));
+                let with_u = wu.mul(&scaled).add(&u.mul(p)).add(&v.mul(inner));
+                let square = ww.mul(&scaled).mul(&scaled);
+                let [first, second] = sum_factors(p, &with_u, &square, Some(edge));
+                vec![second.mul(&scaled), first.add(&second.mul(&u)), second.mul(&v)]
+            }
+            _ => unreachable!("as many products as pairs of vectors"),
+        }
+    }
+}
+
+/// What the terms of a Möbius sum are multiplied by, given their products.
+fn sum_factors(p: &Var, inner: &Var, q: &Var, edge: Option<f64>) -> [Var; 2] {
+    let twice = inner.scale(2.0);
+    let below = twice.add(&p.mul(q)).add_scalar(1.0);
+    let over = match edge {
+        Some(edge) => within(&p.add(&twice).add(q).div(&below), edge).div(&below),
+        None => below.recip(),
+    };
+    [twice.add(q).add_scalar(1.0).mul(&over), p.neg().add_scalar(1.0).mul(&over)]
+}
+
+/// What u and v are multiplied by in `gyr[u, v] w = −(u ⊕ v) ⊕ (u ⊕ (v ⊕ w))`, which is w and a sum of them, given the
+/// products u and u, u and v, v and v, w and u, w and v.
+fn gyration_factors(p: &Var, inner: &Var, q: &Var, wu: &Var, wv: &Var) -> [Var; 2] {
+    let a = wv.mul(&inner.scale(2.0).add_scalar(1.0)).sub(&wu.mul(q));
+    let b = wv.mul(p).add(wu).neg();
+    let over = inner.scale(2.0).add(&p.mul(q)).add_scalar(1.0).scale(0.5).recip();
+    [a.mul(&over), b.mul(&over)]
+}
+
+#[derive(Debug)]
+struct Combine(Ball, Combination);
+
+impl Combine {
+    /// Indices of the pairs of vectors whose products are given.
+    fn pairs(&self) -> impl Iterator<Item = (usize, usize)> {
+        (0..self.1.n_vectors()).flat_map(|j| (0..=j).map(move |i| (i, j)))
+    }
+
+    fn products(&self, vectors: &[&Tensor]) -> Vec<Tensor> {
+        let dot = |(i, j): (usize, usize)| vectors[i].mul(vectors[j]).sum_dims(&[1]).scale(self.0.curvature);
+        self.pairs().map(dot).collect()
+    }
+}
+
+impl Fuse for Combine {
+    fn define(&self, inputs: &[Var]) -> Var {
+        let (vectors, numbers) = inputs.split_at(self.1.n_vectors());
+        let dot = |(i, j): (usize, usize)| dot(&vectors[i], &vectors[j]).scale(self.0.curvature);
+        let products: Vec<Var> = self.pairs().map(dot).collect();
+        let factors = self.1.factors(&products, numbers, edge(&inputs[0]));
+        let terms = vectors.iter().zip(factors).map(|(vector, factor)| vector.mul(&factor));
+        terms.reduce(|sum, term| sum.add(&term)).expect("at least one vector")
+    }
+
+    /// Derivatives by the vectors are sums of vectors too, times derivatives of the few numbers.
+    fn pull(
+        &self,
+        inputs: &[&Tensor],
+        _: &Tensor,
+        cotangent: &Tensor,
+        wanted: &[bool],
+    ) -> Option<Vec<Option<Tensor>>> {
+        let (vectors, numbers) = inputs.split_at(self.1.n_vectors());
+        let products: Vec<Var> = self.products(vectors).into_iter().map(Var::leaf).collect();
+        let numbers: Vec<Var> = numbers.iter().map(|&number| Var::leaf(number.clone())).collect();
+        let factors = self.1.factors(&products, &numbers, edge_of(inputs[0].precision()));
+        let met = factors.iter().zip(vectors).map(|(factor, vector)| {
+            let met = cotangent.mul(vector).sum_dims(&[1]).sum_to(&factor.shape());
+            (factor, Var::constant(met))
+        });
+        let leaves: Vec<&Var> = products.iter().chain(&numbers).collect();
+        let slopes = vjp(&met.collect::<Vec<_>>(), &leaves, Order::Last);
+        let mut found: Vec<Option<Tensor>> = (0..vectors.len())
+            .map(|at| wanted[at].then(|| cotangent.mul(factors[at].value()).sum_to(&vectors[at].shape())))
+            .collect();
+        for ((i, j), slope) in self.pairs().zip(&slopes) {
+            let Some(slope) = slope.as_ref().map(|slope| slope.value().scale(self.0.curvature)) else { continue };
+            // Both sides of a square have the same derivative.
+            for (at, other) in [(i, j), (j, i)] {
+                if let Some(sum) = found[at].take() {
+                    let term = vectors[other].mul(&slope).sum_to(&vectors[at].shape());
+                    found[at] = Some(sum.add(&term));
+                }
+            }
+        }
+        let of_numbers = slopes[products.len()..].iter().map(|slope| slope.as_ref().map(|slope| slope.value().clone()));
+        Some(found.into_iter().chain(of_numbers).collect())
     }
 }
 
 /// Largest norm, where the ball's is 1.
 fn edge(x: &Var) -> f64 {
-    match x.value().precision() {
+    edge_of(x.value().precision())
+}
+
+fn edge_of(precision: Precision) -> f64 {
+    match precision {
         Precision::Single => 1.0 - 4e-3,
         Precision::Double => 1.0 - 1e-5,
     }
@@ -144,20 +281,6 @@ impl Ball {
         x.square().sum_keep(&[1]).scale(self.curvature)
     }
 
-    /// Möbius sum; what is not kept within the edge is for what follows at once.
-    fn sum(self, x: &Var, y: &Var, is_kept: bool) -> Var {
-        let (p, q, twice) = (self.square(x), self.square(y), dot(x, y).scale(2.0 * self.curvature));
-        let below = twice.add(&p.mul(&q)).add_scalar(1.0);
-        let of_x = twice.add(&q).add_scalar(1.0).div(&below);
-        let of_y = p.neg().add_scalar(1.0).div(&below);
-        let sum = |a: &Var, b: &Var| x.mul(a).add(&y.mul(b));
-        if !is_kept {
-            return sum(&of_x, &of_y);
-        }
-        let kept = within(&p.add(&twice).add(&q).div(&below), edge(x));
-        sum(&of_x.mul(&kept), &of_y.mul(&kept))
-    }
-
     /// Signed distances to the hyperplanes of weights, times the norms of the weights and the root of the curvature:
     /// `2 ‖z‖ asinh(√c λ ⟨x, z⟩ / ‖z‖ · cosh(2 √c r) − (λ − 1) sinh(2 √c r))`, given `⟨x, z⟩` and the squared norms of the
     /// points.
@@ -187,7 +310,7 @@ impl Ball {
     /// As [`Ball::signed`], of the points of windows, each joined to one: `⟨x, z⟩` is a convolution of tangent vectors.
     fn window_distances(self, inputs: &[Var], moves: &Moves, joining: f64) -> Var {
         let (x, z) = (&inputs[0], &inputs[1]);
-        let tangents = x.mul(&log_factor(&self.square(x), edge(x)).scale(joining));
+        let tangents = self.log(x).scale(joining);
         let mut ones = z.shape();
         ones[..2].fill(1);
         let ones = Var::constant(z.value().full_like(1.0, &ones));
@@ -219,41 +342,6 @@ impl Ball {
         let mean = m.div(&rest.sqrt().add_scalar(1.0));
         mean.mul(&within(&self.square(&mean), edge(x)))
     }
-
-    /// Mean of squared distances to a point.
-    fn spread_of(self, x: &Var, mean: &Var) -> Var {
-        let q = self.square(&self.sum(&mean.neg(), x, false));
-        let factor = log_factor(&q, edge(x));
-        q.mul(&factor).mul(&factor).mean_keep(&others(&q)).scale(4.0 / self.curvature)
-    }
-
-    /// Points with mean and variance taken away and given: inputs are x, their mean, their variance, the new variance, and
-    /// the new mean as a tangent vector at the origin. With `k = √(new / (old + ε))` it is
-    /// `β ⊕ gyr[β, −μ] exp₀(k log₀(−μ ⊕ x))`: transporting from μ to β is a gyration and a factor that cancels.
-    fn settled(self, inputs: &[Var], eps: f64) -> Var {
-        let [x, mean, old, new, shift] = inputs else { unreachable!("five inputs") };
-        let rank = x.rank();
-        let k = new.reshape(&vec![1; rank]).div(&old.reshape(&vec![1; rank]).add_scalar(eps)).sqrt();
-        let shift = along(shift, rank);
-        let to = shift.mul(&exp_factor(&self.square(&shift), edge(x)));
-        let from = along(mean, rank).neg();
-        let centred = self.sum(&from, x, false);
-        let q = self.square(&centred);
-        let factor = log_factor(&q, edge(x)).mul(&k);
-        let scaled = exp_factor(&q.mul(&factor).mul(&factor), edge(x)).mul(&factor);
-        self.sum(&to, &self.gyration(&to, &from, &centred.mul(&scaled)), true)
-    }
-
-    /// `gyr[u, v] w = −(u ⊕ v) ⊕ (u ⊕ (v ⊕ w))`, which is linear in w.
-    fn gyration(self, u: &Var, v: &Var, w: &Var) -> Var {
-        let c = self.curvature;
-        let (p, q, inner) = (self.square(u), self.square(v), dot(u, v).scale(c));
-        let (of_u, of_v) = (dot(u, w).scale(c), dot(v, w).scale(c));
-        let a = of_v.mul(&inner.scale(2.0).add_scalar(1.0)).sub(&of_u.mul(&q));
-        let b = of_v.mul(&p).add(&of_u).neg();
-        let below = inner.scale(2.0).add(&p.mul(&q)).add_scalar(1.0).scale(0.5);
-        w.add(&u.mul(&a.div(&below))).add(&v.mul(&b.div(&below)))
-    }
 }
 
 impl Ball {
@@ -266,22 +354,31 @@ impl Ball {
         Var::apply(Fused(InBall(self, layer)), inputs)
     }
 
+    fn combine(self, of: Combination, inputs: &[&Var]) -> Var {
+        Var::apply(Fused(Combine(self, of)), inputs)
+    }
+
+    /// Möbius sum of `−mean` and points, for what follows at once.
+    fn centred(self, x: &Var, mean: &Var) -> Var {
+        self.combine(Combination::Sum { is_kept: false }, &[&mean.neg(), x])
+    }
+
     /// Points from tangent vectors at the origin: `tanh(√c ‖v‖) v / (√c ‖v‖)`.
     #[must_use]
     pub fn exp(self, v: &Var) -> Var {
-        self.apply(Layer::Exp, &[v])
+        self.combine(Combination::Exp, &[v])
     }
 
     /// Tangent vectors at the origin from points: `artanh(√c ‖x‖) x / (√c ‖x‖)`.
     #[must_use]
     pub fn log(self, x: &Var) -> Var {
-        self.apply(Layer::Log, &[x])
+        self.combine(Combination::Log, &[x])
     }
 
     /// Möbius sum; broadcasts.
     #[must_use]
     pub fn add(self, x: &Var, y: &Var) -> Var {
-        self.apply(Layer::Add, &[x, y])
+        self.combine(Combination::Sum { is_kept: true }, &[x, y])
     }
 
     /// Signed distances to hyperplanes, times twice the norms of the weights `z` `[out, in]` (Shimizu et al. 2021, equation
@@ -310,14 +407,14 @@ impl Ball {
     /// Geodesic distance of points; dimension 1 stays with size one.
     #[must_use]
     pub fn distance(self, x: &Var, y: &Var) -> Var {
-        let q = self.square(&self.sum(&x.neg(), y, false));
+        let q = self.square(&self.centred(y, x));
         q.sqrt().mul(&log_factor(&q, edge(x))).scale(2.0 / self.root())
     }
 
     /// `gyr[u, v] w`: the rotation by which `u ⊕ (v ⊕ w)` and `(u ⊕ v) ⊕ w` differ.
     #[must_use]
     pub fn gyrate(self, u: &Var, v: &Var, w: &Var) -> Var {
-        self.gyration(u, v, w)
+        self.combine(Combination::Gyration, &[w, u, v])
     }
 
     /// The gyromidpoint of all points; other dimensions stay with size one.
@@ -332,7 +429,7 @@ impl Ball {
     pub fn frechet(self, x: &Var, tolerance: f64) -> (Var, usize) {
         let mut mean = self.midpoint(x);
         for step in 1..=STEPS {
-            let centred = self.sum(&mean.neg(), x, false);
+            let centred = self.centred(x, &mean);
             let q = self.square(&centred);
             let factor = log_factor(&q, edge(x));
             // Half squared distances have curvatures between 1 and d coth d.
@@ -352,15 +449,24 @@ impl Ball {
     /// Mean of squared distances of points to `mean`; all dimensions have size one.
     #[must_use]
     pub fn spread(self, x: &Var, mean: &Var) -> Var {
-        self.apply(Layer::Spread, &[x, mean])
+        self.apply(Layer::Spread, &[&self.centred(x, mean)])
     }
 
-    /// Points moved from a mean and a variance to others, along geodesics: `log` at the mean, transported to the new mean
+    /// Points moved from their mean and variance to others, along geodesics: `log` at the mean, transported to the new mean
     /// `exp(shift)`, times `√(scale / (variance + eps))`, `exp` there. `scale` is one number, `shift` a tangent vector at the
-    /// origin.
+    /// origin. What is moved comes with the variance, of the batch where `variance` is `None`.
+    ///
+    /// With `k` that root it is `β ⊕ gyr[β, −μ] exp₀(k log₀(−μ ⊕ x))`: transporting from μ to β is a gyration and a factor
+    /// that cancels.
     #[must_use]
-    pub fn settle(self, x: &Var, [mean, variance]: [&Var; 2], [scale, shift]: [&Var; 2], eps: f64) -> Var {
-        self.apply(Layer::Settle(eps), &[x, mean, variance, scale, shift])
+    pub fn settle(self, x: &Var, mean: &Var, variance: Option<&Var>, to: [&Var; 2], eps: f64) -> (Var, Var) {
+        let [scale, shift] = to;
+        let ones = vec![1; x.rank()];
+        let centred = self.centred(x, mean);
+        let variance = variance.map_or_else(|| self.apply(Layer::Spread, &[&centred]), |known| known.reshape(&ones));
+        let k = scale.reshape(&ones).div(&variance.add_scalar(eps)).sqrt();
+        let to = self.exp(&along(shift, x.rank()));
+        let from = along(mean, x.rank()).neg();
+        (self.combine(Combination::Settle, &[&centred, &to, &from, &k]), variance)
     }
 }
-

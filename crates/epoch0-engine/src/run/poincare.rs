@@ -71,7 +71,8 @@ impl Step<'_> {
                 let one = || [1, shift.value().len()];
                 if self.mode == Mode::Eval {
                     let mean = ball.exp(&self.param(*mean)?.reshape(&one()));
-                    return Ok(ball.settle(x, [&mean, self.param(*variance)?], [scale, shift], *eps));
+                    let mean = mean.reshape(&[&one()[..], &vec![1; x.rank() - 2]].concat());
+                    return Ok(ball.settle(x, &mean, Some(self.param(*variance)?), [scale, shift], *eps).0);
                 }
                 let count = x.value().len() / x.shape()[1];
                 if count < 2 {
@@ -85,11 +86,11 @@ impl Step<'_> {
                     Centre::Midpoint => ball.midpoint(x),
                     Centre::Frechet => ball.frechet(x, TOLERANCE).0,
                 };
-                let variance = ball.spread(x, &mean);
+                let (y, variance) = ball.settle(x, &mean, None, [scale, shift], *eps);
                 let tangent = ball.log(&mean.detach().reshape(&one()));
                 let flat = |of: &Var| of.value().reshape(&[of.value().len()]);
                 statistics(flat(&tangent), flat(&variance), count);
-                Ok(ball.settle(x, [&mean, &variance], [scale, shift], *eps))
+                Ok(y)
             }
         }
     }
