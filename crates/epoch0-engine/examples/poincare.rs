@@ -52,6 +52,17 @@ fn main() {
     time("sinh", 20, || drop(cx.sinh()));
     time("small tanh", 20, || drop(cq.tanh()));
     time("small mul", 20, || drop(cq.mul(&cq)));
+    let ones = noise(7, &[1, 1, 3, 3], 1.0);
+    both("windows", &[q.clone(), ones.clone()], |v| v[0].conv(&v[1], &moves));
+    both("windows alone", &[q.clone()], |v| v[0].conv(&Var::constant(ones.clone()), &moves));
+    let w = epoch0_net::Window::square(3, 1, 1);
+    both("windows pooled", &[q.clone()], |v| v[0].mean_pool(&w));
+    both("small square", &[q.clone()], |v| v[0].square());
+    both("linear part", &[x.clone(), q.clone(), noise(8, &[1, 8, 1, 1], 1.0)], |v| v[0].mul(&v[1]).mul(&v[2]));
+    both("asinh", &[x.clone()], |v| v[0].asinh());
+    both("clip", &[x.clone()], |v| v[0].clip(-40.0, 40.0));
+    both("sinh", &[x.clone()], |v| v[0].sinh());
+    both("point", &[x.clone(), q.clone()], |v| v[0].square().sum_keep(&[1]).mul(&v[1]));
     both("exp", &[x.clone()], |v| ball.exp(&v[0]));
     both("log", &[x.clone()], |v| ball.log(&v[0]));
     both("add", &[x.clone(), x.clone()], |v| ball.add(&v[0], &v[1]));

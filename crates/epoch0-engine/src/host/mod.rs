@@ -5,6 +5,7 @@
 //! in the order that the source gives, compiled for several instruction sets of which the machine picks one at run time;
 //! they give the same bits.
 
+pub(crate) mod ball;
 pub(crate) mod conv;
 pub(crate) mod curve;
 mod depthwise;

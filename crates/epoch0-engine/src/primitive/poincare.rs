@@ -4,13 +4,12 @@
 //! All are fused: a pass remembers what an operation read and nothing of what it did, so that deep networks are no larger
 //! than flat ones (van Spengler et al. 2023, section 3.4).
 
+use crate::host::ball::{self, Inwards, Outwards, SMALL};
 use crate::primitive::conv::Moves;
 use crate::primitive::fused::{Fuse, Fused};
 use crate::var::vjp;
 use crate::{Order, Precision, Tensor, Var};
 
-/// Below this square series are taken instead of functions of the root, which has no derivative at 0.
-const SMALL: f64 = 0.04;
 /// Squared norms of weights are taken for no less: a weight of zeros has no direction.
 const LEAST: f64 = 1e-30;
 /// Signed distances, scaled by the root of the curvature, at most: beyond is the edge of the ball in either precision.
@@ -190,8 +189,9 @@ impl Fuse for Combine {
             .collect();
         for ((i, j), slope) in self.pairs().zip(&slopes) {
             let Some(slope) = slope.as_ref().map(|slope| slope.value().scale(self.0.curvature)) else { continue };
-            // Both sides of a square have the same derivative.
-            for (at, other) in [(i, j), (j, i)] {
+            // A square counts twice.
+            let (sides, slope) = if i == j { (&[(i, j)][..], slope.scale(2.0)) } else { (&[(i, j), (j, i)][..], slope) };
+            for &(at, other) in sides {
                 if let Some(sum) = found[at].take() {
                     let term = vectors[other].mul(&slope).sum_to(&vectors[at].shape());
                     found[at] = Some(sum.add(&term));
@@ -215,38 +215,57 @@ fn edge_of(precision: Precision) -> f64 {
     }
 }
 
-/// `c₀ + c₁ q + …`
-fn series(q: &Var, c: impl DoubleEndedIterator<Item = f64>) -> Var {
-    let mut c = c.rev();
-    let last = c.next().unwrap_or(0.0);
-    let first = c.next().unwrap_or(0.0);
-    c.fold(q.scale(last).add_scalar(first), |sum, c| sum.mul(q).add_scalar(c))
-}
-
 /// What a tangent vector at the origin is multiplied by to be a point, given its squared norm `q`: `tanh(√q) / √q`, and no
-/// further than the edge. Near 0 by its continued fraction.
+/// further than the edge.
 fn exp_factor(q: &Var, edge: f64) -> Var {
-    let limit = libm::atanh(edge);
-    let (near, far) = (q.value().lower_equal(SMALL), q.value().greater(limit * limit));
-    let root = q.fill(&near, 1.0).sqrt();
-    let away = root.tanh().div(&root).choose(&far, &root.recip().scale(edge));
-    let fraction = [9.0, 7.0, 5.0, 3.0, 1.0];
-    let close = fraction.iter().fold(q.scale(1.0 / 11.0), |rest, &k| {
-        let below = rest.add_scalar(k);
-        if k == 1.0 { below.recip() } else { q.div(&below) }
-    });
-    away.choose(&near, &close)
+    Var::apply(Fused(Inwards { edge }), &[q])
 }
 
 /// What a point is multiplied by to be a tangent vector at the origin: `artanh(√q) / √q`. What rounding has brought beyond
 /// the edge is taken for a point between it and the end of the ball.
 fn log_factor(q: &Var, edge: f64) -> Var {
-    let limit = f64::midpoint(1.0, edge);
-    let (near, far) = (q.value().lower_equal(SMALL), q.value().greater(limit * limit));
-    let root = q.fill(&near, 0.25).sqrt();
-    let away = root.fill(&far, limit).artanh().div(&root);
-    let close = series(q, (0..13).map(|n| 1.0 / f64::from(2 * n + 1)));
-    away.choose(&near, &close)
+    Var::apply(Fused(Outwards { limit: f64::midpoint(1.0, edge) }), &[q])
+}
+
+impl Fuse for Inwards {
+    fn define(&self, inputs: &[Var]) -> Var {
+        let (q, limit) = (&inputs[0], libm::atanh(self.edge));
+        let (near, far) = (q.value().lower_equal(SMALL), q.value().greater(limit * limit));
+        let root = q.fill(&near, 1.0).sqrt();
+        let away = root.tanh().div(&root).choose(&far, &root.recip().scale(self.edge));
+        // The root has no derivative at 0, its continued fraction has.
+        let rest = [9.0, 7.0, 5.0, 3.0].iter().fold(q.scale(1.0 / 11.0), |rest, &k| q.div(&rest.add_scalar(k)));
+        away.choose(&near, &rest.add_scalar(1.0).recip())
+    }
+
+    fn value(&self, inputs: &[&Tensor]) -> Option<Tensor> {
+        ball::value(*self, inputs[0])
+    }
+
+    fn pull(&self, inputs: &[&Tensor], _: &Tensor, cotangent: &Tensor, _: &[bool]) -> Option<Vec<Option<Tensor>>> {
+        ball::pull(*self, inputs[0], cotangent).map(|found| vec![Some(found)])
+    }
+}
+
+impl Fuse for Outwards {
+    fn define(&self, inputs: &[Var]) -> Var {
+        let q = &inputs[0];
+        let (near, far) = (q.value().lower_equal(SMALL), q.value().greater(self.limit * self.limit));
+        let root = q.fill(&near, 0.25).sqrt();
+        let away = root.fill(&far, self.limit).artanh().div(&root);
+        let close = (0..12).rev().fold(q.scale(0.0).add_scalar(1.0 / 25.0), |sum, n| {
+            sum.mul(q).add_scalar(1.0 / f64::from(2 * n + 1))
+        });
+        away.choose(&near, &close)
+    }
+
+    fn value(&self, inputs: &[&Tensor]) -> Option<Tensor> {
+        ball::value(*self, inputs[0])
+    }
+
+    fn pull(&self, inputs: &[&Tensor], _: &Tensor, cotangent: &Tensor, _: &[bool]) -> Option<Vec<Option<Tensor>>> {
+        ball::pull(*self, inputs[0], cotangent).map(|found| vec![Some(found)])
+    }
 }
 
 /// What a point of squared norm `q` is multiplied by to be within the edge.
