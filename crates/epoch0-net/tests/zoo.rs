@@ -145,6 +145,8 @@ fn own_sites_cover_every_element_of_small_networks() {
         "gcn:5-4-4-3,norm=batch,residual=true",
         "sage:5-4-3",
         "gin:5-4-3,norm=layer",
+        "poincare_mlp:5-4-3,norm=midpoint",
+        "poincare_resnet:8,width=2",
         "lenet",
         "squeezenet1_0",
         "shufflenet_v2_x1_0",
@@ -569,4 +571,75 @@ fn graph_networks_are_named_as_in_pytorch_geometric() {
     assert_eq!((inputs.features, inputs.edges, inputs.nodes), (0, 1, 2));
     assert!(build("mlp:5-4-2").graph_inputs().is_none());
     assert!(why("gcn:5-4-4-2,layers=5").contains("layers is 5 and there are 4 sizes"));
+}
+
+#[test]
+fn hyperbolic_layers_have_sites() {
+    let net = build("poincare_resnet20,head=linear");
+    // 19 convolutions, the last layer and two shortcuts.
+    let maps: Vec<&Site> = net.sites().iter().filter(|site| site.role.is_matrix()).collect();
+    assert_eq!(maps.len(), 22);
+    assert_eq!((fans(&net, "conv.weight"), site(&net, "conv.weight").op), ((27.0, 72.0), "poincare_conv"));
+    assert_eq!((fans(&net, "fc.weight"), site(&net, "fc.weight").op), ((32.0, 10.0), "poincare_linear"));
+    assert_eq!((fans(&net, "fc.bias"), site(&net, "fc.bias").role), ((32.0, 10.0), Role::Bias));
+    assert_eq!(site(&net, "group3.2.conv2.weight").depth, 19);
+    for label in ["conv.weight", "group1.0.conv1.weight", "group2.0.conv2.weight"] {
+        assert_eq!(activation(&net, label).as_deref(), Some("relu"), "{label}");
+    }
+    assert_eq!(ends(&net).len(), 9);
+    assert_eq!(ends(&net)[0].0, "group1.0.conv2.weight");
+    let shape = |name: &str| net.param(net.find(name).unwrap()).shape.clone();
+    assert_eq!([shape("bn.weight"), shape("bn.bias"), shape("bn.running_mean")], [vec![1], vec![8], vec![8]]);
+    let net = build("poincare_resnet:8");
+    assert_eq!(site(&net, "fc.weight").role, Role::Readout);
+    assert_eq!(site(&net, "fc.weight").op, "poincare_scores");
+}
+
+#[test]
+fn hyperbolic_networks_refuse() {
+    for (spec, wanted) in [
+        ("poincare_mlp:4-3,curvature=0", "curvature is 0, allowed numbers above 0"),
+        ("poincare_mlp:4-3,curvature=-1", "curvature is -1, allowed numbers above 0"),
+        ("poincare_mlp:4-3,curvature=NaN", "curvature is `NaN`, allowed finite numbers"),
+        ("poincare_mlp:4-3,norm=batch", "norm is `batch`, allowed none, midpoint, frechet"),
+        ("poincare_resnet:9", "depth is 9, allowed 6 n + 2"),
+        ("poincare_resnet20,width=0", "width is `0`, allowed 1 to 65536"),
+    ] {
+        let why = why(spec);
+        assert!(why.starts_with(wanted), "{spec}: {why}");
+    }
+}
+
+/// What is not known to be a point of the ball goes into no layer of it.
+#[test]
+fn only_points_go_into_layers_of_the_ball() {
+    use epoch0_net::{Builder, Source, ValueId};
+    let refused = |build: &dyn Fn(&mut Builder, ValueId)| {
+        let mut b = Builder::new("net", Source::Built, epoch0_num::Dtype::F32);
+        let x = b.input("x", &[None, Some(3)]);
+        build(&mut b, x);
+        b.finish().unwrap_err().to_string()
+    };
+    let error = refused(&|b, x| {
+        b.poincare_linear(x, "fc", 2, 0.1);
+    });
+    assert!(error.contains("fc") && error.contains("an input of the network"), "{error}");
+    assert!(error.contains("a point of the ball of curvature -0.1\nhint: poincare_exp"), "{error}");
+    let error = refused(&|b, x| {
+        let x = b.poincare_exp(x, 0.1);
+        b.poincare_log(x, 0.2);
+    });
+    assert!(error.contains("a point of the ball of curvature -0.1, allowed"), "{error}");
+    let error = refused(&|b, x| {
+        let x = b.poincare_exp(x, 0.1);
+        let x = b.activation(x, epoch0_num::Activation::Relu);
+        b.mobius_add(x, x, 0.1);
+    });
+    assert!(error.contains("what activation makes"), "{error}");
+    for curvature in [0.0, -0.1, f64::NAN, f64::INFINITY] {
+        let error = refused(&|b, x| {
+            b.poincare_exp(x, curvature);
+        });
+        assert!(error.contains("curvature") && error.contains("finite numbers above 0"), "{error}");
+    }
 }
