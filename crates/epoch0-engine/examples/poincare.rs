@@ -44,9 +44,7 @@ fn main() {
     let one = noise("one", &[1], 1.0);
     let moves = Moves { stride: vec![1, 1], padding: vec![1, 1], dilation: vec![1, 1], groups: 1 };
     both("flat convolution", &[x.clone(), z.clone()], |v| v[0].conv(&v[1], &moves));
-    both("convolution", &[x.clone(), z, r.clone()], |v| {
-        ball.conv(&v[0], &v[1], Some(&v[2]), &moves, 0.33)
-    });
+    both("convolution", &[x.clone(), z, r.clone()], |v| ball.conv(&v[0], &v[1], Some(&v[2]), &moves, 0.33));
     both("flat batch normalization", &[x.clone(), r.clone(), r.clone()], |v| {
         v[0].batch_norm(1e-5, &v[1], &v[2])
     });

@@ -1,9 +1,11 @@
 //! The Poincaré ball: values against plain formulas, derivatives against differences and each other, and the laws of its
 //! geometry.
 
+mod common;
 mod harness;
 
-use epoch0_engine::{Ball, Device, Moves, Precision, Tensor, Var};
+use epoch0_engine::{Ball, Device, Mode, Moves, Precision, Tensor, Var, run};
+use epoch0_net::zoo;
 use harness::{check, close, dot, random, tensor};
 
 const CURVATURE: f64 = 0.1;
@@ -48,9 +50,7 @@ mod plain {
     pub(super) fn add(x: &[f64], y: &[f64]) -> Vec<f64> {
         let (p, q, inner) = (dot(x, x), dot(y, y), dot(x, y));
         let below = 1.0 + 2.0 * C * inner + C * C * p * q;
-        let sum = |(x, y): (&f64, &f64)| {
-            ((1.0 + 2.0 * C * inner + C * q) * x + (1.0 - C * p) * y) / below
-        };
+        let sum = |(x, y): (&f64, &f64)| ((1.0 + 2.0 * C * inner + C * q) * x + (1.0 - C * p) * y) / below;
         x.iter().zip(y).map(sum).collect()
     }
 
@@ -121,7 +121,12 @@ fn points_are_those_of_the_formulas() {
     let (zs, rs) = (values(&z), values(&r));
     let scores = each(&|at| plain::scores(&xs[at], &zs, &rs));
     close(&values(&b.scores(&x, &z, Some(&r))), &scores, 1e-13, "scores");
-    close(&values(&b.linear(&x, &z, Some(&r))), &each(&|at| plain::linear(&xs[at], &zs, &rs)), 1e-13, "linear");
+    close(
+        &values(&b.linear(&x, &z, Some(&r))),
+        &each(&|at| plain::linear(&xs[at], &zs, &rs)),
+        1e-13,
+        "linear",
+    );
     let none = [0.0; 5];
     close(&values(&b.linear(&x, &z, None)), &each(&|at| plain::linear(&xs[at], &zs, &none)), 1e-13, "linear");
 }
@@ -143,7 +148,11 @@ fn convolutions_are_linear_on_windows() {
             for (channel, dy, dx) in (0..27usize).map(|at| (at / 9, at / 3 % 3, at % 3)) {
                 let (i, j) = ((2 * row + dy).wrapping_sub(1), (column + dx).wrapping_sub(1));
                 let is_inside = i < 4 && j < 5;
-                window.push(if is_inside { joining * tangents[((n * 3 + channel) * 4 + i) * 5 + j] } else { 0.0 });
+                window.push(if is_inside {
+                    joining * tangents[((n * 3 + channel) * 4 + i) * 5 + j]
+                } else {
+                    0.0
+                });
             }
             let point = plain::linear(&plain::exp(&window), &z.to_f64(), &r.to_f64());
             for (k, value) in point.into_iter().enumerate() {
@@ -196,7 +205,12 @@ fn geometry_has_its_laws() {
         for (turned, u) in turned.chunks(3).zip(values(&u).chunks(3)) {
             close(&[norm(turned)], &[norm(u)], 1e-12, "gyrations keep norms");
         }
-        let halves = Tensor::from_f64(vec![0.5, 0.0, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.5], &[3, 3], Precision::Double, &Device::cpu());
+        let halves = Tensor::from_f64(
+            vec![0.5, 0.0, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.5],
+            &[3, 3],
+            Precision::Double,
+            &Device::cpu(),
+        );
         close(&values(&b.linear(&x, &constant(&halves), None)), &values(&x), 1e-14, "half the identity");
     }
 }
@@ -221,7 +235,9 @@ fn derivatives_are_exact() {
     check("scores", &[x.clone(), z.clone(), r.clone()], |v| b.scores(&v[0], &v[1], Some(&v[2])));
     check("linear", &[x.clone(), z.clone(), r.clone()], |v| b.linear(&v[0], &v[1], Some(&v[2])));
     check("linear without bias", &[x.clone(), z.clone()], |v| b.linear(&v[0], &v[1], None));
-    check("linear at the origin", &[scaled(&x, 0.0), z.clone(), r.clone()], |v| b.linear(&v[0], &v[1], Some(&v[2])));
+    check("linear at the origin", &[scaled(&x, 0.0), z.clone(), r.clone()], |v| {
+        b.linear(&v[0], &v[1], Some(&v[2]))
+    });
     check("linear to the edge", &[x.clone(), scaled(&z, 8.0)], |v| b.linear(&v[0], &v[1], None));
     check("midpoint", &[x.clone()], |v| b.midpoint(&v[0]));
     check("spread", &[x.clone(), points(6, &[1, 4])], |v| b.spread(&v[0], &v[1]));
@@ -325,7 +341,10 @@ fn hyperbolic_functions() {
             let rounded = x.to_f64();
             for (x, y) in rounded.iter().zip(f(&Var::constant(x)).value().to_f64()) {
                 let wanted = host(*x);
-                assert!((y - wanted).abs() <= tolerance * 8.0 * wanted.abs(), "{name}({x}) is {y}, not {wanted}");
+                assert!(
+                    (y - wanted).abs() <= tolerance * 8.0 * wanted.abs(),
+                    "{name}({x}) is {y}, not {wanted}"
+                );
             }
         }
     }
@@ -333,4 +352,30 @@ fn hyperbolic_functions() {
     check("sinh", &[x.clone()], |v| v[0].sinh());
     check("asinh", &[x.clone()], |v| v[0].asinh());
     check("artanh", &[scaled(&x, 0.8)], |v| v[0].artanh());
+}
+
+/// In evaluation, with what it met in training as its running statistics, a network answers as it did in training.
+#[test]
+fn statistics_are_what_evaluation_uses() {
+    for norm in ["midpoint", "frechet"] {
+        let network = zoo::build(&format!("poincare_resnet:8,width=2,size=8,norm={norm}")).unwrap();
+        let mut weights = common::weights(&network);
+        let inputs = [common::reals("images", &[3, 3, 8, 8])];
+        let trained = run(&network, &weights.constants(), &inputs, Mode::Train, &mut |_| Ok(())).unwrap();
+        assert_eq!(trained.statistics.len(), 7);
+        for met in &trained.statistics {
+            let [mean, variance, _] = network.nodes()[met.node.0 as usize].op.running().unwrap();
+            weights.set(mean, met.mean.clone());
+            weights.set(variance, met.variance.clone());
+        }
+        let used = run(&network, &weights.constants(), &inputs, Mode::Eval, &mut |_| Ok(())).unwrap();
+        let numbers = |run: &epoch0_engine::Run| values(run.outputs[0].real().unwrap());
+        close(&numbers(&used), &numbers(&trained), 1e-12, norm);
+    }
+    let network = zoo::build("poincare_mlp:4-3-2,norm=midpoint").unwrap();
+    let params = common::weights(&network).constants();
+    let one = [common::reals("one", &[1, 4])];
+    let error = run(&network, &params, &one, Mode::Train, &mut |_| Ok(())).unwrap_err().to_string();
+    assert!(error.starts_with("poincare_norm `norms.0.weight`: found one point"), "{error}");
+    assert!(run(&network, &params, &one, Mode::Eval, &mut |_| Ok(())).is_ok());
 }

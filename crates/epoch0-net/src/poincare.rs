@@ -1,6 +1,6 @@
 //! Operations on points of the Poincaré ball (Ganea et al. 2018; Shimizu et al. 2021; van Spengler et al. 2023).
 
-use crate::{Layout, Op, ParamId, Window};
+use crate::{Layout, NormKind, Op, ParamId, Window};
 
 /// Which mean a normalization of points takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,10 +64,12 @@ impl Poincare {
     pub(crate) fn params(&self) -> Vec<ParamId> {
         match self {
             Self::Exp | Self::Log | Self::Add => Vec::new(),
-            Self::Linear { weight, bias } | Self::Scores { weight, bias } | Self::Conv { weight, bias, .. } => {
-                std::iter::once(*weight).chain(*bias).collect()
+            Self::Linear { weight, bias }
+            | Self::Scores { weight, bias }
+            | Self::Conv { weight, bias, .. } => std::iter::once(*weight).chain(*bias).collect(),
+            Self::Norm { scale, shift, running, .. } => {
+                [*scale, *shift].into_iter().chain(*running).collect()
             }
-            Self::Norm { scale, shift, running, .. } => [*scale, *shift].into_iter().chain(*running).collect(),
         }
     }
 
@@ -104,7 +106,8 @@ impl Op {
     pub fn flat(&self) -> Option<Self> {
         match self {
             Self::Poincare {
-                by: Poincare::Linear { weight, bias } | Poincare::Scores { weight, bias }, ..
+                by: Poincare::Linear { weight, bias } | Poincare::Scores { weight, bias },
+                ..
             } => Some(Self::Linear { weight: *weight, bias: *bias, layout: Layout::OutIn }),
             Self::Poincare { by: Poincare::Conv { weight, bias, window }, .. } => Some(Self::Conv {
                 weight: *weight,
@@ -125,6 +128,14 @@ impl Op {
     /// Whether it is a sum, of flat space or of the ball.
     pub fn is_sum(&self) -> bool {
         matches!(self, Self::Add | Self::Poincare { by: Poincare::Add, .. })
+    }
+
+    /// Whether it is a batch normalization, of flat space or of the ball.
+    pub fn is_batch_norm(&self) -> bool {
+        matches!(
+            self,
+            Self::Norm { kind: NormKind::Batch, .. } | Self::Poincare { by: Poincare::Norm { .. }, .. }
+        )
     }
 
     /// Running mean, running variance and count of batches of a batch normalization that has them.

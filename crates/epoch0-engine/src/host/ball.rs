@@ -69,7 +69,6 @@ fn series_slope<T: Real, const N: usize>(q: T, c: [f64; N]) -> T {
     sum
 }
 
-
 /// A function of the squared norm and its derivative.
 pub(crate) trait Factor: Sync + Copy {
     fn value<T: Real>(self, q: T) -> T;

@@ -188,9 +188,12 @@ impl Fuse for Combine {
             .map(|at| wanted[at].then(|| cotangent.mul(factors[at].value()).sum_to(&vectors[at].shape())))
             .collect();
         for ((i, j), slope) in self.pairs().zip(&slopes) {
-            let Some(slope) = slope.as_ref().map(|slope| slope.value().scale(self.0.curvature)) else { continue };
+            let Some(slope) = slope.as_ref().map(|slope| slope.value().scale(self.0.curvature)) else {
+                continue;
+            };
             // A square counts twice.
-            let (sides, slope) = if i == j { (&[(i, j)][..], slope.scale(2.0)) } else { (&[(i, j), (j, i)][..], slope) };
+            let (sides, slope) =
+                if i == j { (&[(i, j)][..], slope.scale(2.0)) } else { (&[(i, j), (j, i)][..], slope) };
             for &(at, other) in sides {
                 if let Some(sum) = found[at].take() {
                     let term = vectors[other].mul(&slope).sum_to(&vectors[at].shape());
@@ -198,7 +201,8 @@ impl Fuse for Combine {
                 }
             }
         }
-        let of_numbers = slopes[products.len()..].iter().map(|slope| slope.as_ref().map(|slope| slope.value().clone()));
+        let of_numbers =
+            slopes[products.len()..].iter().map(|slope| slope.as_ref().map(|slope| slope.value().clone()));
         Some(found.into_iter().chain(of_numbers).collect())
     }
 }
@@ -234,7 +238,8 @@ impl Fuse for Inwards {
         let root = q.fill(&near, 1.0).sqrt();
         let away = root.tanh().div(&root).choose(&far, &root.recip().scale(self.edge));
         // The root has no derivative at 0, its continued fraction has.
-        let rest = [9.0, 7.0, 5.0, 3.0].iter().fold(q.scale(1.0 / 11.0), |rest, &k| q.div(&rest.add_scalar(k)));
+        let rest =
+            [9.0, 7.0, 5.0, 3.0].iter().fold(q.scale(1.0 / 11.0), |rest, &k| q.div(&rest.add_scalar(k)));
         away.choose(&near, &rest.add_scalar(1.0).recip())
     }
 
@@ -242,7 +247,13 @@ impl Fuse for Inwards {
         ball::value(*self, inputs[0])
     }
 
-    fn pull(&self, inputs: &[&Tensor], _: &Tensor, cotangent: &Tensor, _: &[bool]) -> Option<Vec<Option<Tensor>>> {
+    fn pull(
+        &self,
+        inputs: &[&Tensor],
+        _: &Tensor,
+        cotangent: &Tensor,
+        _: &[bool],
+    ) -> Option<Vec<Option<Tensor>>> {
         ball::pull(*self, inputs[0], cotangent).map(|found| vec![Some(found)])
     }
 }
@@ -263,7 +274,13 @@ impl Fuse for Outwards {
         ball::value(*self, inputs[0])
     }
 
-    fn pull(&self, inputs: &[&Tensor], _: &Tensor, cotangent: &Tensor, _: &[bool]) -> Option<Vec<Option<Tensor>>> {
+    fn pull(
+        &self,
+        inputs: &[&Tensor],
+        _: &Tensor,
+        cotangent: &Tensor,
+        _: &[bool],
+    ) -> Option<Vec<Option<Tensor>>> {
         ball::pull(*self, inputs[0], cotangent).map(|found| vec![Some(found)])
     }
 }
@@ -482,7 +499,8 @@ impl Ball {
         let [scale, shift] = to;
         let ones = vec![1; x.rank()];
         let centred = self.centred(x, mean);
-        let variance = variance.map_or_else(|| self.apply(Layer::Spread, &[&centred]), |known| known.reshape(&ones));
+        let variance =
+            variance.map_or_else(|| self.apply(Layer::Spread, &[&centred]), |known| known.reshape(&ones));
         let k = scale.reshape(&ones).div(&variance.add_scalar(eps)).sqrt();
         let to = self.exp(&along(shift, x.rank()));
         let from = along(mean, x.rank()).neg();

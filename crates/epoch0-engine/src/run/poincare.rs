@@ -108,7 +108,10 @@ impl Step<'_> {
         if shape.len() != n_space + 2 || kernel.len() != n_space + 2 || n_space > 3 || shape[1] != kernel[1] {
             return Err(self.operand(
                 format!("points of shape {shape:?}"),
-                format!("{} numbers each and {n_space} dimensions of space, at most 3", kernel.get(1).unwrap_or(&0)),
+                format!(
+                    "{} numbers each and {n_space} dimensions of space, at most 3",
+                    kernel.get(1).unwrap_or(&0)
+                ),
             ));
         }
         Ok((z, bias.map(|id| self.param(id)).transpose()?))

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use epoch0_engine::{Mode, Tensor, Value, Weights, run};
-use epoch0_net::{Network, NormKind, Op, Poincare};
+use epoch0_net::Network;
 use epoch0_num::Stream;
 
 use crate::{Error, Probe, Subject};
@@ -46,13 +46,7 @@ fn cut(value: &Value, examples: &Range<usize>) -> Value {
 /// network then does what a first step of training does, and no example depends on another.
 pub(crate) fn settled(network: &Network, weights: &Weights, inputs: &[Value]) -> Result<Weights, Error> {
     let mut settled = weights.clone();
-    let is_batch = |op: &Op| {
-        matches!(
-            op,
-            Op::Norm { kind: NormKind::Batch, .. } | Op::Poincare { by: Poincare::Norm { .. }, .. }
-        )
-    };
-    if network.nodes().iter().any(|node| is_batch(&node.op)) {
+    if network.nodes().iter().any(|node| node.op.is_batch_norm()) {
         let ran = run(network, &weights.constants(), inputs, Mode::Train, &mut |_| Ok(()))?;
         for met in ran.statistics {
             if let Some([mean, variance, _]) = network.nodes()[met.node.0 as usize].op.running() {

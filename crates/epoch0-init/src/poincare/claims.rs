@@ -147,7 +147,8 @@ fn layers_are_identities() -> Result<Verdict, Error> {
             let scaled: Vec<Vec<f64>> = points
                 .iter()
                 .map(|x| {
-                    let lambda = x.square().sum_keep(&[1]).scale(-curvature).add_scalar(1.0).recip().scale(2.0);
+                    let lambda =
+                        x.square().sum_keep(&[1]).scale(-curvature).add_scalar(1.0).recip().scale(2.0);
                     numbers(&x.mul(&lambda))
                 })
                 .collect();
@@ -199,7 +200,10 @@ fn norms_are_kept() -> Result<Verdict, Error> {
         let weights = draw_start(&net, "base: poincare", 0)?;
         let found = norms(&net, &weights, &noise(&net, &[256, 16], 0)?, "poincare_linear", ball)?;
         let ratio = found[19] / found[0];
-        details.push(format!("{dtype:?}: {:.4} behind the first layer, {:.4} behind the last", found[0], found[19]));
+        details.push(format!(
+            "{dtype:?}: {:.4} behind the first layer, {:.4} behind the last",
+            found[0], found[19]
+        ));
         worst = worst.max((ratio - 1.0).abs());
     }
     Ok(Verdict { details, ..Verdict::at_most(worst, 1e-3) })
@@ -226,9 +230,12 @@ fn convolutions_keep_small_points() -> Result<Verdict, Error> {
     let input = cloud(&[4, 8, 8, 8], 0.01 / 8f64.sqrt(), 0)?;
     let shrunk = norms(&net, &plain, &input.into(), "poincare_conv", ball(0.1)?)?;
     let verdict = Verdict::at_most((found[19] / found[0] - 1.0).abs(), 1e-3);
-    Ok(verdict
-        .detail(format!("{:.5} behind the first, {:.5} behind the last", found[0], found[19]))
-        .detail(format!("without compensation {:.1e} behind the first, {:.1e} behind the last", shrunk[0], shrunk[19])))
+    Ok(verdict.detail(format!("{:.5} behind the first, {:.5} behind the last", found[0], found[19])).detail(
+        format!(
+            "without compensation {:.1e} behind the first, {:.1e} behind the last",
+            shrunk[0], shrunk[19]
+        ),
+    ))
 }
 
 /// A network's answers to an input, weighted, as a number that depends on its parameters.
@@ -313,7 +320,8 @@ fn gradients_are_exact() -> Result<Verdict, Error> {
             let off = ((back - difference).abs() / scale).max((forward - difference).abs() / scale);
             if off > worst {
                 worst = off;
-                details = vec![format!("furthest: {} from {start}: {back} and {difference}", net.param(id).name)];
+                details =
+                    vec![format!("furthest: {} from {start}: {back} and {difference}", net.param(id).name)];
             }
         }
     }
@@ -333,7 +341,8 @@ fn midpoint_is_near_the_mean() -> Result<Verdict, Error> {
         let (middle, (centre, _)) = (ball.midpoint(&points), ball.frechet(&points, 1e-10));
         let radius = ball.spread(&points, &centre).value().item().sqrt();
         let off = ball.distance(&middle, &centre).value().item() / radius;
-        details.push(format!("{away} from the origin, radius {radius:.3}: apart by {:.4} % of it", 100.0 * off));
+        details
+            .push(format!("{away} from the origin, radius {radius:.3}: apart by {:.4} % of it", 100.0 * off));
         worst = worst.max(off);
     }
     Ok(Verdict { details, ..Verdict::at_most(worst, 0.05) })
@@ -375,7 +384,8 @@ mod tests {
     #[test]
     fn identities_of_convolutions() {
         let net = zoo_network("poincare_resnet20").unwrap();
-        let rules = |set: &str| format!("{{base: pytorch_default, rules: [{{with: poincare, set: {{{set}}}}}]}}");
+        let rules =
+            |set: &str| format!("{{base: pytorch_default, rules: [{{with: poincare, set: {{{set}}}}}]}}");
         let ones = |set: &str| -> Vec<(usize, f64)> {
             let weight = drawn(&net, &rules(set), 0, "conv.weight").unwrap();
             weight.into_iter().enumerate().filter(|(_, w)| *w != 0.0).collect()

@@ -90,13 +90,18 @@ fn gaussian_collapses() -> Result<Verdict, Error> {
     let most = tenth.iter().copied().fold(0.0, f64::max);
     let least = ours.iter().map(|ratio| ratio[1]).fold(f64::INFINITY, f64::min);
     let shown = |ratios: &[[f64; 2]]| {
-        ratios.iter().map(|[tenth, last]| format!("{tenth:.2e} and {last:.2e}")).collect::<Vec<_>>().join("; ")
+        ratios
+            .iter()
+            .map(|[tenth, last]| format!("{tenth:.2e} and {last:.2e}"))
+            .collect::<Vec<_>>()
+            .join("; ")
     };
     let (low, _, high) = interval(&tenth);
     Ok(Verdict {
         holds: most < 1e-3 && least > 0.999,
         measured: most,
-        bound: "below 1e-3 behind layer 10 in every seed, and from identities above 0.999 behind layer 20".to_owned(),
+        bound: "below 1e-3 behind layer 10 in every seed, and from identities above 0.999 behind layer 20"
+            .to_owned(),
         interval: Some((low, high)),
         details: vec![
             "norms behind layers 10 and 20, as shares of those of the input, by seed".to_owned(),
@@ -149,7 +154,8 @@ fn deep_networks_learn() -> Result<Verdict, Error> {
     let found = at_best_rate(&data, &arms, &[1e-3, 1e-2], SEEDS, By::Accuracy, |rate, seed| {
         adam(rate, Span::Steps(200), 64, seed)
     })?;
-    let gains: Vec<f64> = found[0].best.iter().zip(&found[1].best).map(|(ours, theirs)| ours - theirs).collect();
+    let gains: Vec<f64> =
+        found[0].best.iter().zip(&found[1].best).map(|(ours, theirs)| ours - theirs).collect();
     let details = [data.name.clone(), "200 steps of Adam, batch 64".to_owned()];
     Ok(Verdict {
         holds: mean(&gains) >= 30.0,
@@ -191,7 +197,8 @@ fn trains_better() -> Result<Verdict, Error> {
     let arm = |name| Arm { name, net: &net, recipe: recipe(name) };
     let arms = [arm("poincare"), arm("poincare_gaussian")];
     let found = at_best_rate(&data, &arms, &[1e-3], 3, By::Accuracy, as_published)?;
-    let gains: Vec<f64> = found[0].best.iter().zip(&found[1].best).map(|(ours, theirs)| ours - theirs).collect();
+    let gains: Vec<f64> =
+        found[0].best.iter().zip(&found[1].best).map(|(ours, theirs)| ours - theirs).collect();
     Ok(Verdict {
         holds: mean(&gains) >= 5.0,
         measured: mean(&gains),
@@ -203,15 +210,16 @@ fn trains_better() -> Result<Verdict, Error> {
 
 fn midpoint_is_as_good() -> Result<Verdict, Error> {
     let data = small_images(2000, 1000)?;
-    let [midpoint, frechet] =
-        ["midpoint", "frechet"].map(|norm| zoo_network(&format!("poincare_resnet:8,in=1,size=14,norm={norm}")));
+    let [midpoint, frechet] = ["midpoint", "frechet"]
+        .map(|norm| zoo_network(&format!("poincare_resnet:8,in=1,size=14,norm={norm}")));
     let (midpoint, frechet) = (midpoint?, frechet?);
     let arms = [
         Arm { name: "midpoint", net: &midpoint, recipe: recipe("poincare") },
         Arm { name: "frechet", net: &frechet, recipe: recipe("poincare") },
     ];
     let found = at_best_rate(&data, &arms, &[1e-3], 3, By::Accuracy, as_published)?;
-    let behind: Vec<f64> = found[1].best.iter().zip(&found[0].best).map(|(theirs, ours)| theirs - ours).collect();
+    let behind: Vec<f64> =
+        found[1].best.iter().zip(&found[0].best).map(|(theirs, ours)| theirs - ours).collect();
     Ok(Verdict {
         holds: mean(&behind) <= 1.0,
         measured: mean(&behind),

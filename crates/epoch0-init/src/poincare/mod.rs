@@ -123,7 +123,8 @@ pub(crate) fn check_network(method: &str, net: &Network) -> Result<(), Error> {
         "its maps are {}, allowed networks with poincare_linear, poincare_scores or poincare_conv",
         if found.is_empty() { "none" } else { &found }
     );
-    let hint = "take poincare_mlp or poincare_resnet20 of the zoo; for maps of flat space there are eye and dirac";
+    let hint =
+        "take poincare_mlp or poincare_resnet20 of the zoo; for maps of flat space there are eye and dirac";
     Err(unsupported(method, net.name(), &why, hint))
 }
 
@@ -144,7 +145,8 @@ impl Initializer for Poincare {
     fn remarks(&self, net: &Network) -> Vec<String> {
         let sites = net.sites().iter().filter(|site| site.role.is_matrix() && site.is_own);
         let in_ball = sites.filter(|site| is_hyperbolic(&At { net, site }));
-        let dropped = in_ball.filter(|site| site.role != Role::Readout && site.view.n_in() > 4 * site.view.n_out());
+        let dropped =
+            in_ball.filter(|site| site.role != Role::Readout && site.view.n_in() > 4 * site.view.n_out());
         let dropped: Vec<_> = dropped.map(|site| site.label()).collect();
         if dropped.is_empty() {
             return Vec::new();

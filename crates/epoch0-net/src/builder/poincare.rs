@@ -8,7 +8,12 @@ impl Builder {
     fn in_ball(&mut self, place: &str, x: ValueId, curvature: f64) -> bool {
         let is_curved = curvature.is_finite() && curvature > 0.0;
         if !is_curved {
-            self.attribute(place, "curvature", curvature, "finite numbers above 0 (the ball's is the negative)");
+            self.attribute(
+                place,
+                "curvature",
+                curvature,
+                "finite numbers above 0 (the ball's is the negative)",
+            );
         }
         let rank = self.dims(x).len();
         if rank < 2 {
@@ -24,7 +29,9 @@ impl Builder {
         }
         let from = self.values[x.0 as usize].from.map(|from| &self.nodes[from.0 as usize].op);
         let found = match from {
-            Some(Op::Poincare { by, curvature: other }) if by.makes_points() && *other == curvature => return true,
+            Some(Op::Poincare { by, curvature: other }) if by.makes_points() && *other == curvature => {
+                return true;
+            }
             Some(Op::Poincare { by, curvature: other }) if by.makes_points() => {
                 format!("a point of the ball of curvature -{other}")
             }
@@ -97,13 +104,17 @@ impl Builder {
 
     /// The fully connected layer on points `[batch, features]`: parameters `NAME.weight` `[out, in]` and `NAME.bias`.
     pub fn poincare_linear(&mut self, x: ValueId, name: &str, out: usize, curvature: f64) -> ValueId {
-        let Some((weight, bias, dims)) = self.flat_params(x, name, out, Role::Weight, curvature) else { return x };
+        let Some((weight, bias, dims)) = self.flat_params(x, name, out, Role::Weight, curvature) else {
+            return x;
+        };
         self.node1(Op::Poincare { by: Poincare::Linear { weight, bias: Some(bias) }, curvature }, &[x], dims)
     }
 
     /// Scores of classes of points `[batch, features]`: parameters `NAME.weight` `[out, in]`, a readout, and `NAME.bias`.
     pub fn poincare_scores(&mut self, x: ValueId, name: &str, out: usize, curvature: f64) -> ValueId {
-        let Some((weight, bias, dims)) = self.flat_params(x, name, out, Role::Readout, curvature) else { return x };
+        let Some((weight, bias, dims)) = self.flat_params(x, name, out, Role::Readout, curvature) else {
+            return x;
+        };
         self.node1(Op::Poincare { by: Poincare::Scores { weight, bias: Some(bias) }, curvature }, &[x], dims)
     }
 

@@ -21,7 +21,9 @@ impl Ball {
     fn read(spec: &mut Spec<'_>, norm: &'static str) -> Result<Self, String> {
         let curvature = spec.real("curvature", 0.1)?;
         if curvature <= 0.0 {
-            return Err(format!("curvature is {curvature}, allowed numbers above 0 (the ball's is the negative)"));
+            return Err(format!(
+                "curvature is {curvature}, allowed numbers above 0 (the ball's is the negative)"
+            ));
         }
         let centre = match spec.choice("norm", norm, &["none", "midpoint", "frechet"])? {
             "midpoint" => Some(Centre::Midpoint),
@@ -55,7 +57,15 @@ impl Ball {
         b.poincare_log(y, self.curvature)
     }
 
-    fn conv(&self, b: &mut Builder, x: ValueId, name: &str, out: usize, kernel: usize, stride: usize) -> ValueId {
+    fn conv(
+        &self,
+        b: &mut Builder,
+        x: ValueId,
+        name: &str,
+        out: usize,
+        kernel: usize,
+        stride: usize,
+    ) -> ValueId {
         b.poincare_conv(x, name, out, Window::square(kernel, stride, kernel / 2), self.curvature)
     }
 }
