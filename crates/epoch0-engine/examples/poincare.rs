@@ -3,6 +3,7 @@
 //! `cargo run --release -p epoch0-engine --example poincare`
 
 #![expect(clippy::print_stdout, reason = "an example prints its figures")]
+#![expect(clippy::cloned_ref_to_slice_refs, reason = "lists of inputs are written alike")]
 
 use std::time::Instant;
 

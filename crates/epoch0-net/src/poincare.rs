@@ -90,7 +90,7 @@ impl Poincare {
     /// et al. 2021, section 3.3).
     pub fn joining(n_points: usize, dim: usize) -> f64 {
         // ln(B(a / 2, 1 / 2) / √π)
-        let log_beta = |a: f64| libm::lgamma(a / 2.0) - libm::lgamma((a + 1.0) / 2.0);
+        let log_beta = |a: f64| libm::lgamma(a / 2.0) - libm::lgamma(f64::midpoint(a, 1.0));
         let (one, all) = (dim as f64, n_points as f64 * dim as f64);
         libm::exp(log_beta(all) - log_beta(one))
     }

@@ -147,7 +147,7 @@ impl Initializer for Poincare {
         let in_ball = sites.filter(|site| is_hyperbolic(&At { net, site }));
         let dropped =
             in_ball.filter(|site| site.role != Role::Readout && site.view.n_in() > 4 * site.view.n_out());
-        let dropped: Vec<_> = dropped.map(|site| site.label()).collect();
+        let dropped: Vec<_> = dropped.map(epoch0_net::Site::label).collect();
         if dropped.is_empty() {
             return Vec::new();
         }
