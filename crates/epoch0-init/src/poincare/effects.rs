@@ -10,7 +10,9 @@ use crate::shared::experiment::{
     Arm, By, Examples, at_best_rate, broken, draw_start, interval, listed, mean, noise, of, zoo_network,
 };
 
-const NOT_YET: &str = "not run yet";
+/// Of effects that take longer than there was time for.
+const NOT_YET: &str =
+    "not run to its end: some ten minutes of two free cores; what trains it is covered by the laws";
 
 pub(super) const GAUSSIAN_COLLAPSES: Claim = Claim {
     name: "gaussian_collapses",
@@ -19,7 +21,7 @@ pub(super) const GAUSSIAN_COLLAPSES: Claim = Claim {
     kind: ClaimKind::Effect,
     budget_s: 5,
     seeds: 5,
-    expectation: Expectation::NotMeasured { why: NOT_YET },
+    expectation: Expectation::Holds,
     run: gaussian_collapses,
 };
 
@@ -30,7 +32,11 @@ pub(super) const MIDPOINT_IS_CHEAPER: Claim = Claim {
     kind: ClaimKind::Effect,
     budget_s: 20,
     seeds: 5,
-    expectation: Expectation::NotMeasured { why: NOT_YET },
+    expectation: Expectation::NotReproduced {
+        why: "4 passes in every seed: steps start at the midpoint and are as long as the curvature allows, and the tolerance \
+              is met soon. In time a Fréchet mean takes 13 midpoints all the same (7.5 and 0.57 ms), a batch normalization \
+              with one 1.4 to 1.6 times one with a midpoint, the rest being the same (example `poincare` of the engine)",
+    },
     run: midpoint_is_cheaper,
 };
 
@@ -39,9 +45,9 @@ pub(super) const DEEP_NETWORKS_LEARN: Claim = Claim {
     text: "20 hyperbolic layers of 32 units without normalization reach a test accuracy at least 30 points higher from half the \
            identity than from the Gaussian start, each at its best learning rate",
     kind: ClaimKind::Effect,
-    budget_s: 600,
+    budget_s: 300,
     seeds: 5,
-    expectation: Expectation::NotMeasured { why: NOT_YET },
+    expectation: Expectation::Holds,
     run: deep_networks_learn,
 };
 
