@@ -38,6 +38,7 @@ pub use batch::{Batch, Loss};
 pub use device::{Device, Precision};
 pub use error::Error;
 pub use primitive::conv::Moves;
+pub use primitive::poincare::Ball;
 pub use run::{BatchStatistics, Done, Mode, Run, Turn, run, sweep};
 pub use tensor::{Indices, Mask, Tensor};
 pub use value::Value;

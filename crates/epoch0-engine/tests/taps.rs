@@ -170,6 +170,13 @@ fn lenet() {
 }
 
 #[test]
+fn layers_of_the_ball() {
+    let network = zoo("poincare_mlp:7-6-5-4,act=tanh,norm=midpoint");
+    check(&network, &[reals("a", &[4, 7])], &[reals("b", &[3, 7])]);
+    images("poincare_resnet:8,width=2,size=8,norm=frechet", [3, 8, 8]);
+}
+
+#[test]
 fn residual_network() {
     images("cifar_resnet:8,size=8", [3, 8, 8]);
 }
@@ -399,10 +406,12 @@ fn kernels_of_outputs() {
 
 #[test]
 fn batch_statistics_couple_examples() {
-    let network = zoo("mlp:6-8-4,norm=batch");
-    let params = weights(&network).leaves(&network);
-    let error = Taps::record(&network, &params, &[reals("a", &[5, 6])], Mode::Train).unwrap_err();
-    assert!(matches!(&error, Error::Unsupported { what, .. } if what.contains("couples")), "{error}");
+    for spec in ["mlp:6-8-4,norm=batch", "poincare_mlp:6-8-4,norm=midpoint"] {
+        let network = zoo(spec);
+        let params = weights(&network).leaves(&network);
+        let error = Taps::record(&network, &params, &[reals("a", &[5, 6])], Mode::Train).unwrap_err();
+        assert!(matches!(&error, Error::Unsupported { what, .. } if what.contains("couples")), "{error}");
+    }
 }
 
 #[test]

@@ -45,6 +45,8 @@ pub mod olmo;
 pub mod ones;
 pub mod orthogonal;
 pub mod pca_filters;
+pub mod poincare;
+pub mod poincare_gaussian;
 pub mod pytorch_default;
 pub mod random_patches;
 pub mod rezero;
@@ -111,6 +113,8 @@ pub static METHODS: &[&Entry<dyn Initializer>] = &[
     &olmo::ENTRY,
     &ones::ENTRY,
     &orthogonal::ENTRY,
+    &poincare::ENTRY,
+    &poincare_gaussian::ENTRY,
     &pytorch_default::ENTRY,
     &rezero::ENTRY,
     &sirens::ENTRY,

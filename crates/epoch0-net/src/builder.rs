@@ -7,6 +7,7 @@ use epoch0_num::{Activation, Dtype};
 mod general;
 mod learned;
 mod named;
+mod poincare;
 
 pub use named::{NamedConv, NamedLinear, NamedNorm, NamedRecurrent};
 

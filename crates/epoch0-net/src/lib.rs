@@ -13,6 +13,7 @@ pub mod moments;
 mod network;
 mod op;
 mod param;
+mod poincare;
 mod site;
 pub mod zoo;
 
@@ -25,4 +26,5 @@ pub use learned::{Share, Shift};
 pub use network::{GraphInputs, Network, Node, NodeId, Source, Tie, Value, ValueId};
 pub use op::{Attention, Layout, NormKind, Op, Pool, Rope, Window};
 pub use param::{Fixed, Param, ParamId, Role};
+pub use poincare::{Centre, Poincare};
 pub use site::{Branch, BranchEnd, Fans, Maxout, Site, Strided, View};

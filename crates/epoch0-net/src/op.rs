@@ -4,7 +4,7 @@ use epoch0_num::Activation;
 use epoch0_num::graph::Propagation;
 use epoch0_num::rational::Rational;
 
-use crate::{Binary, Cell, Constant, Extent, ParamId, Reduction, Relation, Unary};
+use crate::{Binary, Cell, Constant, Extent, ParamId, Poincare, Reduction, Relation, Unary};
 
 /// How the weight of a linear map is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -392,6 +392,13 @@ pub enum Op {
         /// How.
         by: Propagation,
     },
+    /// An operation in the Poincaré ball of curvature `-curvature`.
+    Poincare {
+        /// Which one.
+        by: Poincare,
+        /// How much the ball is curved, above 0.
+        curvature: f64,
+    },
     /// Integers or truth values as numbers.
     ToReal,
     /// Numbers as integers, fractions dropped, or as truth values (what is not zero is true).
@@ -417,6 +424,7 @@ impl Op {
             Self::Recurrent { input_weight, state_weight, biases, .. } => {
                 [*input_weight, *state_weight].into_iter().chain(biases.iter().flatten().copied()).collect()
             }
+            Self::Poincare { by, .. } => by.params(),
             _ => Vec::new(),
         }
     }
@@ -491,6 +499,7 @@ impl Op {
             Self::Positions { .. } => "positions",
             Self::CumulativeSum { .. } => "cumulative_sum",
             Self::Propagate { .. } => "propagate",
+            Self::Poincare { by, .. } => by.name(),
             Self::ToReal => "to_real",
             Self::ToIndex { .. } => "to_index",
         }

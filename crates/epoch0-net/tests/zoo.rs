@@ -102,9 +102,9 @@ fn every_torchvision_or_timm_entry_has_a_reference() {
 /// The shortest specification of each entry.
 fn shortest(entry: &zoo::Entry) -> String {
     let sizes = match entry.name {
-        "mlp" | "siren" | "residual_mlp" | "dag" | "gcn" | "sage" | "gin" => ":3-4-2",
+        "mlp" | "siren" | "residual_mlp" | "poincare_mlp" | "dag" | "gcn" | "sage" | "gin" => ":3-4-2",
         "conv_dag" => ":4",
-        "cifar_resnet" => ":8",
+        "cifar_resnet" | "poincare_resnet" => ":8",
         "wide_resnet" => ":10-1",
         _ => "",
     };
@@ -189,6 +189,8 @@ fn own_sites_cover_every_element_of_small_networks() {
         "gcn:5-4-4-3,norm=batch,residual=true",
         "sage:5-4-3",
         "gin:5-4-3,norm=layer",
+        "poincare_mlp:5-4-3,norm=midpoint",
+        "poincare_resnet:8,width=2",
         "lenet",
         "squeezenet1_0",
         "shufflenet_v2_x1_0",

@@ -364,8 +364,10 @@ impl Calibrator for Broken {
             Ok(Change { factor, before, after, iterations: 1, state: State::Within, note: None })
         })?;
         if self.flaw == Flaw::Turned {
-            // The first matrix with its elements in another order.
-            let wide = weights.iter().find(|(id, _)| network.param(*id).role.is_matrix());
+            // The first matrix that was met, with its elements in another order.
+            let is_told = |name: &str| said.layers.iter().any(|layer| layer.name == name);
+            let is_matrix = |id| network.param(id).role.is_matrix() && is_told(&network.param(id).name);
+            let wide = weights.iter().find(|(id, _)| is_matrix(*id));
             let turned = wide.map(|(id, value)| {
                 let mut values = value.to_f64();
                 values.rotate_left(1);

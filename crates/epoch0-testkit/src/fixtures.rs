@@ -1,12 +1,12 @@
 //! Small networks that methods are checked on.
 
-use epoch0_net::{Attention, Builder, Linear, Network, NormKind, Pool, Role, Share, Source, Window};
+use epoch0_net::{Attention, Builder, Centre, Linear, Network, NormKind, Pool, Role, Share, Source, Window};
 use epoch0_num::rational::{Form, Rational};
 use epoch0_num::{Activation, Dtype, Law};
 
 /// Networks of every kind, wide enough for statistics.
 pub fn all() -> Vec<Network> {
-    vec![mlp(&[64, 256, 256, 10]), conv(), residual(), transformer(), sines(), maxout()]
+    vec![mlp(&[64, 256, 256, 10]), conv(), residual(), transformer(), sines(), maxout(), ball()]
 }
 
 /// Networks at the edge: one unit, one channel, groups, odd and even kernels, scalars, ties.
@@ -100,6 +100,24 @@ pub fn learned() -> Network {
     let x = b.linear(x, "last", Linear::new(10).role(Role::Readout));
     b.output(x, "y");
     b.shift_maps(2);
+    finish(b)
+}
+
+/// A convolution and a linear map of points of the Poincaré ball.
+fn ball() -> Network {
+    let mut b = builder("ball");
+    let x = b.input("image", &[None, Some(16), Some(8), Some(8)]);
+    let x = b.poincare_exp(x, 0.1);
+    let x = b.poincare_conv(x, "conv", 96, Window::square(3, 2, 1), 0.1);
+    let x = b.poincare_norm(x, "norm", Centre::Midpoint, 0.1);
+    let x = b.poincare_log(x, 0.1);
+    let x = b.activation(x, Activation::Relu);
+    let x = b.pool(x, Pool::GlobalMean);
+    let x = b.flatten(x);
+    let x = b.poincare_exp(x, 0.1);
+    let x = b.poincare_linear(x, "fc", 128, 0.1);
+    let x = b.poincare_scores(x, "last", 10, 0.1);
+    b.output(x, "y");
     finish(b)
 }
 

@@ -102,13 +102,15 @@ impl Following {
         every: Span,
     ) -> Result<Self, Error> {
         let weights = || {
-            network.nodes().iter().enumerate().filter_map(|(index, node)| match node.op {
-                Op::Linear { weight, .. } => {
-                    let rank = network.value(node.outputs[0]).dims.len();
-                    Some((index, &network.param(weight).name, rank.saturating_sub(1)))
+            network.nodes().iter().enumerate().filter_map(|(index, node)| {
+                match *node.op.flat().as_ref().unwrap_or(&node.op) {
+                    Op::Linear { weight, .. } => {
+                        let rank = network.value(node.outputs[0]).dims.len();
+                        Some((index, &network.param(weight).name, rank.saturating_sub(1)))
+                    }
+                    Op::Conv { weight, .. } => Some((index, &network.param(weight).name, 1)),
+                    _ => None,
                 }
-                Op::Conv { weight, .. } => Some((index, &network.param(weight).name, 1)),
-                _ => None,
             })
         };
         let layers: Vec<Layer> = weights()
@@ -193,6 +195,7 @@ fn met_by_activation(network: &Network, node: NodeId) -> NodeId {
         match reader.op {
             Op::Activation(_) => return at,
             Op::Norm { .. } | Op::Add | Op::Scale(_) => at = NodeId(index as u32),
+            Op::Poincare { .. } if !reader.op.is_map() => at = NodeId(index as u32),
             _ => return node,
         }
     }

@@ -2,7 +2,7 @@
 
 use epoch0_data::{BatchSize, Batches, Examples, Order};
 use epoch0_engine::{BatchStatistics, Mode, Tensor, Var, Weights, run};
-use epoch0_net::{Network, NodeId, Op, ParamId};
+use epoch0_net::{Network, NodeId, ParamId};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Feed};
@@ -31,10 +31,7 @@ fn unbiased(count: usize) -> f64 {
 }
 
 fn running(network: &Network, node: NodeId) -> Option<[ParamId; 3]> {
-    match network.nodes()[node.0 as usize].op {
-        Op::Norm { running, .. } => running,
-        _ => None,
-    }
+    network.nodes()[node.0 as usize].op.running()
 }
 
 /// Moves a batch normalization's running statistics towards a batch's, the variance unbiased; the parameter that counts
@@ -88,11 +85,10 @@ pub(crate) fn of_population(
         let inputs = feed.inputs(&batch.inputs, like.precision(), &like.device());
         for met in run(network, &params, &inputs, Mode::Train, &mut |_| Ok(()))?.statistics {
             let Some([mean, variance, _]) = running(network, met.node) else { continue };
-            let channels = met.mean.len();
             let sums = all[met.node.0 as usize].get_or_insert_with(|| Sums {
                 ids: [mean, variance],
-                mean: vec![0.0; channels],
-                variance: vec![0.0; channels],
+                mean: vec![0.0; met.mean.len()],
+                variance: vec![0.0; met.variance.len()],
                 n_batches: 0,
             });
             sums.n_batches += 1;

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use epoch0_data::{Batch, BatchSize, Batches, Dataset, Examples, Order as DataOrder};
 use epoch0_engine::{Device, Mode, Order, Precision, Tensor, Var, Weights, run, vjp};
-use epoch0_net::{Network, NormKind, Op, Param, ParamId, Role};
+use epoch0_net::{Network, Op, Param, ParamId, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::error::within;
@@ -487,7 +487,7 @@ impl<'a> Trainer<'a> {
 /// Batch normalization over vectors needs two of them: refused before the training rather than in its midst.
 fn check_last_batch(network: &Network, n_examples: usize, batch: usize) -> Result<(), Error> {
     let is_over_vectors = network.nodes().iter().any(|node| {
-        matches!(node.op, Op::Norm { kind: NormKind::Batch, .. })
+        node.op.is_batch_norm()
             && node.inputs.first().is_some_and(|&input| network.value(input).dims.len() == 2)
     });
     if is_over_vectors && (n_examples % batch == 1 || batch == 1) {

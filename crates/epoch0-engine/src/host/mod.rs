@@ -5,6 +5,7 @@
 //! in the order that the source gives, compiled for several instruction sets of which the machine picks one at run time;
 //! they give the same bits.
 
+pub(crate) mod ball;
 pub(crate) mod conv;
 pub(crate) mod curve;
 mod depthwise;
@@ -273,10 +274,10 @@ pub(crate) fn combine(x: &Tensor, y: &Tensor, function: &impl Function2) -> Opti
     if shape == other {
         return map2(x, y, function);
     }
-    match grouped(x, &shape, y, &other, function) {
-        None => grouped(y, &other, x, &shape, &Swapped(function)),
-        found => found,
-    }
+    grouped(x, &shape, y, &other, function)
+        .or_else(|| grouped(y, &other, x, &shape, &Swapped(function)))
+        .or_else(|| repeated(x, &shape, y, &other, function))
+        .or_else(|| repeated(y, &other, x, &shape, &Swapped(function)))
 }
 
 fn grouped(
@@ -294,6 +295,54 @@ fn grouped(
     }
     let layout = Layout::of(shape, |dim| size(dim) != 1)?;
     run(&[x, y], Grouped(layout, function)).map(|out| out.reshape(shape))
+}
+
+/// Each element of the first, `[a, c, b]`, with that of the second, `[a, b]`.
+struct Repeated<'a, F>(Layout, &'a F);
+
+impl<F: Function2> Job for Repeated<'_, F> {
+    type Output = Tensor;
+
+    fn run<T: Real>(self, inputs: &[&[T]]) -> Tensor {
+        let Self(Layout { c, b, .. }, function) = self;
+        let (x, y) = (inputs[0], inputs[1]);
+        let mut out = vec![T::ZERO; x.len()];
+        // Where the second has single elements, a row is all that one of them goes with.
+        let width = if b == 1 { c } else { b };
+        by_rows(&mut out, width, &|first, out| {
+            for (at, row) in (first..).zip(out.chunks_exact_mut(width)) {
+                let x = &x[at * width..][..width];
+                if b == 1 {
+                    vectors(
+                        #[inline(always)]
+                        || fill_with(function, x, y[at], row),
+                    );
+                } else {
+                    vectors(
+                        #[inline(always)]
+                        || fill2(function, x, &y[at / c * b..][..b], row),
+                    );
+                }
+            }
+        });
+        tensor(out, &[x.len()])
+    }
+}
+
+/// The function of every pair where the second broadcasts to the first along dimensions that lie side by side.
+fn repeated(
+    x: &Tensor,
+    shape: &[usize],
+    y: &Tensor,
+    other: &[usize],
+    function: &impl Function2,
+) -> Option<Tensor> {
+    let fits = |(&n, &size): (&usize, &usize)| size == 1 || size == n;
+    if shape.len() != other.len() || !shape.iter().zip(other).all(fits) || shape.contains(&0) {
+        return None;
+    }
+    let layout = Layout::of(shape, |dim| other[dim] == 1)?;
+    run(&[x, y], Repeated(layout, function)).map(|out| out.reshape(shape))
 }
 
 macro_rules! plain {

@@ -61,6 +61,34 @@ pub(crate) trait Real:
     }
 
     #[inline(always)]
+    fn sinh(self) -> Self {
+        let e = self.magnitude().exp_m1();
+        let size = Self::of(0.5) * (e + e / (e + Self::ONE));
+        if self < Self::ZERO { -size } else { size }
+    }
+
+    /// `log(1 + x)` for any `x` from 0.
+    #[inline(always)]
+    fn log_of_more(self) -> Self {
+        let (near, far) = (self.at_most(Self::ONE).log_1p(), (self + Self::ONE).log());
+        if self < Self::ONE { near } else { far }
+    }
+
+    #[inline(always)]
+    fn asinh(self) -> Self {
+        let x = self.magnitude();
+        let size = (x + x * (x / ((x * x + Self::ONE).sqrt() + Self::ONE))).log_of_more();
+        if self < Self::ZERO { -size } else { size }
+    }
+
+    #[inline(always)]
+    fn artanh(self) -> Self {
+        let x = self.magnitude();
+        let size = Self::of(0.5) * ((x + x) / (Self::ONE - x)).log_of_more();
+        if self < Self::ZERO { -size } else { size }
+    }
+
+    #[inline(always)]
     fn recip(self) -> Self {
         Self::ONE / self
     }

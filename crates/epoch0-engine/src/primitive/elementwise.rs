@@ -115,6 +115,9 @@ enum Map {
     Sin,
     Cos,
     Tanh,
+    Sinh,
+    Asinh,
+    Artanh,
     Erf,
     Atan,
     Abs,
@@ -135,6 +138,9 @@ impl Map {
             Self::Sin => factor.mul(&x.cos()),
             Self::Cos => factor.mul(&x.sin()).neg(),
             Self::Tanh => factor.sub(&factor.mul(y).mul(y)),
+            Self::Sinh => factor.mul(&y.square().add_scalar(1.0).sqrt()),
+            Self::Asinh => factor.div(&x.square().add_scalar(1.0).sqrt()),
+            Self::Artanh => factor.div(&x.square().neg().add_scalar(1.0)),
             Self::Erf => {
                 let bell = x.mul(x).neg().exp().scale(std::f64::consts::FRAC_2_SQRT_PI);
                 factor.mul(&bell)
@@ -160,6 +166,9 @@ impl Primitive for Map {
             Self::Sin => x.sin(),
             Self::Cos => x.cos(),
             Self::Tanh => x.tanh(),
+            Self::Sinh => x.sinh(),
+            Self::Asinh => x.asinh(),
+            Self::Artanh => x.artanh(),
             Self::Erf => x.erf(),
             Self::Atan => x.atan(),
             Self::Abs => x.abs(),
@@ -316,6 +325,24 @@ impl Var {
     #[must_use]
     pub fn tanh(&self) -> Self {
         Self::apply(Map::Tanh, &[self])
+    }
+
+    /// Hyperbolic sine.
+    #[must_use]
+    pub fn sinh(&self) -> Self {
+        Self::apply(Map::Sinh, &[self])
+    }
+
+    /// Inverse of the hyperbolic sine.
+    #[must_use]
+    pub fn asinh(&self) -> Self {
+        Self::apply(Map::Asinh, &[self])
+    }
+
+    /// Inverse of the hyperbolic tangent.
+    #[must_use]
+    pub fn artanh(&self) -> Self {
+        Self::apply(Map::Artanh, &[self])
     }
 
     /// Error function.

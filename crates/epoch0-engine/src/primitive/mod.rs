@@ -5,6 +5,7 @@ pub(crate) mod conv;
 pub(crate) mod elementwise;
 pub(crate) mod fused;
 mod matmul;
+pub(crate) mod poincare;
 pub(crate) mod pool;
 mod propagate;
 mod rational;

@@ -4,6 +4,7 @@ mod attention;
 mod general;
 pub(crate) mod layer;
 mod pick;
+mod poincare;
 pub(crate) mod recurrent;
 mod rope;
 mod sweep;
@@ -312,6 +313,7 @@ impl Step<'_> {
             Op::Recurrent { cell, input_weight, state_weight, biases, reverse } => {
                 self.recurrent(inputs, *cell, [*input_weight, *state_weight], *biases, *reverse)
             }
+            Op::Poincare { by, curvature } => one(self.poincare(inputs, by, *curvature, statistics)?),
             _ => self.general(inputs),
         }
     }

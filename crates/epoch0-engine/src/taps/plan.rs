@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use epoch0_net::{Extent, Network, NodeId, NormKind, Op, ParamId, ValueId};
+use epoch0_net::{Extent, Network, NodeId, Op, ParamId, ValueId};
 
 use crate::run::place;
 use crate::{Error, Mode, Parameters, Tensor, Value};
@@ -134,7 +134,7 @@ fn broadcasts(op: &Op, input: usize) -> bool {
 fn refuse_coupling(network: &Network, id: NodeId, mode: Mode, joined: &[bool]) -> Result<(), Error> {
     let node = &network.nodes()[id.0 as usize];
     let what = match &node.op {
-        Op::Norm { kind: NormKind::Batch, running, .. } if mode == Mode::Train || running.is_none() => {
+        op if op.is_batch_norm() && (mode == Mode::Train || op.running().is_none()) => {
             "batch normalization by the batch's own statistics couples its examples: none has a gradient of its \
              own\nhint: run it in evaluation, with running statistics"
         }
@@ -189,6 +189,7 @@ fn keeps_examples_first(op: &Op) -> bool {
             | Op::Clip { .. }
             | Op::ToReal
             | Op::ToIndex { .. }
+            | Op::Poincare { .. }
     ) || matches!(op, Op::Concat { dim } | Op::Mean { dim } | Op::Pad { dim, .. } | Op::Softmax { dim } if *dim > 0)
 }
 

@@ -106,7 +106,8 @@ pub(super) fn measure(subject: &Subject<'_>, watch: Watch<'_>) -> Result<Measure
             && let (Some(x), Some(y)) = (done.inputs[0].real(), done.outputs[0].real())
             && let Some(at) = layer_before(subject, done.id, &of_node)
         {
-            let by_channel = matches!(network.nodes()[seen[at].id.0 as usize].op, Op::Conv { .. });
+            let op = &network.nodes()[seen[at].id.0 as usize].op;
+            let by_channel = matches!(op.flat().as_ref().unwrap_or(op), Op::Conv { .. });
             seen[at].activation = Some(after(activation, x.value(), y.value(), by_channel));
         }
         Ok(())

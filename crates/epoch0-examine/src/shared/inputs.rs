@@ -1,7 +1,7 @@
 //! What an examiner runs: some examples, and weights under which they do not depend on each other.
 
 use epoch0_engine::{Mode, Tensor, Value, Weights, run};
-use epoch0_net::{Network, NormKind, Op};
+use epoch0_net::Network;
 use epoch0_num::Stream;
 
 use crate::{Error, Probe, Subject};
@@ -10,13 +10,10 @@ use crate::{Error, Probe, Subject};
 /// network then does what a first step of training does, and no example depends on another.
 pub(crate) fn settled(network: &Network, weights: &Weights, inputs: &[Value]) -> Result<Weights, Error> {
     let mut settled = weights.clone();
-    let is_batch = |op: &Op| matches!(op, Op::Norm { kind: NormKind::Batch, .. });
-    if network.nodes().iter().any(|node| is_batch(&node.op)) {
+    if network.nodes().iter().any(|node| node.op.is_batch_norm()) {
         let ran = run(network, &weights.constants(), inputs, Mode::Train, &mut |_| Ok(()))?;
         for met in ran.statistics {
-            if let Op::Norm { running: Some([mean, variance, _]), .. } =
-                network.nodes()[met.node.0 as usize].op
-            {
+            if let Some([mean, variance, _]) = network.nodes()[met.node.0 as usize].op.running() {
                 settled.set(mean, met.mean);
                 settled.set(variance, met.variance);
             }

@@ -67,10 +67,7 @@ fn depths(net: &Network) -> Vec<usize> {
         .iter()
         .map(|node| {
             let before = node.inputs.iter().map(|input| at_value[input.0 as usize]).max().unwrap_or(0);
-            let own = matches!(
-                node.op,
-                Op::Linear { .. } | Op::Conv { .. } | Op::Embedding { .. } | Op::Recurrent { .. }
-            );
+            let own = node.op.is_map() || matches!(node.op, Op::Embedding { .. } | Op::Recurrent { .. });
             let depth = before + usize::from(own);
             for output in &node.outputs {
                 at_value[output.0 as usize] = depth;
@@ -175,7 +172,7 @@ fn view_of(net: &Network, node: &Node, param: ParamId, part: &Part) -> Option<(V
     let of_weight = |weight: ParamId| {
         param == weight || net.shift_of(weight).is_some_and(|shift| shift.gates.contains(&param))
     };
-    match &node.op {
+    match node.op.flat().as_ref().unwrap_or(&node.op) {
         Op::Rational { .. } => Some((vector(part), None)),
         Op::Linear { weight, layout, .. } => {
             let [a, b] = net.param(*weight).shape[..] else { return None };
@@ -259,7 +256,8 @@ fn next(
     start: ValueId,
 ) -> (Option<epoch0_num::Activation>, Option<Maxout>) {
     let last = net.value(start).dims.len().saturating_sub(1);
-    let mut units = if matches!(map.op, Op::Conv { .. }) { 1 } else { last };
+    let is_conv = matches!(map.op.flat().as_ref().unwrap_or(&map.op), Op::Conv { .. });
+    let mut units = if is_conv { 1 } else { last };
     let (mut value, mut is_sliced, mut is_pooled) = (start, false, true);
     let mut found: Option<Maxout> = None;
     loop {
@@ -288,6 +286,7 @@ fn next(
             }
             (Op::Reshape { .. }, Some(_)) => {}
             (Op::Norm { .. } | Op::Add | Op::Scale(_) | Op::Pool(_), _) => is_pooled = false,
+            (Op::Poincare { .. }, _) if !node.op.is_map() => is_pooled = false,
             // A factor per channel; a gate is a value of its own.
             (Op::Mul, _) if node.inputs.iter().any(|&input| is_param(net, input)) => is_pooled = false,
             // Units and places are mixed in one dimension.

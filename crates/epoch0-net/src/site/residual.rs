@@ -11,10 +11,10 @@ use crate::{Branch, Network, NodeId, Op, ValueId};
 pub(super) fn branches(net: &Network) -> Vec<Option<Branch>> {
     let ancestors = Ancestors::of(net);
     let mut is_inner = vec![false; net.nodes.len()];
-    for node in net.nodes.iter().filter(|node| node.op == Op::Add) {
+    for node in net.nodes.iter().filter(|node| node.op.is_sum()) {
         for from in node.inputs.iter().filter_map(|&input| net.value(input).from) {
             is_inner[from.0 as usize] |=
-                net.nodes[from.0 as usize].op == Op::Add && ancestors.n_readers(net, from) == 1;
+                net.nodes[from.0 as usize].op.is_sum() && ancestors.n_readers(net, from) == 1;
         }
     }
     // Stack of each sum, and the sums' branches.
@@ -22,7 +22,7 @@ pub(super) fn branches(net: &Network) -> Vec<Option<Branch>> {
     let mut counts: Vec<usize> = Vec::new();
     let mut found = Vec::new();
     for (index, node) in net.nodes.iter().enumerate() {
-        if node.op != Op::Add || is_inner[index] {
+        if !node.op.is_sum() || is_inner[index] {
             continue;
         }
         // A parameter that is added shifts the sum and is none of its ways.
@@ -138,7 +138,7 @@ fn is_in(set: &[u64], value: ValueId) -> bool {
 }
 
 fn is_map(op: &Op) -> bool {
-    matches!(op, Op::Linear { .. } | Op::Conv { .. })
+    op.is_map()
 }
 
 fn from_map(net: &Network, value: ValueId) -> bool {
@@ -194,7 +194,7 @@ fn last_weights(net: &Network, value: ValueId, found: &mut Vec<NodeId>) {
     let Some(from) = net.value(value).from else { return };
     let node = &net.nodes[from.0 as usize];
     match &node.op {
-        Op::Linear { .. } | Op::Conv { .. } => found.push(from),
+        op if is_map(op) => found.push(from),
         Op::Embedding { .. } | Op::Param(_) => {}
         Op::Mixture { .. } => node.inputs[1..].iter().for_each(|&expert| last_weights(net, expert, found)),
         Op::Attention(_) => last_weights(net, node.inputs[2], found),

@@ -6,11 +6,17 @@ use crate::{Builder, NormKind, Pool, ValueId, Window};
 
 /// `cifar_resnet:DEPTH`.
 pub(super) fn resnet_of_depth(spec: &mut Spec<'_>, b: &mut Builder) -> Result<(), String> {
+    let depth = depth_of(spec)?;
+    resnet(spec, b, depth)
+}
+
+/// The depth after the colon, 6 n + 2.
+pub(super) fn depth_of(spec: &mut Spec<'_>) -> Result<usize, String> {
     let depth = spec.sizes_needed("DEPTH", 1..=1, &DEPTH)?[0];
     if depth < 8 || depth % 6 != 2 {
         return Err(format!("depth is {depth}, allowed 6 n + 2: 8, 14, 20, 32, 44, 56, 110…"));
     }
-    resnet(spec, b, depth)
+    Ok(depth)
 }
 
 /// Depth 6 n + 2: three stages of n blocks, 16, 32 and 64 channels. Shortcuts that change the shape take every second

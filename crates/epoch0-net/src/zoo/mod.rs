@@ -21,6 +21,7 @@ mod graph;
 mod mobile;
 mod parts;
 mod plain;
+mod poincare;
 mod resnet;
 pub mod spec;
 mod star;
@@ -81,6 +82,7 @@ const RESNET: &str = "[,classes=1000][,in=3][,size=224][,norm=batch|none|fixup]"
 const CIFAR: &str = "[,classes=10][,in=3][,size=32][,shortcut=A|B][,norm=batch|none|fixup]";
 
 const STAR: &str = "[,classes=1000][,in=3][,size=224][,act=relu6][,mode=mul|sum]";
+const BALL: &str = "[,classes=10][,in=3][,size=32][,width=8][,curvature=0.1][,norm=midpoint|frechet|none][,head=scores|linear]";
 const GRAPH: &str = ":IN-HIDDEN-…-OUT[,layers=1 less than sizes][,act=relu][,bias=true][,norm=none|batch|layer][,residual=false]";
 
 const KAT: &str = "[,classes=1000][,in=3][,size=224][,act=silu][,groups=8][,share=numerator|none|denominator]\
@@ -200,6 +202,13 @@ pub static KNOWN: &[Entry] = &[
     Entry::new("resnet110", CIFAR, "ResNet-110 of CIFAR", |s, b| cifar::resnet(s, b, 110)),
     Entry::new("cifar_resnet", ":DEPTH[,classes=10][,in=3][,size=32][,shortcut=A|B][,norm=batch|none|fixup]",
         "ResNet of CIFAR of depth 6 n + 2", cifar::resnet_of_depth),
+    Entry::new("poincare_mlp", ":IN-HIDDEN-…-OUT[,curvature=0.1][,act=relu][,norm=none|midpoint|frechet][,head=scores|linear]",
+        "multilayer perceptron in the Poincaré ball", poincare::mlp),
+    Entry::new("poincare_resnet20", BALL, "Poincaré ResNet-20 of CIFAR", |s, b| poincare::resnet(s, b, 20)),
+    Entry::new("poincare_resnet32", BALL, "Poincaré ResNet-32 of CIFAR", |s, b| poincare::resnet(s, b, 32)),
+    Entry::new("poincare_resnet", ":DEPTH[,classes=10][,in=3][,size=32][,width=8][,curvature=0.1]\
+        [,norm=midpoint|frechet|none][,head=scores|linear]", "Poincaré ResNet of CIFAR of depth 6 n + 2",
+        poincare::resnet_of_depth),
     Entry::new("wide_resnet", ":DEPTH-WIDTH[,classes=10][,in=3][,size=32]",
         "wide ResNet of CIFAR of depth 6 n + 4, such as 28-10", cifar::wide),
 ];
