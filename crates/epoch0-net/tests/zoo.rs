@@ -139,45 +139,6 @@ fn entries_build_and_say_which_options_they_have() {
 }
 
 #[test]
-fn learned_functions_are_seen_by_sites() {
-    let net = build("kat:layers=2,embed=16,heads=2,patch=8,act=gelu,share=none,groups=4");
-    let shape = |name: &str| net.param(net.find(name).unwrap()).shape.clone();
-    assert_eq!(shape("blocks.0.mlp.act1.weight_numerator"), [4, 6]);
-    assert_eq!(shape("blocks.1.mlp.act2.weight_denominator"), [4, 4]);
-    assert_eq!(activation(&net, "blocks.0.mlp.fc1.weight").as_deref(), Some("gelu"));
-    let b2 = site(&net, "blocks.0.mlp.act1.weight_denominator[b2]");
-    assert_eq!((b2.role, b2.view.offset, b2.view.len()), (Role::Coefficient, 1, 4));
-    let identity = net.coefficients(net.find("blocks.0.mlp.act1.weight_numerator").unwrap()).unwrap();
-    assert_eq!(identity, [0.0, 1.0, 0.0, 0.0, 0.0, 0.0].repeat(4));
-    assert_eq!(net.coefficients(net.find("blocks.0.mlp.fc1.weight").unwrap()), None);
-    let shared = build("kat:layers=1");
-    let shape = |name: &str| shared.param(shared.find(name).unwrap()).shape.clone();
-    assert_eq!(shape("blocks.0.mlp.act1.weight_numerator"), [1, 6]);
-    assert_eq!(shape("blocks.0.mlp.act1.weight_denominator"), [8, 4]);
-    let why = why("kat:embed=36,groups=8,heads=4");
-    assert!(why.contains("groups is 8, allowed a divisor of 36 features"), "{why}");
-    let why = self::why("kat:act=expr:log(x)");
-    assert!(why.contains("no finite value"), "{why}");
-}
-
-#[test]
-fn maps_between_the_first_and_the_readout_can_be_shifts() {
-    let net = build("resnet20,shift=3");
-    assert!(net.shift_of(net.find("conv1.weight").unwrap()).is_none());
-    assert!(net.shift_of(net.find("fc.weight").or(net.find("linear.weight")).unwrap()).is_none());
-    let shift = net.shift_of(net.find("layer1.0.conv1.weight").unwrap()).unwrap();
-    assert_eq!((shift.bits, shift.gates.len()), (3, 3));
-    let (weight, gate) = (site(&net, "layer1.0.conv1.weight"), site(&net, "layer1.0.conv1.weight_t3"));
-    assert_eq!((&weight.view, weight.fans, weight.branch), (&gate.view, gate.fans, gate.branch));
-    assert!(net.is_latent(gate.param) && !net.is_latent(net.find("conv1.weight").unwrap()));
-    assert_eq!(net.folds().0.len(), 1, "only the first normalization stands behind plain weights");
-    assert_eq!(build("mlp:3-4-4-2,shift=4").shifts().next().unwrap().1.gates.len(), 7);
-    assert_eq!(why("resnet20,shift=5"), "shift is `5`, allowed 2 to 4");
-    let none = why("mlp:3-4-2,shift=3");
-    assert!(none.contains("a map between the first one and the readout"), "{none}");
-}
-
-#[test]
 fn own_sites_cover_every_element_of_small_networks() {
     for spec in [
         "kat:layers=1,share=none",
