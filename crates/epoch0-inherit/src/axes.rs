@@ -136,7 +136,7 @@ impl<'a> Axes<'a> {
 
     /// Pairs of dimensions at every so many, so that each keeps its frequency; the dimensions that do not rotate as chosen.
     fn pairs(&self, leaf: Leaf<'_>, own: usize, theirs: usize, at: &str) -> Result<Vec<usize>, Error> {
-        if own == 0 || theirs % own != 0 || own % 2 != 0 {
+        if own == 0 || !theirs.is_multiple_of(own) || !own.is_multiple_of(2) {
             let why = format!(
                 "{own} dimensions of each head rotate in the child and {theirs} in the parent, whose frequencies it cannot keep"
             );

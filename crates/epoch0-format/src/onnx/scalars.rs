@@ -79,7 +79,7 @@ fn edits(weights: &Weights, scalars: &Scalars) -> Result<(Edits, Vec<bool>), Wir
         let Some(at) = norm else { continue };
         let elem = elem_of_param(weights, mean);
         let module = mean.rsplit_once('.').map_or(mean.as_str(), |(module, _)| module);
-        change.replace_norm(at, module, *has_factor, elem)?;
+        change.replace_norm(at, module, *has_factor, elem);
         let node = &graph.nodes[at];
         let idle = node.inputs[1..].iter().filter(|name| uses.get(*name) == Some(&1));
         let idle = idle.filter(|name| graph.inputs.iter().all(|info| info.name != **name));
@@ -102,8 +102,8 @@ fn elem_of_param(weights: &Weights, param: &str) -> i64 {
 
 impl Change<'_> {
     /// A name that nothing has.
-    fn fresh(&mut self, name: String) -> String {
-        let mut fresh = name.clone();
+    fn fresh(&mut self, name: &str) -> String {
+        let mut fresh = name.to_owned();
         for nth in 1.. {
             if self.names.insert(fresh.clone()) {
                 break;
@@ -114,7 +114,7 @@ impl Change<'_> {
     }
 
     /// A tensor of one number.
-    fn number(&mut self, name: String, value: f32, elem: i64) -> String {
+    fn number(&mut self, name: &str, value: f32, elem: i64) -> String {
         let name = self.fresh(name);
         let mut tensor = Vec::new();
         put_int(&mut tensor, 1, 1);
@@ -131,25 +131,18 @@ impl Change<'_> {
         name
     }
 
-    fn replace_norm(
-        &mut self,
-        at: usize,
-        module: &str,
-        has_factor: bool,
-        elem: i64,
-    ) -> Result<(), WireFault> {
+    fn replace_norm(&mut self, at: usize, module: &str, has_factor: bool, elem: i64) {
         let mut input = self.graph.nodes[at].inputs[0].to_owned();
         let mut new = Vec::new();
         if has_factor {
-            let factor = self.number(format!("{module}.factor"), 1.0, elem);
-            let output = self.fresh(format!("{module}.factor_out"));
+            let factor = self.number(&format!("{module}.factor"), 1.0, elem);
+            let output = self.fresh(&format!("{module}.factor_out"));
             new.push(node("Mul", &[&input, &factor], &output));
             input = output;
         }
-        let shift = self.number(format!("{module}.shift"), 0.0, elem);
+        let shift = self.number(&format!("{module}.shift"), 0.0, elem);
         new.push(node("Add", &[&input, &shift], self.graph.nodes[at].outputs[0]));
         self.edits.nodes.insert(at, new);
-        Ok(())
     }
 
     /// A shift before a map, or a factor behind it.
@@ -166,15 +159,15 @@ impl Change<'_> {
         let before = self.edits.nodes.remove(&at);
         let mut new = Vec::new();
         if is_shift {
-            let shift = self.number(format!("{module}.shift_in"), 0.0, elem);
-            let shifted = self.fresh(format!("{module}.shifted"));
+            let shift = self.number(&format!("{module}.shift_in"), 0.0, elem);
+            let shifted = self.fresh(&format!("{module}.shifted"));
             new.push(node("Add", &[map.inputs[0], &shift], &shifted));
             let mut inputs = map.inputs.clone();
             inputs[0] = &shifted;
             new.push(with(self.messages[at], map.op, &inputs, true)?);
         } else {
-            let factor = self.number(format!("{module}.factor"), 1.0, elem);
-            let unscaled = self.fresh(format!("{module}.unscaled"));
+            let factor = self.number(&format!("{module}.factor"), 1.0, elem);
+            let unscaled = self.fresh(&format!("{module}.unscaled"));
             // The map may have a shift already: its message is the last.
             new.extend(before.unwrap_or_else(|| vec![self.messages[at].to_vec()]));
             if let Some(map) = new.last_mut() {

@@ -152,7 +152,7 @@ struct Selection<'a> {
 
 /// The places nearest to `n` points evenly spaced over `0..=size - 1`, as `torch.linspace(0, size - 1, n).round()` has them.
 fn spaced(size: usize, n: usize) -> Vec<usize> {
-    if n > 0 && size % n == 0 {
+    if n > 0 && size.is_multiple_of(n) {
         return (0..n).map(|at| at * (size / n)).collect();
     }
     // Single precision, from both ends to the middle, ties to even: ties that fall otherwise would be other weights.

@@ -9,7 +9,7 @@ use crate::calibrate::calibrate;
 use crate::shared::experiment::{
     Arm, By, Examples, at_best_rate, descent, doubled, draw_start, first_is_ahead, noise, of, zoo_network,
 };
-use crate::shared::learned::Learned;
+use crate::shared::learned::{Learned, gradient_of};
 
 pub(super) static CLAIMS: &[Claim] = &[
     Claim {
@@ -70,11 +70,11 @@ fn objectives(
     learned.scales.iter_mut().zip(scales).for_each(|((_, scale), to)| *scale = *to);
     let params = learned.parameters();
     let loss = of(learned.loss(&params, batch, 0))?;
-    let gradients = learned.gradients(&loss, &params, Order::Differentiable);
+    let gradients = gradient_of(&loss, &params, Order::Differentiable);
     let norm = method.norm(&gradients);
     let behind = of(learned.loss(&method.stepped(&params, &gradients, &norm), batch, 0))?;
     let slopes =
-        |of_: &epoch0_engine::Var| of(learned.slopes(&learned.gradients(of_, &params, Order::Last), &params));
+        |of_: &epoch0_engine::Var| of(learned.slopes(&gradient_of(of_, &params, Order::Last), &params));
     Ok([(behind.value().item(), slopes(&behind)?), (norm.value().item(), slopes(&norm)?)])
 }
 

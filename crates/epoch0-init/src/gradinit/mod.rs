@@ -49,7 +49,7 @@ use epoch0_net::{Network, ParamId, Role};
 use epoch0_num::Stream;
 
 use crate::calibrate::{Calibration, Calibrator, Error};
-use crate::shared::learned::Learned;
+use crate::shared::learned::{Learned, gradient_of};
 use crate::start::Rule;
 
 /// The optimizer whose first step is looked at.
@@ -125,7 +125,7 @@ impl Calibrator for GradInit {
         for step in 0..self.steps as usize {
             let params = learned.parameters();
             let loss = learned.loss(&params, &minibatches.at(step, 0), 0)?;
-            let gradients = learned.gradients(&loss, &params, Order::Differentiable);
+            let gradients = gradient_of(&loss, &params, Order::Differentiable);
             let norm = self.norm(&gradients);
             let is_above = norm.value().item() > self.gamma;
             let objective = if is_above {
@@ -134,7 +134,7 @@ impl Calibrator for GradInit {
                 let stepped = self.stepped(&params, &gradients, &norm);
                 learned.loss(&stepped, &minibatches.at(step, 1), 0)?.scale(1.0 / self.eta)
             };
-            let slopes = learned.slopes(&learned.gradients(&objective, &params, Order::Last), &params)?;
+            let slopes = learned.slopes(&gradient_of(&objective, &params, Order::Last), &params)?;
             adam.step(&mut learned.scales, &slopes, |id| {
                 if network.param(id).role == Role::Bias { 0.0 } else { self.min_scale }
             });

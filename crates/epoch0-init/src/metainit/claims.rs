@@ -9,7 +9,7 @@ use crate::shared::experiment::{
     Arm, By, Examples, at_best_rate, descent, doubled, draw_start, first_is_ahead, mean, noise, of,
     zoo_network,
 };
-use crate::shared::learned::Learned;
+use crate::shared::learned::{Learned, gradient_of};
 
 pub(super) static CLAIMS: &[Claim] = &[
     Claim {
@@ -56,8 +56,8 @@ fn quotient_is_the_change_of_the_gradient() -> Result<Verdict, Error> {
     let params = learned.parameters();
     let loss = of(learned.loss(&params, &batch, 0))?;
     // Without ε, which keeps small entries from dividing.
-    let found = MetaInit { eps: 1e-12, ..metainit() }.quotient(&learned, &loss, &params).value().item();
-    let gradients = learned.gradients(&loss, &params, Order::Last);
+    let found = MetaInit { eps: 1e-12, ..metainit() }.quotient(&loss, &params).value().item();
+    let gradients = gradient_of(&loss, &params, Order::Last);
     let step = 1e-6;
     let mut stepped = params.clone();
     for (id, gradient) in &gradients {
@@ -67,7 +67,7 @@ fn quotient_is_the_change_of_the_gradient() -> Result<Verdict, Error> {
     }
     let behind = of(learned.loss(&stepped, &batch, 0))?;
     let (mut sum, mut n) = (0.0, 0.0);
-    for ((_, before), (_, after)) in gradients.iter().zip(learned.gradients(&behind, &stepped, Order::Last)) {
+    for ((_, before), (_, after)) in gradients.iter().zip(gradient_of(&behind, &stepped, Order::Last)) {
         for (before, after) in before.value().to_f64().into_iter().zip(after.value().to_f64()) {
             sum += ((after - before) / step / before).abs();
             n += 1.0;
@@ -91,7 +91,7 @@ fn quotient_falls() -> Result<Verdict, Error> {
             // Small entries of the gradient divide: over labels the quotient varies much.
             let of_labels = |seed| {
                 let loss = of(learned.loss(&params, &batch, seed))?;
-                Ok::<_, Error>(metainit().quotient(&learned, &loss, &params).value().item())
+                Ok::<_, Error>(metainit().quotient(&loss, &params).value().item())
             };
             let all = (1_000..1_020).map(of_labels).collect::<Result<Vec<f64>, Error>>()?;
             Ok::<_, Error>(mean(&all))

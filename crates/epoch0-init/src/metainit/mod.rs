@@ -50,7 +50,7 @@ use epoch0_method::{Entry, Error as MethodError, Family, Info, Params, Status, V
 use epoch0_net::{Network, ParamId};
 
 use crate::calibrate::{Calibration, Calibrator, Error};
-use crate::shared::learned::Learned;
+use crate::shared::learned::{Learned, gradient_of};
 use crate::start::Rule;
 
 /// Parameters of MetaInit.
@@ -120,8 +120,8 @@ impl Calibrator for MetaInit {
         for step in 0..self.steps {
             let params = learned.parameters();
             let loss = learned.loss(&params, &few, u64::from(step))?;
-            let quotient = self.quotient(&learned, &loss, &params);
-            let slopes = learned.slopes(&learned.gradients(&quotient, &params, Order::Last), &params)?;
+            let quotient = self.quotient(&loss, &params);
+            let slopes = learned.slopes(&gradient_of(&quotient, &params, Order::Last), &params)?;
             for (((_, scale), slope), (velocity, norm)) in
                 learned.scales.iter_mut().zip(&slopes).zip(velocities.iter_mut().zip(&norms))
             {
@@ -136,14 +136,14 @@ impl Calibrator for MetaInit {
 
 impl MetaInit {
     /// The gradient quotient (Equation 1).
-    pub(super) fn quotient(&self, learned: &Learned<'_>, loss: &Var, params: &Parameters) -> Var {
-        let gradients = learned.gradients(loss, params, Order::Differentiable);
+    pub(super) fn quotient(&self, loss: &Var, params: &Parameters) -> Var {
+        let gradients = gradient_of(loss, params, Order::Differentiable);
         let squares = gradients.iter().map(|(_, gradient)| gradient.square().sum());
         let zero = Var::constant(loss.value().full_like(0.0, &loss.shape()));
         let half =
             squares.fold(zero.clone(), |sum, square| sum.add(&square.reshape(&sum.shape()))).scale(0.5);
         // ∇ ½‖g‖² = H g.
-        let products = learned.gradients(&half, params, Order::Differentiable);
+        let products = gradient_of(&half, params, Order::Differentiable);
         let (mut sum, mut n) = (zero, 0);
         for (id, gradient) in &gradients {
             n += gradient.value().len();

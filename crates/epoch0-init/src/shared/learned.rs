@@ -6,6 +6,14 @@ use epoch0_net::{Network, ParamId};
 
 use crate::calibrate::{Calibration, Change, Error, Factor, Layer, Spread, State, sweep};
 
+/// Gradients of a number by all parameters that it depends on.
+pub(crate) fn gradient_of(number: &Var, params: &Parameters, order: Order) -> Vec<(ParamId, Var)> {
+    let (ids, vars): (Vec<ParamId>, Vec<&Var>) = params.tracked().unzip();
+    let one = Var::constant(number.value().full_like(1.0, &number.shape()));
+    let found = vjp(&[(number, one)], &vars, order);
+    ids.into_iter().zip(found).filter_map(|(id, found)| Some((id, found?))).collect()
+}
+
 /// A network whose parameters each have a scale.
 pub(crate) struct Learned<'a> {
     method: &'static str,
@@ -62,14 +70,6 @@ impl<'a> Learned<'a> {
         let loss = total.scale(1.0 / batch.examples(self.network).max(1) as f64);
         self.finite("the loss of the batch", loss.value().item())?;
         Ok(loss)
-    }
-
-    /// Gradients of a number by all parameters that it depends on.
-    pub(crate) fn gradients(&self, number: &Var, params: &Parameters, order: Order) -> Vec<(ParamId, Var)> {
-        let (ids, vars): (Vec<ParamId>, Vec<&Var>) = params.tracked().unzip();
-        let one = Var::constant(number.value().full_like(1.0, &number.shape()));
-        let found = vjp(&[(number, one)], &vars, order);
-        ids.into_iter().zip(found).filter_map(|(id, found)| Some((id, found?))).collect()
     }
 
     /// `∂/∂m` of a number by the scales, from its gradients by the scaled parameters `p = m θ`: `⟨p, ∂/∂p⟩ / m`.
