@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use epoch0_format::{self as format, Checkpoint, NewFolder, Tensor, Watch, Writer, pt_metadata};
-use epoch0_inherit::{Gather, Inheritance};
+use epoch0_inherit::{Gather, Inheritance, Inheritor};
 use epoch0_init::METHODS;
 use epoch0_init::start::{Plan, Recipe};
-use epoch0_method::Values;
+use epoch0_method::{Entry, Values};
 use epoch0_net::{Network, ParamId};
 use epoch0_num::Dtype;
 use serde::{Deserialize, Serialize};
@@ -122,6 +122,19 @@ const BESIDE: [&str; 15] = [
     "vocab.json",
 ];
 
+/// The method of that id; one of another family is named as such.
+fn find(name: &str) -> Result<&'static Entry<dyn Inheritor>, epoch0_method::Error> {
+    epoch0_inherit::find(name).map_err(|unknown| match crate::method(name) {
+        Ok(other) => epoch0_method::Error::Unsupported {
+            method: other.info.id.to_owned(),
+            what: "a start from another network".to_owned(),
+            why: format!("it belongs to the family {}", other.info.family.name()),
+            hint: "leave `from` out, or take a method of the family inherit (`epoch0 list`)".to_owned(),
+        },
+        Err(_) => unknown,
+    })
+}
+
 /// A parent with its weights, and what a child takes of it.
 pub(crate) struct Parent {
     net: Network,
@@ -132,7 +145,7 @@ pub(crate) struct Parent {
 impl Parent {
     /// Opens the parent and pairs it with the child.
     pub(crate) fn open(lineage: &Lineage, child: &Network, seed: u64) -> Result<Self, Error> {
-        let method = (epoch0_inherit::find(&lineage.method)?.build)(&lineage.set)?;
+        let method = (find(&lineage.method)?.build)(&lineage.set)?;
         let described = Described::open_with(&lineage.from, true)?;
         let Some(path) = &described.checkpoint else {
             return Err(epoch0_method::Error::Missing {

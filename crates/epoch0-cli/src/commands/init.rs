@@ -19,6 +19,9 @@ pub(super) fn run(args: &Init, json: bool) -> Result<Outcome, Failure> {
     if let (Some(from), Some(with)) = (&args.from, &args.with) {
         return inherit::run(args, &mut described, from, with, json);
     }
+    if let Some(entry) = args.with.as_deref().and_then(|with| epoch0::inheriting::find(with).ok()) {
+        return Err(Failure::NoParent { method: entry.info.id });
+    }
     if let Some(dtype) = args.dtype {
         described.set_dtype(dtype);
     }
