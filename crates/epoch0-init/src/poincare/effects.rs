@@ -60,8 +60,9 @@ pub(super) const TRAINS_BETTER: Claim = Claim {
     expectation: Expectation::NotReproduced {
         why: "53.4 points lower (95 % from 88.0 to 18.8 lower): 9.6, 14.7 and 9.9 % from identities, 75.2, 71.0 and 48.1 % from \
               the Gaussian start. Of one channel of digits the identity of channels makes one of eight that is not 0, and 80 \
-              steps of Adam at 1e-3 move a weight by 0.08 at most; batch normalization brings what is small back. The \
-              authors' identity of the flattened window (`conv: official`) and more steps have not been tried",
+              steps of Adam at 1e-3 move a weight by 0.08 at most; batch normalization brings what is small back. In 40 \
+              steps of a ResNet-8 of 4 channels, one seed, the authors' identity of the flattened window (`conv: official`) is \
+              at 20.9 %, that of channels at 11.8 %, the Gaussian at 18.3 %",
     },
     run: trains_better,
 };
