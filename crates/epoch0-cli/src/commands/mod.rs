@@ -79,6 +79,10 @@ pub(crate) enum Failure {
         "{option}: {start} looks at no data\nhint: methods that do calibrate what is drawn, such as lsuv"
     )]
     NoCalibration { option: &'static str, start: String },
+    #[error(
+        "{method}: it takes a start from another network, and none was named\nhint: name one with `--from CHECKPOINT`"
+    )]
+    NoParent { method: &'static str },
     #[error("{}: not a record of claims\nhint: name another folder, or move it away", .0.display())]
     NoRecord(PathBuf),
     #[error("sigma is {0}, allowed a finite number above 0")]
