@@ -161,7 +161,10 @@ static CLAIMS: &[Claim] = &[
         kind: ClaimKind::Effect,
         budget_s: 900,
         seeds: 3,
-        expectation: Expectation::Holds,
+        expectation: Expectation::NotReproduced {
+            why: "it reaches 83.9, 90.0 and 92.8 % with three seeds, 88.9 on average at the largest of the rates, where He's start \
+                  is at guessing with each",
+        },
         run: trains_deep_networks,
     },
 ];

@@ -1,4 +1,4 @@
-//! Admin: transformers that normalize after each sum, with branches as small as what came before them is large.
+//! Admin: transformers that normalize after sums, with branches the smaller the more came before them.
 //!
 //! # Idea
 //! Where the sum of skip and branch is normalized (the original transformer, BERT), every branch is as loud as all before it

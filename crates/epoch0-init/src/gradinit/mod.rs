@@ -1,4 +1,4 @@
-//! GradInit: a scale for each parameter, learned so that the first step of the optimizer lowers the loss the most.
+//! GradInit: a scale for each parameter, learned so that the first step of training helps the most.
 //!
 //! # Idea
 //! What a start is for is the first step. GradInit takes any start and learns one number for each parameter, by which it is

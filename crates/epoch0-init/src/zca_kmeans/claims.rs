@@ -30,9 +30,7 @@ pub(super) static CLAIMS: &[Claim] = &[
         kind: ClaimKind::Effect,
         budget_s: 600,
         seeds: 5,
-        expectation: Expectation::NotReproduced {
-            why: "not measured yet: it had not ended after half an hour on cores that others used",
-        },
+        expectation: Expectation::Holds,
         run: learns_faster,
     },
     Claim {
@@ -43,7 +41,9 @@ pub(super) static CLAIMS: &[Claim] = &[
         budget_s: 600,
         seeds: 5,
         expectation: Expectation::NotReproduced {
-            why: "not measured yet: it had not ended after half an hour on cores that others used",
+            why: "in none of five seeds: whitening turns towards high frequencies, 0.93 of the energy of zca_kmeans against 0.79 of \
+                  He's start, which has 0.80 as white noise has; training moves filters by a twentieth of their length and the \
+                  share by less than 0.01. Patches as they are, random_patches, have 0.43",
         },
         run: filters_are_less_noisy,
     },
