@@ -54,6 +54,12 @@ fn files_stay_readable() {
         let most = LONGER.iter().find(|(long, _)| *long == name).map_or(600, |(_, most)| *most);
         assert!(lines <= most, "{name} has {lines} lines, allowed {most}");
         if name.ends_with("src/lib.rs") && !name.contains("macros") {
+            // Rows of methods do not count: there are as many as there are methods.
+            let is_row = |line: &&str| {
+                line.starts_with("pub mod ")
+                    || line.trim_start().starts_with('&') && line.ends_with("::ENTRY,")
+            };
+            let lines = lines - text.lines().filter(is_row).count();
             assert!(lines <= 150, "{name} has {lines} lines: an index is no place for code");
         }
     }
@@ -84,7 +90,7 @@ fn dependencies_point_down() {
         &["epoch0-format", "epoch0-method"],
         &["epoch0-data", "epoch0-engine"],
         &["epoch0-train"],
-        &["epoch0-init", "epoch0-examine", "epoch0-report"],
+        &["epoch0-init", "epoch0-examine", "epoch0-inherit", "epoch0-report"],
         &["epoch0", "epoch0-testkit"],
         &["epoch0-cli", "xtask"],
     ];

@@ -30,7 +30,7 @@
 //! let recipe = Recipe::from_yaml("recipe", "{base: pytorch_default, rules: [{with: layer_scale}]}").unwrap();
 //! let plan = Plan::new(METHODS, &net, &recipe, 7).unwrap();
 //! let gamma = plan.sites().iter().find(|planned| planned.method == "layer_scale").unwrap();
-//! assert_eq!(gamma.law.to_string(), "constant 0.1");
+//! assert_eq!(gamma.law.to_string(), "constant(0.1)");
 //! ```
 //!
 //! # References
