@@ -39,7 +39,11 @@ pub(super) static CLAIMS: &[Claim] = &[
         kind: ClaimKind::Effect,
         budget_s: 900,
         seeds: 3,
-        expectation: Expectation::NotMeasured { why: "it has not been run yet" },
+        expectation: Expectation::NotReproduced {
+            why: "both stay at guessing, 10.9 and 11.2 %: behind 20 layers of PyTorch's start no signal is left for a loss to depend \
+                  on, and the slopes along the scales are those of the biases. From starts that let signals through the first \
+                  step is better (first_step_is_better)",
+        },
         run: deep_networks_train,
     },
 ];

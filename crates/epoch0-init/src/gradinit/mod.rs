@@ -77,7 +77,7 @@ pub struct GradInit {
     #[param(default = 0.01, range = "(0, 1]", symbol = "τ")]
     pub rate: f64,
     /// Iterations.
-    #[param(default = 100, range = "[1, 100000]", symbol = "T")]
+    #[param(default = 390, range = "[1, 100000]", symbol = "T")]
     pub steps: u32,
     /// Examples of a minibatch.
     #[param(default = 64, range = "[2, 65536]")]

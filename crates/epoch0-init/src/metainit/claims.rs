@@ -38,7 +38,10 @@ pub(super) static CLAIMS: &[Claim] = &[
         kind: ClaimKind::Effect,
         budget_s: 900,
         seeds: 3,
-        expectation: Expectation::NotMeasured { why: "it has not been run yet" },
+        expectation: Expectation::NotReproduced {
+            why: "one of three seeds learns something, 20.4 %; on average it is 3.1 points above the bad start in [-10.1, 16.3], \
+                  which is at guessing. Where gradients are far below ε the quotient is theirs over ε, and falls as they vanish",
+        },
         run: mends_a_bad_start,
     },
 ];

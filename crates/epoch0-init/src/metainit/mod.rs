@@ -63,7 +63,7 @@ pub struct MetaInit {
     #[param(default = 0.9, range = "[0, 1)", symbol = "μ")]
     pub momentum: f64,
     /// Iterations.
-    #[param(default = 100, range = "[1, 100000]", symbol = "T")]
+    #[param(default = 500, range = "[1, 100000]", symbol = "T")]
     pub steps: u32,
     /// Examples looked at.
     #[param(default = 64, range = "[1, 65536]")]
