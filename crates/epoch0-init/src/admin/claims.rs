@@ -1,16 +1,12 @@
 //! What the paper claims, as identities and experiments.
 
-use epoch0_data::Dataset;
 use epoch0_engine::{Mode, Value, Weights};
 use epoch0_method::{Claim, ClaimKind, Error, Expectation, Verdict};
 use epoch0_net::{Network, Op};
-use epoch0_train::{Adam, Optimizer, Settings, Span};
 
 use super::{INFO, normalized};
 use crate::calibrate::{calibrate, find};
-use crate::shared::experiment::{
-    Arm, By, at_best_rate, broken, doubled, draw_start, first_is_ahead, of, zoo_network,
-};
+use crate::shared::experiment::{broken, doubled, draw_start, letters, of, zoo_network};
 
 pub(super) static CLAIMS: &[Claim] = &[
     Claim {
@@ -177,23 +173,10 @@ fn steps_are_those_of_the_paper() -> Result<Verdict, Error> {
 }
 
 fn deep_post_norm_trains() -> Result<Verdict, Error> {
-    const LENGTH: u64 = 400;
-    let data = of(Dataset::open("tinyshakespeare,block=64"))?;
     let net = zoo_network("gpt:layers=24,heads=4,embed=64,vocab=65,positions=64,norm=post")?;
     let xavier = "base: pytorch_default, rules: [{with: xavier_normal}, {role: embedding, with: normal}]";
-    let arms = [
-        Arm { name: "admin", net: &net, recipe: format!("{{{xavier}, calibrate: admin}}") },
-        Arm { name: "xavier", net: &net, recipe: format!("{{{xavier}}}") },
-    ];
-    let found = at_best_rate(&data, &arms, &[1e-4, 3e-4, 1e-3, 3e-3], 3, By::Loss, |rate, seed| Settings {
-        length: Span::Steps(LENGTH),
-        optimizer: Optimizer::Adam(Adam::default()),
-        learning_rate: rate,
-        batch: 16,
-        seed,
-        ..Settings::default()
-    })?;
-    Ok(first_is_ahead(&found, By::Loss, 0.2))
+    let starts = [("admin", format!("{{{xavier}, calibrate: admin}}")), ("xavier", format!("{{{xavier}}}"))];
+    letters(&net, starts, &[1e-4, 3e-4, 1e-3, 3e-3], 400, 0.2)
 }
 
 #[cfg(test)]

@@ -6,9 +6,7 @@ use epoch0_net::Network;
 
 use super::{GradInit, INFO, Optimizer};
 use crate::calibrate::calibrate;
-use crate::shared::experiment::{
-    Arm, By, Examples, at_best_rate, descent, doubled, draw_start, first_is_ahead, noise, of, zoo_network,
-};
+use crate::shared::experiment::{Examples, deep_rectifiers, doubled, draw_start, noise, of, zoo_network};
 use crate::shared::learned::{Learned, gradient_of};
 
 pub(super) static CLAIMS: &[Claim] = &[
@@ -136,21 +134,11 @@ fn first_step_is_better() -> Result<Verdict, Error> {
 }
 
 fn deep_networks_train() -> Result<Verdict, Error> {
-    let data = Examples::set(10_000, 2_000)?;
-    let widths = ["64"; 20].join("-");
-    let net = zoo_network(&format!("mlp:784-{widths}-10"))?;
-    let arms = [
-        Arm {
-            name: "gradinit",
-            net: &net,
-            recipe: "{base: pytorch_default, calibrate: gradinit}".to_owned(),
-        },
-        Arm { name: "PyTorch's", net: &net, recipe: "{base: pytorch_default}".to_owned() },
-    ];
-    let found = at_best_rate(&data, &arms, &[0.01, 0.03, 0.1, 0.3], 3, By::Accuracy, |rate, seed| {
-        descent(rate, epoch0_train::Span::Epochs(1.0), 64, seed)
-    })?;
-    Ok(first_is_ahead(&found, By::Accuracy, 20.0))
+    let base = "base: pytorch_default";
+    deep_rectifiers([
+        ("gradinit", format!("{{{base}, calibrate: gradinit}}")),
+        ("PyTorch's", format!("{{{base}}}")),
+    ])
 }
 
 #[cfg(test)]

@@ -5,10 +5,7 @@ use epoch0_method::{Claim, ClaimKind, Error, Expectation, Verdict};
 
 use super::{INFO, MetaInit};
 use crate::calibrate::calibrate;
-use crate::shared::experiment::{
-    Arm, By, Examples, at_best_rate, descent, doubled, draw_start, first_is_ahead, mean, noise, of,
-    zoo_network,
-};
+use crate::shared::experiment::{deep_rectifiers, doubled, draw_start, mean, noise, of, zoo_network};
 use crate::shared::learned::{Learned, gradient_of};
 
 pub(super) static CLAIMS: &[Claim] = &[
@@ -107,18 +104,11 @@ fn quotient_falls() -> Result<Verdict, Error> {
 }
 
 fn mends_a_bad_start() -> Result<Verdict, Error> {
-    let data = Examples::set(10_000, 2_000)?;
-    let widths = ["64"; 20].join("-");
-    let net = zoo_network(&format!("mlp:784-{widths}-10"))?;
     let bad = "base: pytorch_default, rules: [{with: he_normal, scale: 0.333}, {role: bias, with: zeros}]";
-    let arms = [
-        Arm { name: "metainit", net: &net, recipe: format!("{{{bad}, calibrate: metainit}}") },
-        Arm { name: "the bad start", net: &net, recipe: format!("{{{bad}}}") },
-    ];
-    let found = at_best_rate(&data, &arms, &[0.01, 0.03, 0.1, 0.3], 3, By::Accuracy, |rate, seed| {
-        descent(rate, epoch0_train::Span::Epochs(1.0), 64, seed)
-    })?;
-    Ok(first_is_ahead(&found, By::Accuracy, 20.0))
+    deep_rectifiers([
+        ("metainit", format!("{{{bad}, calibrate: metainit}}")),
+        ("the bad start", format!("{{{bad}}}")),
+    ])
 }
 
 #[cfg(test)]

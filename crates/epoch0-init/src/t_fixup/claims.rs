@@ -1,10 +1,8 @@
 //! What the paper claims, as identities and experiments.
 
-use epoch0_data::Dataset;
 use epoch0_method::{Claim, ClaimKind, Error, Expectation, Verdict};
-use epoch0_train::{Adam, Optimizer, Settings, Span};
 
-use crate::shared::experiment::{Arm, By, at_best_rate, draw_start, first_is_ahead, of, zoo_network};
+use crate::shared::experiment::{draw_start, letters, zoo_network};
 
 pub(super) static CLAIMS: &[Claim] = &[
     Claim {
@@ -63,23 +61,11 @@ fn scales_what_the_paper_scales() -> Result<Verdict, Error> {
 }
 
 fn trains_without_norms() -> Result<Verdict, Error> {
-    let data = of(Dataset::open("tinyshakespeare,block=64"))?;
     let net = zoo_network("gpt:layers=12,heads=4,embed=64,vocab=65,positions=64,norm=none")?;
     let xavier = "{base: pytorch_default, rules: [{with: xavier_uniform}, {role: bias, with: zeros}, \
                   {role: [embedding, position], with: normal, set: {std: 0.125}}]}";
-    let arms = [
-        Arm { name: "t_fixup", net: &net, recipe: RECIPE.to_owned() },
-        Arm { name: "xavier", net: &net, recipe: xavier.to_owned() },
-    ];
-    let found = at_best_rate(&data, &arms, &[3e-4, 1e-3, 3e-3], 3, By::Loss, |rate, seed| Settings {
-        length: Span::Steps(500),
-        optimizer: Optimizer::Adam(Adam::default()),
-        learning_rate: rate,
-        batch: 16,
-        seed,
-        ..Settings::default()
-    })?;
-    Ok(first_is_ahead(&found, By::Loss, 0.1))
+    let starts = [("t_fixup", RECIPE.to_owned()), ("xavier", xavier.to_owned())];
+    letters(&net, starts, &[3e-4, 1e-3, 3e-3], 500, 0.1)
 }
 
 #[cfg(test)]

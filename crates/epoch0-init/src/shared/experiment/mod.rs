@@ -9,7 +9,8 @@ mod signal;
 mod structure;
 
 pub(crate) use arms::{
-    Arm, By, at_best_rate, begin, descent, doubled, draw_start, first_is_ahead, listed, mean, of, zoo_network,
+    Arm, By, at_best_rate, begin, deep_rectifiers, descent, doubled, draw_start, letters, listed, mean, of,
+    zoo_network,
 };
 pub(crate) use convolutions::convolutions;
 pub(crate) use data::Examples;
