@@ -8,7 +8,7 @@ use epoch0_num::{Law, Stream};
 
 use super::{INFO, noise};
 use crate::shared::case::in_claim;
-use crate::shared::start::{draw, fill};
+use epoch0_train::claims::{draw, fill};
 
 pub(super) static CLAIMS: &[Claim] = &[
     Claim {

@@ -8,8 +8,8 @@ use epoch0_num::{Law, Stream, joint};
 
 use super::{INFO, Jacobian, measure::measure};
 use crate::shared::case::{in_claim, matched};
-use crate::shared::start::{failed, fill};
 use crate::{Subject, Watch};
+use epoch0_train::claims::{failed, fill};
 
 pub(super) static CLAIMS: &[Claim] = &[
     Claim {

@@ -12,7 +12,7 @@ use epoch0_net::{Network, Role, zoo};
 use epoch0_num::{Law, Stream, paired};
 
 use super::{INFO, distance, failed};
-use crate::shared::start::draw;
+use epoch0_train::claims::draw;
 
 pub(super) static CLAIMS: &[Claim] = &[
     Claim {
@@ -102,7 +102,7 @@ fn perceptron(width: usize, outputs: usize) -> Result<Network, Error> {
 }
 
 fn fill(law: &Law, stream: &Stream, len: usize, what: &str) -> Result<Vec<f64>, Error> {
-    crate::shared::start::fill(INFO.id, law, stream, len, what)
+    epoch0_train::claims::fill(INFO.id, law, stream, len, what)
 }
 
 /// Inputs of norm one.

@@ -209,7 +209,7 @@ pub fn distance(full: &Gram, kernel: &Gram) -> f64 {
 }
 
 fn failed(error: &epoch0_engine::Error) -> Error {
-    crate::shared::start::failed(INFO.id, error)
+    epoch0_train::claims::failed(INFO.id, error)
 }
 
 #[cfg(test)]
@@ -222,7 +222,7 @@ mod tests {
     use crate::Probe;
 
     fn read(net: &Network, pntk: &Pntk) -> Result<Reading, crate::Error> {
-        let weights = crate::shared::start::draw("pntk", net, &Stream::new(0, "pntk"))?;
+        let weights = epoch0_train::claims::draw("pntk", net, &Stream::new(0, "pntk"))?;
         let examples = pntk.examples as usize;
         let probe = Probe::matched(net, examples, 0, Precision::Double, &Device::cpu())?;
         let subject = Subject { network: net, weights: &weights, probe: &probe, seed: 0 };

@@ -7,8 +7,8 @@ use epoch0_method::Error;
 use epoch0_net::{Network, zoo};
 use epoch0_num::Stream;
 
-use super::start::draw;
 use crate::{Probe, Subject};
+use epoch0_train::claims::draw;
 
 /// A start of a network of the zoo, and examples.
 pub(crate) struct Case {

@@ -5,4 +5,3 @@ pub(crate) mod inputs;
 pub(crate) mod kernel;
 pub(crate) mod numbers;
 pub(crate) mod show;
-pub(crate) mod start;

@@ -1,23 +1,16 @@
 //! Starts that are trained side by side, each at the learning rate that suits it best.
 
-use std::ops::ControlFlow;
-
 use epoch0_data::{Dataset, Targets};
 use epoch0_engine::{Batch, Device, Precision, Weights};
 use epoch0_method::{Error, Verdict};
 use epoch0_net::{Network, ParamId, zoo};
 use epoch0_num::Dtype;
-use epoch0_train::{Adam, Evaluation, Feed, Observer, Optimizer, Settings, Sgd, Span, Trainer, beside};
+use epoch0_train::claims::{self, By, Examples, Swept, descent, first_is_ahead, of};
+use epoch0_train::{Adam, Feed, Optimizer, Settings, Sgd, Span, Start};
 
-use super::{Examples, at_least, broken};
 use crate::METHODS;
 use crate::calibrate::calibrate;
 use crate::start::{Plan, Recipe};
-
-/// A room's error as the method's.
-pub(crate) fn of<T, E: std::fmt::Display>(found: Result<T, E>) -> Result<T, Error> {
-    found.map_err(|error| broken(&error))
-}
 
 /// A network of the zoo.
 pub(crate) fn zoo_network(name: &str) -> Result<Network, Error> {
@@ -66,121 +59,12 @@ fn calibrated(net: &Network, recipe: &str, weights: Weights, data: &Dataset) -> 
     Ok(of(calibrate(id, &*calibrator, net, &weights, &Batch { inputs, labels }))?.0)
 }
 
-/// Plain gradient descent for so long.
-pub(crate) fn descent(learning_rate: f64, length: Span, batch: usize, seed: u64) -> Settings {
-    Settings {
-        length,
-        optimizer: Optimizer::Sgd(Sgd::default()),
-        learning_rate,
-        batch,
-        seed,
-        ..Settings::default()
-    }
-}
-
-/// Mean of some numbers.
-pub(crate) fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// Numbers for people.
-pub(crate) fn listed(values: impl IntoIterator<Item = f64>, digits: usize) -> String {
-    values.into_iter().map(|value| format!("{value:.digits$}")).collect::<Vec<_>>().join(", ")
-}
-
 /// A start of a network.
 pub(crate) struct Arm<'a> {
     pub(crate) name: &'a str,
     pub(crate) net: &'a Network,
     /// In YAML.
     pub(crate) recipe: String,
-}
-
-/// What training made of a start.
-pub(crate) struct Swept {
-    /// The rate with the best mean.
-    pub(crate) rate: f64,
-    /// What was found at that rate, by seed.
-    pub(crate) best: Vec<f64>,
-    /// What was found at each rate, for people.
-    pub(crate) details: String,
-}
-
-/// What a training is judged by.
-#[derive(Clone, Copy)]
-pub(crate) enum By {
-    /// Test accuracy in % at the end; what diverged is tested with the last weights that it had.
-    Accuracy,
-    /// Mean loss of the test examples at the end; infinite where it diverged.
-    Loss,
-    /// Steps until a test first shows that share of right answers; all steps where none does.
-    StepsTo(f64),
-}
-
-/// Stops once the test accuracy is there.
-struct Until {
-    accuracy: f64,
-    reached: Option<u64>,
-}
-
-impl Observer for Until {
-    fn tested(
-        &mut self,
-        _: &Trainer<'_>,
-        found: &Evaluation,
-    ) -> Result<ControlFlow<()>, epoch0_train::Error> {
-        if found.accuracy.is_some_and(|accuracy| accuracy >= self.accuracy) {
-            self.reached = Some(found.step);
-            return Ok(ControlFlow::Break(()));
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-}
-
-impl By {
-    fn of(self, mut trainer: Trainer<'_>, most: u64) -> Result<f64, Error> {
-        match self {
-            Self::Accuracy => {
-                of(trainer.run(&mut ()))?;
-                let found = of(trainer.test())?.and_then(|found| found.accuracy);
-                Ok(100.0 * found.unwrap_or(f64::NAN))
-            }
-            Self::Loss => {
-                of(trainer.run(&mut ()))?;
-                let found = of(trainer.test())?.map_or(f64::NAN, |found| found.loss);
-                Ok(if found.is_finite() { found } else { f64::INFINITY })
-            }
-            Self::StepsTo(accuracy) => {
-                let mut until = Until { accuracy, reached: None };
-                of(trainer.run(&mut until))?;
-                Ok(until.reached.unwrap_or(most) as f64)
-            }
-        }
-    }
-
-    fn best(self, means: &[f64]) -> usize {
-        let of = |at: usize| match self {
-            Self::Accuracy => -means[at],
-            Self::Loss | Self::StepsTo(_) => means[at],
-        };
-        (0..means.len()).min_by(|&a, &b| of(a).total_cmp(&of(b))).unwrap_or(0)
-    }
-
-    fn digits(self) -> usize {
-        match self {
-            Self::Accuracy => 2,
-            Self::Loss => 3,
-            Self::StepsTo(_) => 0,
-        }
-    }
-}
-
-/// That the first of two arms is ahead of the second by so much: of accuracies in points, of losses in nats.
-pub(crate) fn first_is_ahead(found: &[Swept], by: By, least: f64) -> Verdict {
-    let [first, second] = found else { unreachable!("two arms") };
-    let (sign, unit) = if matches!(by, By::Accuracy) { (1.0, "points") } else { (-1.0, "nats") };
-    let gains: Vec<f64> = first.best.iter().zip(&second.best).map(|(a, b)| sign * (a - b)).collect();
-    at_least(&gains, least, unit, found.iter().map(|swept| swept.details.clone()).collect())
 }
 
 /// That the first of two starts of 20 hidden layers of 64 rectifiers reaches 20 points more in an epoch of 10,000 digits, each
@@ -227,32 +111,11 @@ pub(crate) fn at_best_rate(
     by: By,
     settings: impl Fn(f64, u64) -> Settings + Sync,
 ) -> Result<Vec<Swept>, Error> {
-    let per_arm = rates.len() * n_seeds;
-    let found = beside(arms.len() * per_arm, |job| {
-        let (arm, rate, seed) =
-            (&arms[job / per_arm], rates[job % per_arm / n_seeds], (job % n_seeds) as u64);
-        let mut settings = settings(rate, seed);
-        let (weights, factors) = begin(arm.net, &arm.recipe, seed, &settings.optimizer)?;
-        let weights = calibrated(arm.net, &arm.recipe, weights, data)?;
-        if !matches!(by, By::StepsTo(_)) {
-            settings.test_every = settings.length;
-        }
-        let most = settings.length.steps(settings.pace(data.train.len()));
-        let trainer = of(Trainer::new(arm.net, weights, data, settings))?;
-        by.of(trainer.with_learning_rates(&factors), most)
-    })?;
-    let swept = arms.iter().zip(found.chunks(per_arm)).map(|(arm, of_arm)| {
-        let by_rate: Vec<&[f64]> = of_arm.chunks(n_seeds).collect();
-        let means: Vec<f64> = by_rate.iter().map(|found| mean(found)).collect();
-        let at = by.best(&means);
-        let details = format!(
-            "{}: mean at rates {rates:?}: {}; at {}: {}",
-            arm.name,
-            listed(means.iter().copied(), by.digits()),
-            rates[at],
-            listed(by_rate[at].iter().copied(), by.digits())
-        );
-        Swept { rate: rates[at], best: by_rate[at].to_vec(), details }
-    });
-    Ok(swept.collect())
+    let start = |arm: usize, seed: u64, optimizer: &Optimizer| {
+        let Arm { net, recipe, .. } = &arms[arm];
+        let (weights, learning_rates) = begin(net, recipe, seed, optimizer)?;
+        Ok(Start { weights: calibrated(net, recipe, weights, data)?, learning_rates })
+    };
+    let named: Vec<(&str, &Network)> = arms.iter().map(|arm| (arm.name, arm.net)).collect();
+    claims::at_best_rate(data, &named, start, rates, n_seeds, by, settings)
 }

@@ -7,8 +7,8 @@ use epoch0_method::Error;
 use epoch0_net::{Builder, Linear, Network, NormKind, Role, Source};
 use epoch0_num::{Activation, Dtype, Stream};
 
+use super::Examples;
 use super::broken;
-use super::data::Examples;
 use crate::METHODS;
 use crate::calibrate::{Calibration, calibrate};
 use crate::start::{Plan, Recipe};

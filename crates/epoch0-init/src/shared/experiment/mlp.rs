@@ -2,13 +2,11 @@
 //!
 //! Sums run in one order whatever the number of threads, so results are the same everywhere.
 
-use std::fmt::Display;
-
 use epoch0_method::{ArrayMut, At, Error, Initializer};
 use epoch0_net::{Builder, Linear, NetError, Network, Role, Site, Source};
 use epoch0_num::{Activation, Dtype, Stream};
 
-use super::data::Examples;
+use super::{Examples, broken};
 
 /// A linear map and its bias.
 #[derive(Clone, Debug)]
@@ -56,11 +54,6 @@ pub(crate) fn network(widths: &[usize], act: &Activation) -> Result<Network, Net
     }
     b.output(x, "logits");
     b.finish()
-}
-
-/// What could not be set up for a claim.
-pub(crate) fn broken(why: &dyn Display) -> Error {
-    Error::Recipe { place: "a claim's network".to_owned(), why: why.to_string() }
 }
 
 impl Mlp {

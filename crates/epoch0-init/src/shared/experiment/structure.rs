@@ -9,8 +9,8 @@ use epoch0_net::{Builder, Linear, NetError, Network, Op, Role, Source, Window};
 use epoch0_num::{Activation, Dtype, Law, Stream};
 use epoch0_train::{Settings, Trainer, every};
 
-use super::arms::{draw_start, of};
 use super::broken;
+use super::{draw_start, of};
 
 /// A network in double precision.
 pub(crate) fn built(build: impl FnOnce(&mut Builder)) -> Result<Network, Error> {

@@ -6,7 +6,7 @@ use epoch0_net::{Network, Role};
 use epoch0_num::{Law, Stream};
 
 /// A failure of the engine as that of a method.
-pub(crate) fn failed(method: &str, error: &epoch0_engine::Error) -> Error {
+pub fn failed(method: &str, error: &epoch0_engine::Error) -> Error {
     let text = error.to_string();
     let (why, hint) = text
         .split_once("\nhint: ")
@@ -29,13 +29,10 @@ fn unsupported(method: &str, what: &str, why: &str, hint: &str) -> Error {
 }
 
 /// Numbers of a law.
-pub(crate) fn fill(
-    method: &str,
-    law: &Law,
-    stream: &Stream,
-    len: usize,
-    what: &str,
-) -> Result<Vec<f64>, Error> {
+///
+/// # Errors
+/// When it cannot be drawn from.
+pub fn fill(method: &str, law: &Law, stream: &Stream, len: usize, what: &str) -> Result<Vec<f64>, Error> {
     let mut values = vec![0.0; len];
     law.fill_par(stream, 0, &mut values)
         .map_err(|error| unsupported(method, what, &error.to_string(), "give the weights"))?;
@@ -44,7 +41,10 @@ pub(crate) fn fill(
 
 /// Draws every parameter in double precision: by its source's law, or matrices as He does, readouts with variance 1/fan_in,
 /// biases zero and norms the identity.
-pub(crate) fn draw(method: &str, net: &Network, stream: &Stream) -> Result<Weights, Error> {
+///
+/// # Errors
+/// When a law cannot be drawn from.
+pub fn draw(method: &str, net: &Network, stream: &Stream) -> Result<Weights, Error> {
     let mut failure = None;
     let weights =
         Weights::read::<epoch0_engine::Error>(net, Precision::Double, &Device::cpu(), |id, param| {

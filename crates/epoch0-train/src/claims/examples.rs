@@ -10,18 +10,18 @@ use epoch0_data::{Dataset, Inputs, Targets};
 use epoch0_method::Error;
 
 /// Labelled examples.
-pub(crate) struct Examples {
+pub struct Examples {
     /// `[example, input]`, mean 0 and variance 1 over all of them.
     inputs: Vec<f32>,
     classes: Vec<u8>,
     /// What they are, for people.
-    pub(crate) name: String,
+    pub name: String,
 }
 
 impl Examples {
     /// The first `n` training images of MNIST from `$EPOCH0_DATA/mnist`, or as many examples of a mixture of Gaussians
     /// of the same size where that folder is not there.
-    pub(crate) fn mnist_or_mixture(n: usize) -> Result<Self, Error> {
+    pub fn mnist_or_mixture(n: usize) -> Result<Self, Error> {
         match mnist_folder() {
             Some(folder) => Self::mnist(&folder, n),
             None => Self::mixture(n, 784, 10, 0),
@@ -30,7 +30,7 @@ impl Examples {
 
     /// As [`Examples::mnist_or_mixture`], as a set with the following images of the training part to test on, scaled to
     /// mean 0 and variance 1 as measured on those to train on.
-    pub(crate) fn set(n_train: usize, n_test: usize) -> Result<Dataset, Error> {
+    pub fn set(n_train: usize, n_test: usize) -> Result<Dataset, Error> {
         let n = n_train + n_test;
         let (examples, name) = match mnist_folder() {
             Some(folder) => {
@@ -53,7 +53,7 @@ impl Examples {
     }
 
     /// As [`Examples::set`], as images `[1, 28, 28]`; only where MNIST is at hand.
-    pub(crate) fn images(n_train: usize, n_test: usize) -> Result<Dataset, Error> {
+    pub fn images(n_train: usize, n_test: usize) -> Result<Dataset, Error> {
         let folder = mnist_folder().ok_or_else(|| Error::Recipe {
             place: "data".to_owned(),
             why: "MNIST is not at hand\nhint: set EPOCH0_DATA to a folder with mnist in it".to_owned(),
@@ -85,7 +85,7 @@ impl Examples {
     }
 
     /// Examples around one random centre per class; centres and noise both of variance 1 before all are standardized.
-    pub(crate) fn mixture(n: usize, n_inputs: usize, n_classes: usize, seed: u64) -> Result<Self, Error> {
+    pub fn mixture(n: usize, n_inputs: usize, n_classes: usize, seed: u64) -> Result<Self, Error> {
         let config = GaussiansConfig { classes: n_classes, dim: n_inputs, separation: 1.0, seed };
         let examples = Gaussians::new(config).and_then(|mixture| make::examples(&mixture, 0..n as u64));
         let name = format!("a mixture of {n_classes} Gaussians in {n_inputs} dimensions, {n} examples");
@@ -108,12 +108,12 @@ impl Examples {
     }
 
     /// How many there are.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.classes.len()
     }
 
     /// Inputs and classes of some of them.
-    pub(crate) fn pick(&self, which: &[usize]) -> (Vec<f32>, Vec<u8>) {
+    pub fn pick(&self, which: &[usize]) -> (Vec<f32>, Vec<u8>) {
         let width = self.inputs.len() / self.len();
         let inputs = which.iter().flat_map(|&nth| &self.inputs[nth * width..(nth + 1) * width]);
         (inputs.copied().collect(), which.iter().map(|&nth| self.classes[nth]).collect())
