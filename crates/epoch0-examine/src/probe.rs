@@ -2,17 +2,11 @@
 
 use std::ops::Deref;
 
-use epoch0_engine::{Batch, Device, Precision, Tensor, Value};
+use epoch0_engine::{Batch, Device, Precision, Value};
 use epoch0_method::reading::{ProbeSource, ProbeSummary};
-use epoch0_net::{Network, Op, Role, ValueId};
-use epoch0_num::{Law, Stream};
+use epoch0_net::Network;
 
 use crate::Error;
-
-/// Positions of a sequence whose length the network leaves open.
-const POSITIONS: usize = 64;
-/// Size of any other dimension that the network leaves open.
-const OPEN: usize = 32;
 
 /// Inputs of a network with what it should answer.
 #[derive(Clone, Debug)]
@@ -21,11 +15,6 @@ pub struct Probe {
     pub batch: Batch,
     /// What it is, for reports.
     pub summary: ProbeSummary,
-}
-
-/// Draws of an input are one stream each.
-fn stream(seed: u64, name: &str) -> Stream {
-    Stream::new(seed, &format!("probe/{name}"))
 }
 
 impl Deref for Probe {
@@ -57,59 +46,19 @@ impl Probe {
                     .to_owned(),
             });
         }
-        let examples = Batch::bound(network).unwrap_or(examples);
-        let mut inputs = Vec::new();
-        let mut first: Option<Vec<usize>> = None;
-        for &id in network.inputs() {
-            let value = network.value(id);
-            let name = value.name.clone().unwrap_or_default();
-            let shape: Vec<usize> = value
-                .dims
-                .iter()
-                .enumerate()
-                .map(|(dim, &axis)| match (dim, network.axis(axis).size) {
-                    (0, _) => examples,
-                    (_, Some(size)) => size,
-                    (1, None) if value.is_index => positions(network),
-                    (1, None) => POSITIONS,
-                    _ => OPEN,
-                })
-                .collect();
-            let n: usize = shape.iter().product();
-            inputs.push(if value.is_index {
-                let values = match kind(network, id, &name) {
-                    Index::Positions(first) => {
-                        let length = shape.last().copied().unwrap_or(1).max(1);
-                        (0..n).map(|at| (first + at % length) as i64).collect()
-                    }
-                    Index::Words(first, size) => {
-                        let stream = stream(seed, &name);
-                        let span = size.saturating_sub(first).max(1) as u64;
-                        (0..n as u64).map(|at| first as i64 + stream.below(at, span) as i64).collect()
-                    }
-                    Index::Ones => vec![1; n],
-                    Index::Zeros => vec![0; n],
-                };
-                Value::index(values, &shape).expect("as many as the shape has")
-            } else {
-                let mut values = vec![0.0f32; n];
-                Law::Normal { mean: 0.0, std: 1.0 }
-                    .fill_par(&stream(seed, &name), 0, &mut values)
-                    .expect("a law within its range");
-                Value::constant(Tensor::from_f32(values, &shape, precision, device))
-            });
-            first.get_or_insert_with(|| shape[1.min(shape.len())..].to_vec());
-        }
+        let batch = Batch::matched(network, examples, seed, precision, device)?;
+        let examples = batch.examples(network);
+        let shape = batch.inputs.first().map(Value::shape).unwrap_or_default();
         let has_index = network.inputs().iter().any(|&id| network.value(id).is_index);
         let law = if has_index { "words drawn uniformly" } else { "standard normal numbers" };
         let summary = ProbeSummary {
             source: ProbeSource::MatchedRandom,
             name: law.to_owned(),
             n_examples: examples,
-            shape: first.unwrap_or_default(),
+            shape: shape[1.min(shape.len())..].to_vec(),
             has_labels: false,
         };
-        Ok(Self { batch: inputs.into(), summary })
+        Ok(Self { batch, summary })
     }
 
     /// Number of examples.
@@ -131,49 +80,5 @@ impl Probe {
     /// Whether there is no example.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-/// Length of a sequence: what the table of positions holds, up to [`POSITIONS`].
-fn positions(network: &Network) -> usize {
-    let tables =
-        network.params().iter().filter(|param| param.role == Role::Position && param.shape.len() == 2);
-    tables
-        .map(|param| param.shape[0] - param.padding_row.map_or(0, |row| row + 1))
-        .min()
-        .unwrap_or(POSITIONS)
-        .min(POSITIONS)
-}
-
-/// What an input of integers holds.
-enum Index {
-    /// Counting from a first one.
-    Positions(usize),
-    /// Between a first one and the size of their table.
-    Words(usize, usize),
-    Ones,
-    Zeros,
-}
-
-fn kind(network: &Network, id: ValueId, name: &str) -> Index {
-    let readers = network.nodes().iter().filter(|node| node.inputs.contains(&id));
-    for node in readers {
-        if let Op::Embedding { table } = node.op {
-            let param = network.param(table);
-            let first = param.padding_row.map_or(0, |row| row + 1);
-            return match param.role {
-                Role::Position => Index::Positions(first),
-                _ if name.contains("type") => Index::Zeros,
-                // Behind the padding word, where it is one of the first.
-                _ => Index::Words(if first * 2 < param.shape[0] { first } else { 0 }, param.shape[0]),
-            };
-        }
-    }
-    if name.contains("mask") {
-        Index::Ones
-    } else if name.contains("position") {
-        Index::Positions(0)
-    } else {
-        Index::Zeros
     }
 }

@@ -1,29 +1,67 @@
 //! Pairs of parameters: a child's and the one that it comes from.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use epoch0_method::Error;
 use epoch0_net::{Network, Param, ParamId, Role};
 
-use crate::axes::{Axes, Leaf};
-use crate::{Inheritance, Inherited};
+use crate::axes::{Axes, Leaf, Places, Tree};
+use crate::{Inheritance, Inherited, Origin};
+
+/// What a layer of the child is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// The parent's of that number.
+    Of(usize),
+    /// The parent's of that number, but for its branches, which add nothing.
+    Silent(usize),
+    /// None: it is drawn, but for its branches, which add nothing.
+    New,
+}
+
+impl Layer {
+    /// The parent's that it is made of.
+    pub fn of(self) -> Option<usize> {
+        match self {
+            Self::Of(nth) | Self::Silent(nth) => Some(nth),
+            Self::New => None,
+        }
+    }
+}
 
 /// What a method decides.
 pub trait Choose {
-    /// Which of the parent's layers each of the child's is made of, the child having no more.
+    /// What each of the child's layers is made of.
     ///
     /// # Errors
     /// When it cannot say.
-    fn layers(&self, stack: &str, parent: usize, child: usize) -> Result<Vec<usize>, Error>;
+    fn layers(&self, stack: &str, parent: usize, child: usize) -> Result<Vec<Layer>, Error>;
 
-    /// Which places of the parent's axis the child's takes, which is smaller.
+    /// For each place of the child's axis the parent's that it is, or [`crate::DRAWN`] where it is new; one list, or one for each
+    /// of the child's groups of heads where it lies in heads.
     ///
     /// # Errors
     /// When it cannot say.
-    fn places(&self, leaf: Leaf<'_>) -> Result<Vec<usize>, Error>;
+    fn places(&self, leaf: Leaf<'_>) -> Result<Vec<Vec<usize>>, Error>;
 
     /// Whether each dimension of each parameter is chosen by itself, by its sizes alone.
     fn is_blind(&self) -> bool {
+        false
+    }
+
+    /// Whether an axis may be larger than the parent's.
+    fn can_grow(&self) -> bool {
+        false
+    }
+
+    /// Whether an axis may be smaller than the parent's.
+    fn can_shrink(&self) -> bool {
+        !self.can_grow()
+    }
+
+    /// Whether the places of an axis of the parent's size are chosen too, and not those of the parent as they are.
+    fn reorders(&self, _leaf: Leaf<'_>) -> bool {
         false
     }
 
@@ -41,61 +79,100 @@ pub(crate) fn refuse(method: &str, what: &str, why: &str, hint: &str) -> Error {
     }
 }
 
-/// Pairs all parameters of a child with a parent's.
-///
-/// # Errors
-/// When an axis is larger in the child, when both mean different things by an axis, when the parent has fewer layers, or when
-/// nothing of the child is found in the parent.
-pub fn pair(
-    method: &'static str,
-    parent: &Network,
-    child: &Network,
-    choose: &dyn Choose,
-) -> Result<Inheritance, Error> {
-    let blocks = Blocks::of(method, parent, child, choose)?;
-    let mut axes = Axes::new(method, parent, child, choose);
-    let mut params = Vec::with_capacity(child.params().len());
-    for param in child.params() {
-        let from = parent.find(&blocks.parents_name(&param.name));
-        let is_drawn = param.role == Role::Readout && !choose.takes_readout(child, param);
-        let Some(from) = from.filter(|_| !is_drawn) else {
-            params.push(None);
-            continue;
-        };
-        params.push(Some(inherited(method, parent, param, from, &mut axes)?));
-    }
-    if params.iter().all(Option::is_none) {
-        let why = format!("no parameter of it has a name that one of {} has", parent.name());
-        return Err(refuse(method, child.name(), &why, "the parent has to be of the child's family"));
-    }
-    // Of axes that are made of others, those speak.
-    let leaves = axes.found.into_iter().filter(|(axis, ..)| child.axis(*axis).structure.is_none());
-    let axes = leaves.map(|(axis, size, places)| (child.axis(axis).name.clone(), size, places));
-    Ok(Inheritance { params, layers: blocks.layers, axes: axes.collect() })
+/// A child's parameters beside the parent's.
+pub struct Pairs<'a> {
+    pub(crate) method: &'static str,
+    pub(crate) parent: &'a Network,
+    pub(crate) child: &'a Network,
+    pub(crate) axes: Axes<'a>,
+    /// For each of the child's parameters the parent's, and what its dimensions are made of.
+    params: Vec<Option<(ParamId, Vec<Rc<Tree>>)>>,
+    blocks: Blocks,
 }
 
-fn inherited(
-    method: &'static str,
-    parent: &Network,
-    param: &Param,
-    from: ParamId,
-    axes: &mut Axes<'_>,
-) -> Result<Inherited, Error> {
-    let theirs = parent.param(from);
-    if theirs.axes.len() != param.axes.len() {
-        let why = format!("it has shape {:?}, and the parent's has {:?}", param.shape, theirs.shape);
-        return Err(refuse(method, &param.name, &why, "the parent has to be of the child's family"));
+impl<'a> Pairs<'a> {
+    /// Pairs all parameters of a child with a parent's.
+    ///
+    /// # Errors
+    /// When a method cannot choose, when both mean different things by an axis, or when nothing of the child is found in the
+    /// parent.
+    pub fn new(
+        method: &'static str,
+        parent: &'a Network,
+        child: &'a Network,
+        choose: &'a dyn Choose,
+    ) -> Result<Self, Error> {
+        let blocks = Blocks::of(parent, child, choose)?;
+        let mut axes = Axes::new(method, parent, child, choose);
+        let mut params = Vec::with_capacity(child.params().len());
+        for param in child.params() {
+            let from = blocks.parents_name(&param.name).and_then(|name| parent.find(&name));
+            let is_drawn = param.role == Role::Readout && !choose.takes_readout(child, param);
+            let Some(from) = from.filter(|_| !is_drawn) else {
+                params.push(None);
+                continue;
+            };
+            let theirs = parent.param(from);
+            if theirs.axes.len() != param.axes.len() {
+                let why = format!("it has shape {:?}, and the parent's has {:?}", param.shape, theirs.shape);
+                return Err(refuse(method, &param.name, &why, "the parent has to be of the child's family"));
+            }
+            let pairs = param.axes.iter().zip(&theirs.axes);
+            let trees =
+                pairs.map(|(&own, &from)| axes.tree(own, from, &param.name)).collect::<Result<_, _>>()?;
+            params.push(Some((from, trees)));
+        }
+        if params.iter().all(Option::is_none) {
+            let why = format!("no parameter of it has a name that one of {} has", parent.name());
+            return Err(refuse(method, child.name(), &why, "the parent has to be of the child's family"));
+        }
+        Ok(Self { method, parent, child, axes, params, blocks })
     }
-    let pairs = param.axes.iter().zip(&theirs.axes);
-    let places = pairs.map(|(&own, &from)| axes.places(own, from, &param.name)).collect::<Result<_, _>>()?;
-    Ok(Inherited { from, places })
+
+    /// Each pair: the child's parameter, the parent's, and what its dimensions are made of.
+    pub(crate) fn params(&self) -> impl Iterator<Item = (ParamId, ParamId, &[Rc<Tree>])> {
+        let paired = self.params.iter().enumerate();
+        paired.filter_map(|(at, pair)| {
+            pair.as_ref().map(|(from, trees)| (ParamId(at as u32), *from, &trees[..]))
+        })
+    }
+
+    /// What a block of the child is made of, by its index.
+    pub(crate) fn layer(&self, block: usize) -> Option<Layer> {
+        self.blocks.of.get(&self.child.blocks()[block]).map(|(layer, _)| *layer)
+    }
+
+    /// The parent's block that one of the child is made of, by its index.
+    pub(crate) fn parents_block(&self, block: usize) -> Option<&str> {
+        let own = &self.child.blocks()[block];
+        self.blocks.of.get(own).map_or(Some(own), |(_, from)| from.as_ref()).map(String::as_str)
+    }
+
+    /// What the child takes, numbers as they are.
+    pub fn taken(self) -> Inheritance {
+        let plain = |_: &Places, place: usize, _: Option<f64>| (place, 1.0);
+        let dim = |tree: &Rc<Tree>| self.axes.dim(tree, &|_| None, &plain);
+        let mut params = vec![Origin::Drawn; self.params.len()];
+        for (param, from, trees) in self.params() {
+            let dims = trees.iter().map(dim).collect();
+            params[param.0 as usize] =
+                Origin::Taken(Inherited { from, dims, affine: (1.0, 0.0), noise: None });
+        }
+        self.inheritance(params)
+    }
+
+    /// An inheritance of these parameters, with what is known of layers and axes.
+    pub(crate) fn inheritance(self, params: Vec<Origin>) -> Inheritance {
+        let axes = self.axes.found.into_iter().map(|leaf| (leaf.name, leaf.size, leaf.of[0].to_vec().into()));
+        Inheritance { params, layers: self.blocks.layers, axes: axes.collect(), ..Inheritance::default() }
+    }
 }
 
 /// Layers of both networks.
 struct Blocks {
-    /// The parent's block for each of the child's.
-    of: HashMap<String, String>,
-    layers: Vec<(String, usize, Vec<usize>)>,
+    /// For each of the child's what it is made of, and the parent's block where it is made of one.
+    of: HashMap<String, (Layer, Option<String>)>,
+    layers: Vec<(String, usize, Vec<Layer>)>,
 }
 
 /// A block's stack and its number in it: `h.` and 3 of `h.3`.
@@ -118,30 +195,30 @@ fn stacks(net: &Network) -> Vec<(&str, Vec<usize>)> {
 }
 
 impl Blocks {
-    fn of(method: &str, parent: &Network, child: &Network, choose: &dyn Choose) -> Result<Self, Error> {
+    fn of(parent: &Network, child: &Network, choose: &dyn Choose) -> Result<Self, Error> {
         let theirs: HashMap<&str, Vec<usize>> = stacks(parent).into_iter().collect();
         let mut blocks = Self { of: HashMap::new(), layers: Vec::new() };
         for (stack, own) in stacks(child) {
             let Some(theirs) = theirs.get(stack) else { continue };
-            if own.len() > theirs.len() {
-                let why = format!("it has {} layers, the parent {}", own.len(), theirs.len());
-                return Err(refuse(method, stack, &why, "a selection can only make a network smaller"));
-            }
             let chosen = choose.layers(stack, theirs.len(), own.len())?;
-            for (own, &nth) in own.iter().zip(&chosen) {
-                blocks.of.insert(format!("{stack}{own}"), format!("{stack}{}", theirs[nth]));
+            for (own, &layer) in own.iter().zip(&chosen) {
+                let block = layer.of().map(|nth| format!("{stack}{}", theirs[nth]));
+                blocks.of.insert(format!("{stack}{own}"), (layer, block));
             }
             blocks.layers.push((stack.trim_end_matches('.').to_owned(), theirs.len(), chosen));
         }
         Ok(blocks)
     }
 
-    /// The name that a child's parameter has in the parent, in the block that its own is made of; of blocks in blocks the
-    /// innermost counts.
-    fn parents_name(&self, name: &str) -> String {
+    /// The name that a child's parameter has in the parent, in the block that its own is made of; none in a new one. Of blocks in
+    /// blocks the innermost counts.
+    fn parents_name(&self, name: &str) -> Option<String> {
         let ends = name.match_indices('.').map(|(at, _)| at).collect::<Vec<_>>();
-        let of = |end: &usize| self.of.get(&name[..*end]).map(|block| format!("{block}{}", &name[*end..]));
-        ends.iter().rev().find_map(of).unwrap_or_else(|| name.to_owned())
+        let of = |end: &usize| self.of.get(&name[..*end]).map(|(_, block)| (block, *end));
+        match ends.iter().rev().find_map(of) {
+            Some((block, end)) => block.as_ref().map(|block| format!("{block}{}", &name[end..])),
+            None => Some(name.to_owned()),
+        }
     }
 }
 

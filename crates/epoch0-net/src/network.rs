@@ -6,7 +6,7 @@ use epoch0_num::Dtype;
 use serde::Serialize;
 
 use crate::site::ends;
-use crate::{Axis, AxisId, BranchEnd, Op, Param, ParamId, Role, Shift, Site};
+use crate::{Axis, AxisId, BranchEnd, NormKind, Op, Param, ParamId, Role, Shift, Site};
 
 /// Index of a value in its network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -237,6 +237,32 @@ impl Network {
             let found = self.sites_of(id).next().and_then(|site| law(self, site));
             self.params[index].native = found;
         }
+    }
+
+    /// Gives layer and RMS normalizations another number to add to the variance.
+    pub fn set_norm_epsilon(&mut self, epsilon: f64) {
+        for node in &mut self.nodes {
+            if let Op::Norm {
+                kind: NormKind::Layer | NormKind::LayerChannelsFirst | NormKind::Rms { .. },
+                eps,
+                ..
+            } = &mut node.op
+            {
+                *eps = epsilon;
+            }
+        }
+    }
+
+    /// What layer and RMS normalizations add to the variance; the first one's.
+    pub fn norm_epsilon(&self) -> Option<f64> {
+        self.nodes.iter().find_map(|node| match node.op {
+            Op::Norm {
+                kind: NormKind::Layer | NormKind::LayerChannelsFirst | NormKind::Rms { .. },
+                eps,
+                ..
+            } => Some(eps),
+            _ => None,
+        })
     }
 
     /// Stores floating-point parameters as another type. Integer buffers stay as they are.

@@ -105,6 +105,28 @@ impl Described {
     }
 }
 
+impl Described {
+    /// Gives layer and RMS normalizations another number to add to the variance, in the network and in its config; whether
+    /// the config has a key for it.
+    ///
+    /// # Errors
+    /// When the config with it cannot be read any more.
+    pub fn set_norm_epsilon(&mut self, epsilon: f64) -> Result<bool, Error> {
+        let Some(config) = &self.config else { return Ok(false) };
+        for key in ["rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon"] {
+            let mut keys = config.clone();
+            keys.insert(key.to_owned(), Value::from(epsilon));
+            let text = serde_json::to_string(&keys).expect("a config is plain data");
+            let net = hf::network(&Config::parse(&self.given, text.as_bytes())?, true)?;
+            if net.norm_epsilon() == Some(epsilon) {
+                (self.net, self.config) = (net, Some(keys));
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
 /// Whether a folder, or a file, is a safetensors checkpoint.
 fn holds_weights(path: &Path) -> bool {
     let is_file = |name: &str| path.join(name).is_file();

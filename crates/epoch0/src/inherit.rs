@@ -3,18 +3,21 @@
 use std::path::Path;
 use std::time::Instant;
 
+use epoch0_engine::{Device, Mode, Precision, Value, run};
+use epoch0_examine::Probe;
 use epoch0_format::{self as format, Checkpoint, NewFolder, Tensor, Watch, Writer, pt_metadata};
-use epoch0_inherit::{Gather, Inheritance, Inheritor};
+use epoch0_inherit::{Gather, Inheritance, Inherited, Inheritor, Layer, Origin, is_new};
 use epoch0_init::METHODS;
 use epoch0_init::start::{Plan, Recipe};
+use epoch0_method::reading::ProbeSummary;
 use epoch0_method::{Entry, Values};
 use epoch0_net::{Network, ParamId};
-use epoch0_num::Dtype;
+use epoch0_num::{Dtype, Element, with_element};
 use serde::{Deserialize, Serialize};
 
 use crate::initialize::layout;
 use crate::report::pattern;
-use crate::weights::tensor_of;
+use crate::weights::{read_weights, tensor_of};
 use crate::{Described, Error, Options, Receipt, receipt};
 
 /// What a start takes from another network, and how.
@@ -51,6 +54,17 @@ pub struct Descent {
     pub axes: Vec<Taken>,
     /// Parameters, those that differ in numbers only together.
     pub groups: Vec<Heirs>,
+    /// Whether the method keeps the parent's answers.
+    pub preserves: bool,
+    /// What that came to; absent where it was not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
+    /// What normalizations add to the variance, where that had to become another number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epsilon: Option<f64>,
+    /// What to know of the result.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Files that were copied as they are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub copied: Vec<String>,
@@ -72,8 +86,24 @@ pub struct Layers {
     pub stack: String,
     /// How many the parent has.
     pub of: usize,
-    /// Which are taken.
-    pub taken: Vec<usize>,
+    /// Which of them each of the child's is made of; none where it is drawn.
+    pub taken: Vec<Option<usize>>,
+    /// The child's layers that add nothing at the start.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<usize>,
+}
+
+/// How far a child's answers are from its parent's.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Proof {
+    /// The largest difference, as a share of the parent's largest answer.
+    pub deviation: f64,
+    /// What rounding to the child's type allows.
+    pub tolerance: f64,
+    /// Whether it is within that.
+    pub holds: bool,
+    /// What both were asked.
+    pub asked: ProbeSummary,
 }
 
 /// The part of a parent's axis that a child takes.
@@ -83,8 +113,8 @@ pub struct Taken {
     pub axis: String,
     /// The parent's size.
     pub of: usize,
-    /// The places taken.
-    pub places: Vec<usize>,
+    /// Which of them each of the child's is; none where it is new.
+    pub places: Vec<Option<usize>>,
 }
 
 /// Parameters that are made alike.
@@ -99,7 +129,7 @@ pub struct Heirs {
     /// Shape of the parent's; absent where it is drawn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub of: Option<Vec<usize>>,
-    /// `copied`, `selected`, or the law that it is drawn from.
+    /// `copied`, `selected` or `grown`, with `scaled` where numbers change; a number; or the law that it is drawn from.
     pub how: String,
 }
 
@@ -159,15 +189,55 @@ impl Parent {
         Ok(Self { checkpoint: Checkpoint::open(path)?, net: described.net, inheritance })
     }
 
-    /// Where a child's parameter comes from; none where it is drawn.
-    pub(crate) fn of(&self, child: ParamId) -> Result<Option<Gather<'_>>, Error> {
-        let Some(inherited) = &self.inheritance.params[child.0 as usize] else { return Ok(None) };
-        Ok(Some(Gather::new(inherited, tensor_of(&self.checkpoint, &self.net, inherited.from)?)))
+    /// Where a child's parameter comes from.
+    pub(crate) fn of(&self, child: ParamId) -> Result<Heir<'_>, Error> {
+        Ok(match &self.inheritance.params[child.0 as usize] {
+            Origin::Drawn => Heir::Drawn,
+            Origin::Constant(value) => Heir::Constant(*value),
+            Origin::Taken(inherited) => {
+                let tensor = tensor_of(&self.checkpoint, &self.net, inherited.from)?;
+                Heir::Taken { gather: Gather::new(inherited, tensor), is_drawn: inherited.draws() }
+            }
+        })
     }
 
     fn tensor(&self, child: ParamId) -> Result<Option<Tensor<'_>>, Error> {
-        let inherited = self.inheritance.params[child.0 as usize].as_ref();
+        let inherited = self.inheritance.params[child.0 as usize].taken();
         inherited.map(|inherited| tensor_of(&self.checkpoint, &self.net, inherited.from)).transpose()
+    }
+}
+
+/// A child's parameter.
+pub(crate) enum Heir<'a> {
+    Drawn,
+    Constant(f64),
+    /// With whether some of it is drawn.
+    Taken {
+        gather: Gather<'a>,
+        is_drawn: bool,
+    },
+}
+
+impl Heir<'_> {
+    /// Whether some of it is drawn.
+    pub(crate) fn is_drawn(&self) -> bool {
+        matches!(self, Self::Drawn | Self::Taken { is_drawn: true, .. })
+    }
+
+    /// Fills `out` with the elements from `start` on but for those that are drawn, which stay; answers the first that is not
+    /// finite.
+    pub(crate) fn read(&self, start: usize, dtype: Dtype, out: &mut [u8]) -> Option<f64> {
+        match self {
+            Self::Drawn => None,
+            Self::Taken { gather, .. } => gather.read(start, dtype, out),
+            Self::Constant(value) => {
+                with_element!(dtype, T => {
+                    let value = T::from_f64(*value);
+                    out.chunks_exact_mut(size_of::<T>()).for_each(|to| to.copy_from_slice(bytemuck::bytes_of(&value)));
+                });
+                None
+            }
+        }
     }
 }
 
@@ -188,8 +258,19 @@ pub fn inherit(
 ) -> Result<Descent, Error> {
     let begun = Instant::now();
     let parent = Parent::open(lineage, &child.net, options.seed)?;
-    let is_child =
-        |at: &usize| parent.inheritance.params[*at].is_some() && child.net.params()[*at].dtype.is_float();
+    let mut warnings = Vec::new();
+    if let Some(epsilon) = parent.inheritance.epsilon
+        && !child.set_norm_epsilon(epsilon)?
+    {
+        let own = child.net.norm_epsilon().unwrap_or_default();
+        warnings.push(format!(
+            "normalizations of {} add {own} to the variance, and would have to add {epsilon} for answers to stay exactly",
+            child.net.name()
+        ));
+    }
+    let is_child = |at: &usize| {
+        parent.inheritance.params[*at].taken().is_some() && child.net.params()[*at].dtype.is_float()
+    };
     let first = (0..child.net.params().len()).find(is_child);
     let theirs =
         first.map(|at| parent.tensor(ParamId(at as u32))).transpose()?.flatten().map(|tensor| tensor.dtype());
@@ -199,6 +280,7 @@ pub fn inherit(
     check(&parent, &child.net, lineage)?;
     let plan = Plan::new(METHODS, &child.net, recipe, options.seed)?;
     let mut report = descent(&parent, &plan, lineage);
+    report.warnings = warnings;
     let Some(out) = out else { return Ok(report) };
     let mut note = Receipt::new(&child.net, recipe, options.seed, plan.digest());
     note.lineage = Some(lineage.clone());
@@ -214,9 +296,52 @@ pub fn inherit(
     report.copied = copy_beside(Path::new(&lineage.from), &folder)?;
     report.files = writer.finish()?.files;
     folder.commit()?;
+    if parent.inheritance.preserves {
+        report.proof = proof(&parent.net, lineage, plan.net(), out, options.seed)?;
+    }
     report.out = Some(out.display().to_string());
     report.seconds = Some(begun.elapsed().as_secs_f64());
     Ok(report)
+}
+
+/// Parameters of both networks up to which they are run to see whether answers stay; in double precision up to the first number.
+const MOST: [u64; 2] = [200_000_000, 1_500_000_000];
+/// Examples that both are asked.
+const EXAMPLES: usize = 2;
+
+/// How far the answers of what was written are from the parent's; none where both are too large to be run.
+fn proof(
+    parent: &Network,
+    lineage: &Lineage,
+    child: &Network,
+    out: &Path,
+    seed: u64,
+) -> Result<Option<Proof>, Error> {
+    let n = parent.n_params() + child.n_params();
+    if n > MOST[1] || parent.graph_inputs().is_some() {
+        return Ok(None);
+    }
+    let precision = if n > MOST[0] { Precision::Single } else { Precision::Double };
+    let device = Device::cpu();
+    let probe = Probe::matched(parent, EXAMPLES, seed, precision, &device)?;
+    let answers = |net: &Network, path: &Path| -> Result<Vec<f64>, Error> {
+        let weights = read_weights(net, path, precision, &device)?;
+        let run = run(net, &weights.constants(), &probe.inputs, Mode::Eval, &mut |_| Ok(()))?;
+        Ok(run.outputs.iter().filter_map(Value::real).flat_map(|var| var.value().to_f64()).collect())
+    };
+    let (wanted, found) = (answers(parent, Path::new(&lineage.from))?, answers(child, out)?);
+    let largest = wanted.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
+    let off = wanted.iter().zip(&found).fold(0.0, |most: f64, (a, b)| most.max((a - b).abs()));
+    let deviation =
+        if wanted.len() == found.len() { off / largest.max(f64::MIN_POSITIVE) } else { f64::INFINITY };
+    let stored = child.params().iter().map(|param| param.dtype).filter(|dtype| dtype.is_float());
+    let tolerance = match stored.min_by_key(|dtype| dtype.bytes()) {
+        Some(Dtype::BF16) => 3e-2,
+        Some(Dtype::F16) => 5e-3,
+        Some(Dtype::F64) if precision == Precision::Double => 1e-10,
+        _ => 1e-5,
+    };
+    Ok(Some(Proof { deviation, tolerance, holds: deviation <= tolerance, asked: probe.summary }))
 }
 
 /// What a parent's file holds has to be what its config says, in types that can be read.
@@ -247,28 +372,30 @@ fn write(
 ) -> Result<(), Error> {
     let net = plan.net();
     let all = 0..net.params().len();
-    let gathers = all.clone().map(|at| parent.of(ParamId(at as u32))).collect::<Result<Vec<_>, _>>()?;
-    let is_whole = |at: &usize| gathers[*at].is_none() && plan.single_law(ParamId(*at as u32)).is_none();
+    let heirs = all.clone().map(|at| parent.of(ParamId(at as u32))).collect::<Result<Vec<_>, _>>()?;
+    let is_whole = |at: &usize| heirs[*at].is_drawn() && plan.single_law(ParamId(*at as u32)).is_none();
     let (wholes, pieces): (Vec<usize>, Vec<usize>) = all.partition(is_whole);
-    let watch = Watch { cancel: options.cancel, progress: options.progress };
-    writer.fill(pieces, watch, |tensor, start, buffer| {
-        let param = ParamId(tensor as u32);
-        let Some(gather) = &gathers[tensor] else {
-            plan.draw_piece(param, start, buffer)?;
-            return Ok::<(), Error>(());
-        };
-        match gather.read(start, net.param(param).dtype, buffer) {
+    let take = |tensor: usize, start: usize, buffer: &mut [u8]| {
+        let param = net.param(ParamId(tensor as u32));
+        match heirs[tensor].read(start, param.dtype, buffer) {
             None => Ok(()),
             Some(odd) => Err(epoch0_method::Error::NotFinite {
                 method: lineage.method.clone(),
-                site: format!("{} of the parent", net.param(param).name),
+                site: format!("{} of the parent", param.name),
                 value: odd.to_string(),
-            }
-            .into()),
+            }),
         }
+    };
+    let watch = Watch { cancel: options.cancel, progress: options.progress };
+    writer.fill(pieces, watch, |tensor, start, buffer| {
+        if heirs[tensor].is_drawn() {
+            plan.draw_piece(ParamId(tensor as u32), start, buffer)?;
+        }
+        Ok::<(), Error>(take(tensor, start, buffer)?)
     })?;
     for tensor in wholes {
-        let (bytes, _) = plan.draw_whole(ParamId(tensor as u32))?;
+        let (mut bytes, _) = plan.draw_whole(ParamId(tensor as u32))?;
+        take(tensor, 0, &mut bytes)?;
         writer.write_at(tensor, 0, &bytes)?;
         if let Some(progress) = options.progress {
             progress(bytes.len() as u64);
@@ -297,13 +424,13 @@ fn descent(parent: &Parent, plan: &Plan<'_>, lineage: &Lineage) -> Descent {
     let net = plan.net();
     let mut groups: Vec<Heirs> = Vec::new();
     for (at, param) in net.params().iter().enumerate() {
-        let inherited = parent.inheritance.params[at].as_ref();
-        let of = inherited.map(|inherited| parent.net.param(inherited.from).shape.clone());
+        let origin = &parent.inheritance.params[at];
+        let of = origin.taken().map(|inherited| parent.net.param(inherited.from).shape.clone());
         let law = || plan.sites_of(ParamId(at as u32)).first().map(|planned| planned.law.to_string());
-        let how = match &of {
-            Some(of) if *of == param.shape => "copied".to_owned(),
-            Some(_) => "selected".to_owned(),
-            None => format!("drawn: {}", law().unwrap_or_default()),
+        let how = match origin {
+            Origin::Drawn => format!("drawn: {}", law().unwrap_or_default()),
+            Origin::Constant(value) => value.to_string(),
+            Origin::Taken(inherited) => how(inherited, of.as_deref().unwrap_or_default()),
         };
         let (name, shape) = (param.name.clone(), param.shape.clone());
         let like = groups.iter_mut().find_map(|group| {
@@ -320,22 +447,25 @@ fn descent(parent: &Parent, plan: &Plan<'_>, lineage: &Lineage) -> Descent {
     }
     let mut axes: Vec<Taken> = Vec::new();
     for (axis, of, places) in &parent.inheritance.axes {
-        if places.len() == *of {
+        if places.iter().copied().eq(0..*of) {
             continue;
         }
+        let places: Vec<Option<usize>> =
+            places.iter().map(|&place| (!is_new(place)).then_some(place)).collect();
         let like = axes.iter_mut().find_map(|taken| {
-            let is_like = taken.of == *of && taken.places == **places;
+            let is_like = taken.of == *of && taken.places == places;
             pattern(&taken.axis, axis).filter(|_| is_like).map(|name| (taken, name))
         });
         match like {
             Some((taken, name)) => taken.axis = name,
-            None => axes.push(Taken { axis: axis.clone(), of: *of, places: places.to_vec() }),
+            None => axes.push(Taken { axis: axis.clone(), of: *of, places }),
         }
     }
     let layers = parent.inheritance.layers.iter().map(|(stack, of, taken)| Layers {
         stack: stack.clone(),
         of: *of,
-        taken: taken.clone(),
+        taken: taken.iter().map(|layer| layer.of()).collect(),
+        silent: (0..taken.len()).filter(|&nth| !matches!(taken[nth], Layer::Of(_))).collect(),
     });
     let dtype = net.params().iter().map(|param| param.dtype).find(|dtype| dtype.is_float());
     Descent {
@@ -348,9 +478,29 @@ fn descent(parent: &Parent, plan: &Plan<'_>, lineage: &Lineage) -> Descent {
         layers: layers.collect(),
         axes,
         groups,
+        preserves: parent.inheritance.preserves,
+        proof: None,
+        epsilon: parent.inheritance.epsilon,
+        warnings: Vec::new(),
         copied: Vec::new(),
         out: None,
         files: Vec::new(),
         seconds: None,
     }
+}
+
+/// What became of a parameter.
+fn how(inherited: &Inherited, of: &[usize]) -> String {
+    let is_whole = inherited.dims.iter().zip(of).all(|(dim, &size)| dim.places.iter().copied().eq(0..size));
+    let is_larger = inherited.dims.iter().zip(of).any(|(dim, &size)| dim.places.len() > size);
+    let mut how = match (is_whole, is_larger) {
+        (true, _) => "copied",
+        (_, true) => "grown",
+        _ => "selected",
+    }
+    .to_owned();
+    if inherited.is_scaled() {
+        how += ", scaled";
+    }
+    how
 }

@@ -42,7 +42,7 @@ pub use error::Error;
 pub use examine::{ALL, Examining, Said, USUAL, data_probe, examine, matched_probe, summary};
 pub use fold::{Folded, Folding, Kept, Left, fold_checkpoint, fold_onnx};
 pub use follow::{Curves, following};
-pub use inherit::{Descent, Heirs, Layers, Lineage, Taken, inherit};
+pub use inherit::{Descent, Heirs, Layers, Lineage, Proof, Taken, inherit};
 pub use initialize::{LEARNING_RATES_FILE, Options, Progress, initialize, plan};
 pub use methods::{Method, method, methods};
 pub use receipt::{Ran, Receipt};

@@ -6,7 +6,6 @@ use std::path::Path;
 use epoch0_data::Dataset;
 use epoch0_engine::Device;
 use epoch0_format::{Checkpoint, onnx};
-use epoch0_inherit::Gather;
 use epoch0_init::METHODS;
 use epoch0_init::start::{Plan, Recipe, Use};
 use epoch0_net::{Network, ParamId};
@@ -15,7 +14,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::calibrate::calibrated;
-use crate::inherit::Parent;
+use crate::inherit::{Heir, Parent};
 use crate::receipt::Ran;
 use crate::{Calibrating, Described, Error, Progress, Receipt, own_precision};
 
@@ -254,10 +253,9 @@ fn against_receipt<'a>(
     }
     for id in by_name(net) {
         let name = &net.param(id).name;
-        let gather = parent.as_ref().map(|parent| parent.of(id)).transpose()?.flatten();
-        if let Some(gather) = gather {
-            let (stored, dtype) = (stored(name)?, net.param(id).dtype);
-            if let Some(element) = first_not_taken(&gather, dtype, &stored, progress) {
+        let heir = parent.as_ref().map(|parent| parent.of(id)).transpose()?;
+        if let Some(heir) = heir.filter(|heir| !matches!(heir, Heir::Drawn)) {
+            if let Some(element) = first_not_taken(&heir, &plan, id, &stored(name)?, progress)? {
                 let what = format!("element {element} differs from what it takes from its parent");
                 difference = Some(Difference { tensor: name.clone(), what });
                 break;
@@ -275,22 +273,34 @@ fn against_receipt<'a>(
 
 /// The first element of a tensor that is not what is taken from a parent.
 fn first_not_taken(
-    gather: &Gather<'_>,
-    dtype: Dtype,
+    heir: &Heir<'_>,
+    plan: &Plan<'_>,
+    param: ParamId,
     stored: &[u8],
     progress: Option<Progress<'_>>,
-) -> Option<usize> {
+) -> Result<Option<usize>, Error> {
     const PIECE: usize = 1 << 20;
+    let dtype = plan.net().param(param).dtype;
+    let whole =
+        (heir.is_drawn() && plan.single_law(param).is_none()).then(|| plan.draw_whole(param)).transpose()?;
     let mut wanted = vec![0; PIECE * dtype.bytes()];
-    stored.chunks(wanted.len()).enumerate().find_map(|(nth, found)| {
+    for (nth, found) in stored.chunks(wanted.len()).enumerate() {
         let wanted = &mut wanted[..found.len()];
-        gather.read(nth * PIECE, dtype, wanted);
+        let start = nth * PIECE;
+        match &whole {
+            Some((bytes, _)) => wanted.copy_from_slice(&bytes[start * dtype.bytes()..][..found.len()]),
+            None if heir.is_drawn() => drop(plan.draw_piece(param, start, wanted)?),
+            None => {}
+        }
+        heir.read(start, dtype, wanted);
         if let Some(progress) = progress {
             progress(found.len() as u64);
         }
-        let at = found.iter().zip(&*wanted).position(|(a, b)| a != b);
-        at.map(|byte| nth * PIECE + byte / dtype.bytes())
-    })
+        if let Some(byte) = found.iter().zip(&*wanted).position(|(a, b)| a != b) {
+            return Ok(Some(start + byte / dtype.bytes()));
+        }
+    }
+    Ok(None)
 }
 
 /// Share of a weight that the last bits of forward passes on different machines may move a calibrated one by.

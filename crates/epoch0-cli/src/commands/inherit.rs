@@ -43,23 +43,40 @@ pub(super) fn run(
     bar.finish_and_clear();
     let report = report?;
     let text = if json { Outcome::json(&report)?.text } else { table(&report) };
-    Ok(Outcome { text, holds: true })
+    Ok(Outcome { text, holds: report.proof.is_none_or(|proof| proof.holds) })
 }
 
-/// Places for people: `every 2nd of 768`, `the first 512 of 1024`.
-fn places(taken: &[usize], of: usize) -> String {
-    let steps: Vec<usize> = taken.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
-    let n = taken.len();
-    match (taken.first(), steps.first()) {
-        _ if n == of => format!("all {of}"),
-        (Some(first), Some(&step)) if steps.iter().all(|other| *other == step) => match (step, *first) {
-            (1, 0) => format!("the first {n} of {of}"),
-            (1, first) if first + n == of => format!("the last {n} of {of}"),
-            (1, first) => format!("{first} to {} of {of}", first + n - 1),
-            (step, first) => format!("{n} of {of}, every {step} from {first}"),
-        },
+/// Places for people: `every 2nd of 768`, `the first 512 of 1024`, `all 16 and 8 new`.
+fn places(taken: &[Option<usize>], of: usize) -> String {
+    let old: Vec<usize> = taken.iter().flatten().copied().collect();
+    let n_new = taken.len() - old.len();
+    if n_new > 0 {
+        let is_before = taken[..old.len()].iter().all(Option::is_some);
+        let among = if is_before { "" } else { " among them" };
+        return format!(
+            "{} and {n_new} new{among}",
+            places(&old.into_iter().map(Some).collect::<Vec<_>>(), of)
+        );
+    }
+    let steps: Vec<usize> = old.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
+    let n = old.len();
+    if old.iter().copied().eq(0..of) {
+        return format!("all {of}");
+    }
+    if n > of && old.iter().enumerate().all(|(at, &place)| place == at % of) {
+        return format!("all {of}, repeated to {n}");
+    }
+    match (old.first(), steps.first()) {
+        (Some(first), Some(&step)) if steps.iter().all(|other| *other == step) && step < of => {
+            match (step, *first) {
+                (1, 0) => format!("the first {n} of {of}"),
+                (1, first) if first + n == of => format!("the last {n} of {of}"),
+                (1, first) => format!("{first} to {} of {of}", first + n - 1),
+                (step, first) => format!("{n} of {of}, every {step} from {first}"),
+            }
+        }
         _ => {
-            let shown: Vec<String> = taken.iter().take(6).map(ToString::to_string).collect();
+            let shown: Vec<String> = old.iter().take(6).map(ToString::to_string).collect();
             format!("{n} of {of}: {}{}", shown.join(", "), if n > 6 { ", …" } else { "" })
         }
     }
@@ -104,13 +121,44 @@ fn table(report: &Descent) -> String {
         let mut table = Table::new(&[("taken", Align::Left), ("which", Align::Left)]);
         for layers in &report.layers {
             let which = places(&layers.taken, layers.of);
-            table.row(vec![format!("layers of {}", layers.stack), which]);
+            let silent = match &layers.silent[..] {
+                [] => String::new(),
+                silent => {
+                    let numbers: Vec<String> = silent.iter().map(ToString::to_string).collect();
+                    format!("; {} add nothing at the start", numbers.join(", "))
+                }
+            };
+            table.row(vec![format!("layers of {}", layers.stack), which + &silent]);
         }
         for axis in &report.axes {
             table.row(vec![axis.axis.clone(), places(&axis.places, axis.of)]);
         }
         out.push('\n');
         out += &table.render();
+    }
+    for warning in &report.warnings {
+        let _ = writeln!(out, "\nwarning: {warning}");
+    }
+    if let Some(epsilon) = report.epsilon {
+        let _ = writeln!(
+            out,
+            "\nε of normalizations has to be {epsilon:e}, and is in config.json where there is one"
+        );
+    }
+    match (&report.proof, report.preserves && report.out.is_some()) {
+        (Some(proof), _) => {
+            let (word, than) =
+                if proof.holds { ("stay", "no more than") } else { ("do not stay", "more than") };
+            let _ = writeln!(
+                out,
+                "\nanswers {word}: they differ by {:.1e} of the largest, {than} the {:.0e} of rounding ({} examples, {})",
+                proof.deviation, proof.tolerance, proof.asked.n_examples, proof.asked.name
+            );
+        }
+        (None, true) => {
+            out.push_str("\nanswers should stay; both networks are too large to be run here for a proof\n")
+        }
+        (None, false) => {}
     }
     if !report.copied.is_empty() {
         let _ = writeln!(out, "\n{FAINT}copied beside it: {}{FAINT:#}", report.copied.join(", "));
@@ -132,11 +180,16 @@ mod tests {
 
     #[test]
     fn places_in_words() {
-        assert_eq!(places(&[0, 1, 2], 3), "all 3");
-        assert_eq!(places(&[0, 1], 4), "the first 2 of 4");
-        assert_eq!(places(&[2, 3], 4), "the last 2 of 4");
-        assert_eq!(places(&[0, 2, 4], 6), "3 of 6, every 2 from 0");
-        assert_eq!(places(&[0, 3, 5], 6), "3 of 6: 0, 3, 5");
-        assert_eq!(places(&[], 0), "all 0");
+        let old =
+            |taken: &[usize], of| places(&taken.iter().map(|&place| Some(place)).collect::<Vec<_>>(), of);
+        assert_eq!(old(&[0, 1, 2], 3), "all 3");
+        assert_eq!(old(&[0, 1], 4), "the first 2 of 4");
+        assert_eq!(old(&[2, 3], 4), "the last 2 of 4");
+        assert_eq!(old(&[0, 2, 4], 6), "3 of 6, every 2 from 0");
+        assert_eq!(old(&[0, 3, 5], 6), "3 of 6: 0, 3, 5");
+        assert_eq!(old(&[], 0), "all 0");
+        assert_eq!(old(&[0, 1, 2, 0, 1, 2], 3), "all 3, repeated to 6");
+        assert_eq!(places(&[Some(0), Some(1), None], 2), "all 2 and 1 new");
+        assert_eq!(places(&[Some(0), None, Some(1)], 2), "all 2 and 1 new among them");
     }
 }

@@ -50,7 +50,7 @@ fn axes_are_taken_alike() -> Result<Verdict, Error> {
     let found = inherited(&parent, &child)?;
     let places = |name: &str, dim: usize| {
         let id = child.find(name).map_or(0, |id| id.0 as usize);
-        found.params[id].as_ref().map(|from| from.places[dim].clone()).unwrap_or_default()
+        found.params[id].taken().map(|from| from.dims[dim].places.clone()).unwrap_or_default()
     };
     let stream = places("transformer.wte.weight", 1);
     let mut wrong: Vec<&str> = Vec::new();

@@ -37,10 +37,10 @@
 //! let (parent, child) = (zoo::build("mlp:8-16-4").unwrap(), zoo::build("mlp:8-4-4").unwrap());
 //! let method = (find("weight_selection").unwrap().build)(&Default::default()).unwrap();
 //! let found = method.inherit(&parent, &child, 0).unwrap();
-//! let weight = found.params[0].as_ref().unwrap();
-//! assert_eq!(*weight.places[0], [0, 4, 8, 12]);
-//! // Ten classes of another task would be others.
-//! assert!(found.params[2].is_none());
+//! let weight = found.params[0].taken().unwrap();
+//! assert_eq!(*weight.dims[0].places, [0, 4, 8, 12]);
+//! // Four classes of another task would be others.
+//! assert!(found.params[2].taken().is_none());
 //! ```
 //!
 //! # References
@@ -53,7 +53,8 @@ use epoch0_net::{Network, Op, Param, Role};
 use epoch0_num::Stream;
 
 use crate::axes::Leaf;
-use crate::pair::{Choose, pair, refuse};
+use crate::layers::{fewer, numbered};
+use crate::pair::{Choose, Layer, Pairs, refuse};
 use crate::{Inheritance, Inheritor};
 
 /// Which layers of the parent the child's are made of.
@@ -141,7 +142,7 @@ fn build(values: &Values) -> Result<Box<dyn Inheritor>, Error> {
 
 impl Inheritor for WeightSelection {
     fn inherit(&self, parent: &Network, child: &Network, seed: u64) -> Result<Inheritance, Error> {
-        pair(INFO.id, parent, child, &Selection { by: self, seed })
+        Ok(Pairs::new(INFO.id, parent, child, &Selection { by: self, seed })?.taken())
     }
 }
 
@@ -163,25 +164,13 @@ fn spaced(size: usize, n: usize) -> Vec<usize> {
 }
 
 impl Choose for Selection<'_> {
-    fn layers(&self, stack: &str, parent: usize, child: usize) -> Result<Vec<usize>, Error> {
+    fn layers(&self, stack: &str, parent: usize, child: usize) -> Result<Vec<Layer>, Error> {
+        fewer(INFO.id, stack, parent, child)?;
         if let Some(text) = &self.by.explicit {
-            let wrong = |why: String| Error::Param {
-                method: INFO.id.to_owned(),
-                name: "explicit".to_owned(),
-                got: text.clone(),
-                allowed: format!("{child} numbers from 0 to {}, as `0-3-7`: {stack} {why}", parent - 1),
-            };
-            let numbers = text.split(['-', ',']).filter(|word| !word.is_empty()).map(str::parse::<usize>);
-            let numbers: Vec<usize> =
-                numbers.collect::<Result<_, _>>().map_err(|error| wrong(error.to_string()))?;
-            return match numbers.iter().find(|&&number| number >= parent) {
-                _ if numbers.len() != child => Err(wrong(format!("takes {child}, not {}", numbers.len()))),
-                Some(number) => Err(wrong(format!("has no layer {number} in the parent"))),
-                None => Ok(numbers),
-            };
+            return numbered(INFO.id, text, stack, parent, child);
         }
         let from = |first: usize| (first..first + child).collect();
-        Ok(match self.by.layers {
+        let numbers: Vec<usize> = match self.by.layers {
             Layers::First => from(0),
             Layers::Last => from(parent - child),
             Layers::Middle => from((parent - child) / 2),
@@ -190,14 +179,15 @@ impl Choose for Selection<'_> {
                 let at = |nth: usize| (nth * (parent - 1)) as f64 / (child - 1) as f64;
                 (0..child).map(|nth| at(nth).round_ties_even() as usize).collect()
             }
-        })
+        };
+        Ok(numbers.into_iter().map(Layer::Of).collect())
     }
 
-    fn places(&self, leaf: Leaf<'_>) -> Result<Vec<usize>, Error> {
+    fn places(&self, leaf: Leaf<'_>) -> Result<Vec<Vec<usize>>, Error> {
         if leaf.child == 0 {
             return Err(refuse(INFO.id, leaf.name, "it has size 0", "give it a size"));
         }
-        Ok(match self.by.elements {
+        Ok(vec![match self.by.elements {
             Elements::Uniform => spaced(leaf.parent, leaf.child),
             Elements::Consecutive => (0..leaf.child).collect(),
             Elements::Random => {
@@ -211,7 +201,7 @@ impl Choose for Selection<'_> {
                 order.sort_unstable();
                 order
             }
-        })
+        }])
     }
 
     fn is_blind(&self) -> bool {

@@ -1,5 +1,7 @@
 //! Examples that a network is given, and the loss of what it answers to them.
 
+mod matched;
+
 use std::ops::Range;
 
 use epoch0_net::Network;
