@@ -157,11 +157,11 @@ pub(crate) struct Init {
 /// What methods look at that calibrate.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct CalibratingArgs {
-    /// Data that methods look at which calibrate (lsuv): a name (`epoch0 data list`), a file or folder, or a generator;
-    /// without any, random inputs that match the network are drawn.
+    /// Data that methods look at which calibrate (lsuv) or score a parent (subclone): a name (`epoch0 data list`), a file or
+    /// folder, or a generator; without any, random inputs that match the network are drawn.
     #[arg(long, value_name = "DATA")]
     pub(crate) data: Option<String>,
-    /// Number of examples that they look at [default: as many as fit, 8 to 1024].
+    /// Number of examples that they look at [default: as many as fit, 8 to 1024; to score a parent 512].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) examples: Option<u32>,
     /// Exit with 1 if a layer is not calibrated to the method's tolerance.

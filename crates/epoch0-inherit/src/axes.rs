@@ -239,13 +239,10 @@ impl<'a> Axes<'a> {
         let Leaf { name, parent, child, .. } = leaf;
         let kind = leaf.axis.and_then(|axis| self.kinds.get(&axis)).copied();
         let kind = kind.filter(|_| !self.choose.is_blind());
-        if parent == child && !self.choose.reorders(leaf) {
+        if parent == child {
             return Ok(vec![(0..parent).collect()]);
         }
         if let Some(Kind::Named(what)) = kind {
-            if parent == child {
-                return Ok(vec![(0..parent).collect()]);
-            }
             let why =
                 format!("the child has {child} {what}, the parent {parent}: they are not the same ones");
             return Err(refuse(self.method, at, &why, &format!("give the child as many {what}")));

@@ -2,19 +2,24 @@
 
 use epoch0_engine::{Batch, Device, Elements, Mode, Precision, Value, Weights, run};
 use epoch0_format::hf::{self, Config};
-use epoch0_method::{Error, Verdict};
+use epoch0_method::{Error, Values, Verdict};
 use epoch0_net::{Network, Role, zoo};
 use epoch0_num::{Dtype, Law, Stream};
 use epoch0_train::claims::of;
 use serde_json::{Map, Value as Json};
 
-use crate::{Gather, Inheritance, Inheritor, Origin, Stored};
+use crate::{Gather, Inheritance, Inheritor, Kin, Origin, Stored};
 
 /// A network of the zoo in double precision.
 pub(crate) fn built(spec: &str) -> Result<Network, Error> {
     let mut net = of(zoo::build(spec))?;
     net.set_dtype(Dtype::F64);
     Ok(net)
+}
+
+/// Values of a method's parameters, as a user writes them.
+pub(crate) fn set(values: &[(&str, &str)]) -> Values {
+    values.iter().map(|(name, value)| ((*name).to_owned(), epoch0_method::Value::parse(value))).collect()
 }
 
 /// Weights that nothing is special about: norms are not the identity, biases not zero, variances not one.
@@ -45,7 +50,8 @@ pub(crate) fn made(
     child: &Network,
     drawn: &Weights,
 ) -> Result<Weights, Error> {
-    of(Weights::read::<epoch0_engine::Error>(child, Precision::Double, &Device::cpu(), |id, param| {
+    let precision = theirs.iter().next().map_or(Precision::Double, |(_, value)| value.precision());
+    of(Weights::read::<epoch0_engine::Error>(child, precision, &Device::cpu(), |id, param| {
         let own = drawn.get(id).map(|value| value.to_f64()).unwrap_or_default();
         Ok(Elements::Double(match &found.params[id.0 as usize] {
             Origin::Drawn => own,
@@ -64,7 +70,7 @@ pub(crate) fn made(
 
 /// How far the answers of a child that a method makes are from its parent's: see [`deviation`].
 pub(crate) fn off(method: &dyn Inheritor, parent: &Network, mut child: Network) -> Result<f64, Error> {
-    let found = method.inherit(parent, &child, 0)?;
+    let found = method.inherit(&Kin::new(parent, &child))?;
     found.epsilon.into_iter().for_each(|epsilon| child.set_norm_epsilon(epsilon));
     let theirs = trained(parent, 1)?;
     let own = made(&found, (parent, &theirs), &child, &trained(&child, 2)?)?;

@@ -28,12 +28,12 @@
 //!
 //! # Example
 //! ```
-//! use epoch0_inherit::find;
+//! use epoch0_inherit::{Kin, find};
 //! use epoch0_net::zoo;
 //!
 //! let (parent, child) = (zoo::build("mlp:8-16-4").unwrap(), zoo::build("mlp:8-32-4").unwrap());
 //! let method = (find("hyper_cloning").unwrap().build)(&Default::default()).unwrap();
-//! let found = method.inherit(&parent, &child, 0).unwrap();
+//! let found = method.inherit(&Kin::new(&parent, &child)).unwrap();
 //! let readout = found.params[2].taken().unwrap();
 //! assert_eq!(readout.dims[1].places[15..17], [15, 0]);
 //! assert_eq!(readout.dims[1].scales.as_ref().unwrap()[0], 0.5);
@@ -50,7 +50,7 @@ use crate::case::{REPEATED, off_all};
 use crate::grow::{More, Noisy, grown};
 use crate::layers::{At, Layers, inserted};
 use crate::pair::{Choose, Layer, Pairs};
-use crate::{Inheritance, Inheritor};
+use crate::{Inheritance, Inheritor, Kin};
 
 /// Parameters of cloning.
 #[derive(Clone, Debug, Params)]
@@ -80,9 +80,9 @@ fn build(values: &Values) -> Result<Box<dyn Inheritor>, Error> {
 }
 
 impl Inheritor for HyperCloning {
-    fn inherit(&self, parent: &Network, child: &Network, seed: u64) -> Result<Inheritance, Error> {
-        let noisy = Noisy { share: self.noise, seed };
-        grown(Pairs::new(INFO.id, parent, child, self)?, More::Repeated(noisy))
+    fn inherit(&self, kin: &Kin<'_>) -> Result<Inheritance, Error> {
+        let noisy = Noisy { share: self.noise, seed: kin.seed };
+        grown(Pairs::new(INFO.id, kin, self)?, More::Repeated(noisy))
     }
 }
 
@@ -139,7 +139,7 @@ mod tests {
         ] {
             let (_, config, _) = FAMILIES.iter().find(|(name, ..)| *name == family).unwrap();
             let (parent, child) = (configured(config, "{}").unwrap(), configured(config, more).unwrap());
-            let error = method.inherit(&parent, &child, 0).unwrap_err().to_string();
+            let error = method.inherit(&Kin::new(&parent, &child)).unwrap_err().to_string();
             assert!(error.contains(said) && error.contains("hint: "), "{family} {more}: {error}");
         }
     }

@@ -11,6 +11,8 @@ mod gather;
 mod grow;
 mod layers;
 mod pair;
+mod score;
+mod trial;
 mod uses;
 
 pub mod expand;
@@ -18,11 +20,13 @@ pub mod hyper_cloning;
 pub mod llama_pro;
 pub mod net2net;
 pub mod stacking;
+pub mod subclone;
 pub mod weight_selection;
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use epoch0_engine::{Batch, Weights};
 use epoch0_method::{Entry, Error};
 use epoch0_net::{Network, ParamId};
 use epoch0_num::Stream;
@@ -124,6 +128,50 @@ pub struct Inheritance {
     pub epsilon: Option<f64>,
     /// Whether the child computes what the parent does.
     pub preserves: bool,
+    /// What to know of how it was chosen.
+    pub notes: Vec<String>,
+}
+
+/// What a method looks at in a parent, apart from its sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing.
+    Nothing,
+    /// Its weights.
+    Weights,
+    /// What it does to examples.
+    Activations,
+}
+
+/// A parent's weights.
+pub trait Tensors {
+    /// Those of a parameter.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn tensor(&self, param: ParamId) -> Result<Stored<'_>, Error>;
+}
+
+/// A child and the parent that it is to be made of.
+#[derive(Clone, Copy)]
+pub struct Kin<'a> {
+    /// The parent.
+    pub parent: &'a Network,
+    /// The child.
+    pub child: &'a Network,
+    /// What is drawn by the method is drawn with this.
+    pub seed: u64,
+    /// The parent's weights, where the method needs them.
+    pub tensors: Option<&'a dyn Tensors>,
+    /// The parent's weights in memory and examples, where the method needs activations.
+    pub running: Option<(&'a Weights, &'a Batch)>,
+}
+
+impl<'a> Kin<'a> {
+    /// A child and a parent of which only sizes are looked at.
+    pub fn new(parent: &'a Network, child: &'a Network) -> Self {
+        Self { parent, child, seed: 0, tensors: None, running: None }
+    }
 }
 
 /// A way to make a child of a parent.
@@ -132,7 +180,12 @@ pub trait Inheritor: Send + Sync + Debug {
     ///
     /// # Errors
     /// When the parent has not what the child needs.
-    fn inherit(&self, parent: &Network, child: &Network, seed: u64) -> Result<Inheritance, Error>;
+    fn inherit(&self, kin: &Kin<'_>) -> Result<Inheritance, Error>;
+
+    /// What it looks at in a parent.
+    fn needs(&self) -> Needs {
+        Needs::Nothing
+    }
 }
 
 /// Every method that makes a child of a parent, by id.

@@ -25,12 +25,12 @@
 //!
 //! # Example
 //! ```
-//! use epoch0_inherit::{Layer, find};
+//! use epoch0_inherit::{Kin, Layer, find};
 //! use epoch0_net::zoo;
 //!
 //! let net = |layers| zoo::build(&format!("gpt:layers={layers},heads=2,embed=8,vocab=20,positions=8")).unwrap();
 //! let method = (find("llama_pro").unwrap().build)(&Default::default()).unwrap();
-//! let found = method.inherit(&net(2), &net(3), 0).unwrap();
+//! let found = method.inherit(&Kin::new(&net(2), &net(3))).unwrap();
 //! assert_eq!(found.layers[0].2, [Layer::Of(0), Layer::Of(1), Layer::Silent(1)]);
 //! ```
 //!
@@ -45,7 +45,7 @@ use crate::case::off_all;
 use crate::grow::{More, grown};
 use crate::layers::{At, Layers, inserted};
 use crate::pair::{Choose, Layer, Pairs};
-use crate::{Inheritance, Inheritor};
+use crate::{Inheritance, Inheritor, Kin};
 
 /// LLaMA Pro has no parameters.
 #[derive(Clone, Debug, Params)]
@@ -71,8 +71,8 @@ fn build(values: &Values) -> Result<Box<dyn Inheritor>, Error> {
 }
 
 impl Inheritor for LlamaPro {
-    fn inherit(&self, parent: &Network, child: &Network, _: u64) -> Result<Inheritance, Error> {
-        grown(Pairs::new(INFO.id, parent, child, self)?, More::Padded)
+    fn inherit(&self, kin: &Kin<'_>) -> Result<Inheritance, Error> {
+        grown(Pairs::new(INFO.id, kin, self)?, More::Padded)
     }
 }
 
@@ -127,7 +127,7 @@ mod tests {
     fn sizes_stay() {
         let net = |embed| built(&format!("gpt:layers=2,heads=2,embed={embed},vocab=20,positions=8")).unwrap();
         let method = (ENTRY.build)(&Values::new()).unwrap();
-        let error = method.inherit(&net(8), &net(12), 0).unwrap_err().to_string();
+        let error = method.inherit(&Kin::new(&net(8), &net(12))).unwrap_err().to_string();
         assert!(error.contains("this method keeps all sizes"), "{error}");
     }
 }

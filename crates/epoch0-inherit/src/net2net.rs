@@ -25,12 +25,12 @@
 //!
 //! # Example
 //! ```
-//! use epoch0_inherit::find;
+//! use epoch0_inherit::{Kin, find};
 //! use epoch0_net::zoo;
 //!
 //! let (parent, child) = (zoo::build("mlp:8-16-4").unwrap(), zoo::build("mlp:8-20-4").unwrap());
 //! let method = (find("net2net").unwrap().build)(&Default::default()).unwrap();
-//! let found = method.inherit(&parent, &child, 0).unwrap();
+//! let found = method.inherit(&Kin::new(&parent, &child)).unwrap();
 //! let readout = found.params[2].taken().unwrap();
 //! assert!(readout.dims[1].places[16..].iter().all(|&place| place < 16));
 //! ```
@@ -47,7 +47,7 @@ use crate::case::off_all;
 use crate::grow::{More, Noisy, grown};
 use crate::layers::{At, Layers, inserted};
 use crate::pair::{Choose, Layer, Pairs};
-use crate::{Inheritance, Inheritor};
+use crate::{Inheritance, Inheritor, Kin};
 
 /// Parameters of Net2Net.
 #[derive(Clone, Debug, Params)]
@@ -77,9 +77,9 @@ fn build(values: &Values) -> Result<Box<dyn Inheritor>, Error> {
 }
 
 impl Inheritor for Net2Net {
-    fn inherit(&self, parent: &Network, child: &Network, seed: u64) -> Result<Inheritance, Error> {
-        let noisy = Noisy { share: self.noise, seed };
-        grown(Pairs::new(INFO.id, parent, child, &Wider { seed })?, More::Repeated(noisy))
+    fn inherit(&self, kin: &Kin<'_>) -> Result<Inheritance, Error> {
+        let noisy = Noisy { share: self.noise, seed: kin.seed };
+        grown(Pairs::new(INFO.id, kin, &Wider { seed: kin.seed })?, More::Repeated(noisy))
     }
 }
 

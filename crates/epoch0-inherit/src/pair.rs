@@ -7,7 +7,7 @@ use epoch0_method::Error;
 use epoch0_net::{Network, Param, ParamId, Role};
 
 use crate::axes::{Axes, Leaf, Places, Tree};
-use crate::{Inheritance, Inherited, Origin};
+use crate::{Inheritance, Inherited, Kin, Origin};
 
 /// What a layer of the child is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,11 +60,6 @@ pub trait Choose {
         !self.can_grow()
     }
 
-    /// Whether the places of an axis of the parent's size are chosen too, and not those of the parent as they are.
-    fn reorders(&self, _leaf: Leaf<'_>) -> bool {
-        false
-    }
-
     /// Whether a map to the network's answers is taken over.
     fn takes_readout(&self, child: &Network, readout: &Param) -> bool;
 }
@@ -96,12 +91,8 @@ impl<'a> Pairs<'a> {
     /// # Errors
     /// When a method cannot choose, when both mean different things by an axis, or when nothing of the child is found in the
     /// parent.
-    pub fn new(
-        method: &'static str,
-        parent: &'a Network,
-        child: &'a Network,
-        choose: &'a dyn Choose,
-    ) -> Result<Self, Error> {
+    pub fn new(method: &'static str, kin: &Kin<'a>, choose: &'a dyn Choose) -> Result<Self, Error> {
+        let Kin { parent, child, .. } = *kin;
         let blocks = Blocks::of(parent, child, choose)?;
         let mut axes = Axes::new(method, parent, child, choose);
         let mut params = Vec::with_capacity(child.params().len());

@@ -27,12 +27,12 @@
 //!
 //! # Example
 //! ```
-//! use epoch0_inherit::{Layer, find};
+//! use epoch0_inherit::{Kin, Layer, find};
 //! use epoch0_net::zoo;
 //!
 //! let net = |layers| zoo::build(&format!("gpt:layers={layers},heads=2,embed=8,vocab=20,positions=8")).unwrap();
 //! let method = (find("stacking").unwrap().build)(&Default::default()).unwrap();
-//! let found = method.inherit(&net(2), &net(4), 0).unwrap();
+//! let found = method.inherit(&Kin::new(&net(2), &net(4))).unwrap();
 //! assert_eq!(found.layers[0].2, [0, 1, 0, 1].map(Layer::Of));
 //! ```
 //!
@@ -48,7 +48,7 @@ use epoch0_net::{Network, Param};
 use crate::axes::Leaf;
 use crate::layers::{no_fewer, numbered};
 use crate::pair::{Choose, Layer, Pairs, refuse};
-use crate::{Inheritance, Inheritor};
+use crate::{Inheritance, Inheritor, Kin};
 
 /// How layers are repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Choice)]
@@ -92,8 +92,8 @@ fn build(values: &Values) -> Result<Box<dyn Inheritor>, Error> {
 }
 
 impl Inheritor for Stacking {
-    fn inherit(&self, parent: &Network, child: &Network, _: u64) -> Result<Inheritance, Error> {
-        Ok(Pairs::new(INFO.id, parent, child, self)?.taken())
+    fn inherit(&self, kin: &Kin<'_>) -> Result<Inheritance, Error> {
+        Ok(Pairs::new(INFO.id, kin, self)?.taken())
     }
 }
 

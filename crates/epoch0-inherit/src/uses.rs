@@ -1,6 +1,9 @@
 //! How a network uses the dimensions of its parameters: which of them make new values and which sum over old ones.
 
+use epoch0_method::Error;
 use epoch0_net::{AxisId, Layout, Network, Node, NodeId, NormKind, Op, ParamId, ValueId};
+
+use crate::pair::refuse;
 
 /// What a dimension of a parameter does to a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,4 +122,31 @@ pub(crate) fn norm_below(net: &Network, mut value: ValueId) -> Option<NodeId> {
             _ => return None,
         }
     }
+}
+
+/// Whether a parameter is a table that answers are read off too.
+pub(crate) fn is_tied(sides: &[Option<Vec<Side>>], param: ParamId) -> bool {
+    sides[param.0 as usize].iter().flatten().any(|side| side.reads && side.writes)
+}
+
+/// Normalizations before the maps that a table is used for, which nothing else reads; none where it is not.
+///
+/// # Errors
+/// When there is a map without such a normalization.
+pub(crate) fn norms_before(method: &str, net: &Network, table: ParamId) -> Result<Vec<NodeId>, Error> {
+    let is_map = |node: &&Node| matches!(node.op, Op::Linear { weight, .. } if weight == table);
+    let norm = |node: &Node| {
+        let norm = norm_below(net, node.inputs[0]);
+        let is_alone = |norm: &NodeId| {
+            let outputs = &net.nodes()[norm.0 as usize].outputs;
+            outputs.iter().flat_map(|&output| readers(net, output)).count() == 1
+        };
+        norm.filter(is_alone).ok_or_else(|| {
+            let why =
+                "answers are read off this table, with no normalization before that could be multiplied";
+            let hint = "take a checkpoint whose readout is a matrix of its own";
+            refuse(method, &net.param(table).name, why, hint)
+        })
+    };
+    net.nodes().iter().filter(is_map).map(norm).collect()
 }

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::Instant;
 
-use epoch0_engine::{Device, Mode, Precision, Value, run};
+use epoch0_data::Dataset;
+use epoch0_engine::{Device, Mode, Precision, Value, Weights, run};
 use epoch0_examine::Probe;
 use epoch0_format::{self as format, Checkpoint, NewFolder, Tensor, Watch, Writer, pt_metadata};
-use epoch0_inherit::{Gather, Inheritance, Inherited, Inheritor, Layer, Origin, is_new};
+use epoch0_inherit::{Gather, Inheritance, Inherited, Inheritor, Kin, Layer, Needs, Origin, Stored, is_new};
 use epoch0_init::METHODS;
 use epoch0_init::start::{Plan, Recipe};
 use epoch0_method::reading::ProbeSummary;
@@ -15,6 +16,7 @@ use epoch0_net::{Network, ParamId};
 use epoch0_num::{Dtype, Element, with_element};
 use serde::{Deserialize, Serialize};
 
+use crate::examine::{data_probe, matched_probe};
 use crate::initialize::layout;
 use crate::report::pattern;
 use crate::weights::{read_weights, tensor_of};
@@ -30,7 +32,16 @@ pub struct Lineage {
     /// Its parameters that were given.
     #[serde(default)]
     pub set: Values,
+    /// The data whose examples the parent is run on, where the method looks at that; inputs drawn to match it without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// How many examples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub examples: Option<usize>,
 }
+
+/// Examples that a parent is run on, where no other number is given.
+const SCORED: usize = 512;
 
 /// What a child was made of.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -54,6 +65,9 @@ pub struct Descent {
     pub axes: Vec<Taken>,
     /// Parameters, those that differ in numbers only together.
     pub groups: Vec<Heirs>,
+    /// What the parent was run on, where the method looks at what it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<ProbeSummary>,
     /// Whether the method keeps the parent's answers.
     pub preserves: bool,
     /// What that came to; absent where it was not looked at.
@@ -170,6 +184,42 @@ pub(crate) struct Parent {
     net: Network,
     checkpoint: Checkpoint,
     inheritance: Inheritance,
+    /// What the parent was run on.
+    asked: Option<ProbeSummary>,
+}
+
+/// A parent's weights in its files.
+struct Tensors<'a> {
+    checkpoint: &'a Checkpoint,
+    net: &'a Network,
+}
+
+impl epoch0_inherit::Tensors for Tensors<'_> {
+    fn tensor(&self, param: ParamId) -> Result<Stored<'_>, epoch0_method::Error> {
+        tensor_of(self.checkpoint, self.net, param).map(Stored::from).map_err(|error| {
+            epoch0_method::Error::Unsupported {
+                method: "init".to_owned(),
+                what: self.net.param(param).name.clone(),
+                why: error.to_string(),
+                hint: "take a parent that has all its weights".to_owned(),
+            }
+        })
+    }
+}
+
+/// The parent's weights in memory, and examples to run it on.
+fn running(lineage: &Lineage, net: &Network, path: &Path, seed: u64) -> Result<(Weights, Probe), Error> {
+    let (precision, device) = (Precision::Single, Device::cpu());
+    let weights = read_weights(net, path, precision, &device)?;
+    let examples = Some(lineage.examples.unwrap_or(SCORED));
+    let probe = match &lineage.data {
+        Some(spec) => {
+            let data = Dataset::open(spec)?;
+            data_probe(net, &weights, &data, examples, seed, precision, &device)?
+        }
+        None => matched_probe(net, &weights, examples, seed, precision, &device)?,
+    };
+    Ok((weights, probe))
 }
 
 impl Parent {
@@ -185,8 +235,22 @@ impl Parent {
             }
             .into());
         };
-        let inheritance = method.inherit(&described.net, child, seed)?;
-        Ok(Self { checkpoint: Checkpoint::open(path)?, net: described.net, inheritance })
+        let (net, checkpoint) = (&described.net, Checkpoint::open(path)?);
+        let stored = Tensors { checkpoint: &checkpoint, net };
+        let running = match method.needs() {
+            Needs::Activations => Some(running(lineage, net, path, seed)?),
+            Needs::Nothing | Needs::Weights => None,
+        };
+        let kin = Kin {
+            parent: net,
+            child,
+            seed,
+            tensors: (method.needs() == Needs::Weights).then_some(&stored),
+            running: running.as_ref().map(|(weights, probe)| (weights, &probe.batch)),
+        };
+        let inheritance = method.inherit(&kin)?;
+        let asked = running.map(|(_, probe)| probe.summary);
+        Ok(Self { checkpoint, net: described.net, inheritance, asked })
     }
 
     /// Where a child's parameter comes from.
@@ -280,7 +344,7 @@ pub fn inherit(
     check(&parent, &child.net, lineage)?;
     let plan = Plan::new(METHODS, &child.net, recipe, options.seed)?;
     let mut report = descent(&parent, &plan, lineage);
-    report.warnings = warnings;
+    report.warnings = parent.inheritance.notes.iter().cloned().chain(warnings).collect();
     let Some(out) = out else { return Ok(report) };
     let mut note = Receipt::new(&child.net, recipe, options.seed, plan.digest());
     note.lineage = Some(lineage.clone());
@@ -478,6 +542,7 @@ fn descent(parent: &Parent, plan: &Plan<'_>, lineage: &Lineage) -> Descent {
         layers: layers.collect(),
         axes,
         groups,
+        asked: parent.asked.clone(),
         preserves: parent.inheritance.preserves,
         proof: None,
         epsilon: parent.inheritance.epsilon,

@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 
 use epoch0::format::Replace;
 use epoch0::method::Value;
+use epoch0::method::reading::ProbeSource;
 use epoch0::{Calibrating, Descent, Described, Lineage, Options, Use};
 
 use super::{Failure, Outcome};
 use crate::args::Init;
-use crate::number::{bytes, grouped};
+use crate::number::{bytes, grouped, short};
 use crate::table::{Align, FAINT, HEADING, Table};
 use crate::terminal;
 
@@ -22,7 +23,13 @@ pub(super) fn run(
 ) -> Result<Outcome, Failure> {
     let set: BTreeMap<String, Value> =
         args.set.iter().map(|(name, value)| (name.clone(), Value::parse(value))).collect();
-    let lineage = Lineage { from: from.to_owned(), method: with.to_owned(), set };
+    let lineage = Lineage {
+        from: from.to_owned(),
+        method: with.to_owned(),
+        set,
+        data: args.calibrating.data.clone(),
+        examples: args.calibrating.examples.map(|n| n as usize),
+    };
     let mut recipe = described.usual_recipe();
     if let Some(base) = &args.base {
         recipe.base = Some(Use::new(base));
@@ -136,14 +143,19 @@ fn table(report: &Descent) -> String {
         out.push('\n');
         out += &table.render();
     }
-    for warning in &report.warnings {
-        let _ = writeln!(out, "\nwarning: {warning}");
+    if let Some(asked) = &report.asked {
+        let why = match asked.source {
+            ProbeSource::Data => "",
+            ProbeSource::MatchedRandom => " that match the parent (no `--data` was given)",
+        };
+        let n = grouped(asked.n_examples as u64);
+        let _ = writeln!(out, "\nscored on {n} examples of {}{why}", asked.name);
     }
     if let Some(epsilon) = report.epsilon {
-        let _ = writeln!(
-            out,
-            "\nε of normalizations has to be {epsilon:e}, and is in config.json where there is one"
-        );
+        let _ = writeln!(out, "\nnormalizations have to add {} to the variance for this", short(epsilon));
+    }
+    for warning in &report.warnings {
+        let _ = writeln!(out, "\nwarning: {warning}");
     }
     match (&report.proof, report.preserves && report.out.is_some()) {
         (Some(proof), _) => {

@@ -66,6 +66,7 @@ fn one_epsilon_is_nearly_enough() -> Result<Verdict, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Kin;
 
     #[test]
     fn what_cannot_grow_is_named() {
@@ -86,7 +87,7 @@ mod tests {
         ] {
             let (_, config, _) = FAMILIES.iter().find(|(name, ..)| *name == family).unwrap();
             let (parent, child) = (configured(config, "{}").unwrap(), configured(config, more).unwrap());
-            let error = method.inherit(&parent, &child, 0).unwrap_err().to_string();
+            let error = method.inherit(&Kin::new(&parent, &child)).unwrap_err().to_string();
             assert!(error.contains(said) && error.contains("hint: "), "{family} {more}: {error}");
         }
     }

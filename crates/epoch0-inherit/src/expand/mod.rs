@@ -40,12 +40,12 @@
 //!
 //! # Example
 //! ```
-//! use epoch0_inherit::find;
+//! use epoch0_inherit::{Kin, find};
 //! use epoch0_net::zoo;
 //!
 //! let (parent, child) = (zoo::build("mlp:8-16-4").unwrap(), zoo::build("mlp:8-32-4").unwrap());
 //! let method = (find("expand").unwrap().build)(&Default::default()).unwrap();
-//! let found = method.inherit(&parent, &child, 0).unwrap();
+//! let found = method.inherit(&Kin::new(&parent, &child)).unwrap();
 //! assert!(found.preserves);
 //! let readout = found.params[2].taken().unwrap();
 //! assert_eq!(readout.dims[1].places[15..17], [15, epoch0_inherit::ZERO]);
@@ -63,7 +63,7 @@ use crate::axes::Leaf;
 use crate::grow::{More, grown};
 use crate::layers::{At, Layers, inserted};
 use crate::pair::{Choose, Layer, Pairs};
-use crate::{DRAWN, Inheritance, Inheritor};
+use crate::{DRAWN, Inheritance, Inheritor, Kin};
 
 /// Parameters of expansions.
 #[derive(Clone, Debug, Params)]
@@ -96,8 +96,8 @@ fn build(values: &Values) -> Result<Box<dyn Inheritor>, Error> {
 }
 
 impl Inheritor for Expand {
-    fn inherit(&self, parent: &Network, child: &Network, _: u64) -> Result<Inheritance, Error> {
-        grown(Pairs::new(INFO.id, parent, child, self)?, More::Padded)
+    fn inherit(&self, kin: &Kin<'_>) -> Result<Inheritance, Error> {
+        grown(Pairs::new(INFO.id, kin, self)?, More::Padded)
     }
 }
 

@@ -7,7 +7,7 @@ use epoch0_net::{Network, Node, NodeId, Op, ParamId, ValueId};
 
 use super::{Grower, More, dims};
 use crate::pair::Layer;
-use crate::uses::{maker, norm_below, readers};
+use crate::uses::{is_tied, maker, norm_below, norms_before};
 
 impl Grower<'_, '_> {
     /// Works out what parameters have to be multiplied by.
@@ -145,7 +145,7 @@ impl Grower<'_, '_> {
             let by = theirs / own;
             if let Some((_, Node { op: Op::Embedding { table }, .. })) = maker(child, node.inputs[0]) {
                 self.times(*table, by);
-                for norm in self.norms_before(*table)? {
+                for norm in norms_before(self.pairs.method, child, *table)? {
                     self.rescale(norm, 1.0 / by, true)?;
                 }
             } else if let Some(norm) = norm_below(child, node.inputs[0]) {
@@ -164,43 +164,18 @@ impl Grower<'_, '_> {
         if self.more == More::Padded {
             return Ok(());
         }
-        let tied = self.pairs.params().filter(|(param, ..)| self.is_tied(*param));
+        let tied = self.pairs.params().filter(|(param, ..)| is_tied(&self.sides, *param));
         for param in tied.map(|(param, ..)| param).collect::<Vec<_>>() {
             let width = self.pairs.child.param(param).axes.last().copied();
             let Some((own, from)) = width.map(|axis| self.sizes(axis)).filter(|(own, from)| own != from)
             else {
                 continue;
             };
-            for norm in self.norms_before(param)? {
+            for norm in norms_before(self.pairs.method, self.pairs.child, param)? {
                 self.rescale(norm, from as f64 / own as f64, true)?;
             }
         }
         Ok(())
-    }
-
-    /// Whether a parameter is a table that answers are read off too.
-    fn is_tied(&self, param: ParamId) -> bool {
-        self.sides[param.0 as usize].iter().flatten().any(|side| side.reads && side.writes)
-    }
-
-    /// Normalizations before the maps that a table is used for; none where it is not.
-    fn norms_before(&self, table: ParamId) -> Result<Vec<NodeId>, Error> {
-        let child = self.pairs.child;
-        let is_map = |node: &&Node| matches!(node.op, Op::Linear { weight, .. } if weight == table);
-        let norm = |node: &Node| {
-            let norm = norm_below(child, node.inputs[0]);
-            let is_alone = |norm: &NodeId| {
-                let outputs = &child.nodes()[norm.0 as usize].outputs;
-                outputs.iter().flat_map(|&output| readers(child, output)).count() == 1
-            };
-            norm.filter(is_alone).ok_or_else(|| {
-                let name = &child.param(table).name;
-                let why =
-                    "answers are read off this table, with no normalization before that could be multiplied";
-                self.refuse(name, why, "take a checkpoint whose readout is a matrix of its own")
-            })
-        };
-        child.nodes().iter().filter(is_map).map(norm).collect()
     }
 
     /// What normalizations have to add to the variance, where the child's config says otherwise.

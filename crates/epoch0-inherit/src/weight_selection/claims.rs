@@ -4,8 +4,8 @@ use epoch0_method::{Claim, ClaimKind, Error, Expectation, Values, Verdict};
 use epoch0_net::{Network, zoo};
 
 use super::{ENTRY, INFO, spaced};
-use crate::Inheritance;
 use crate::pair::refuse;
+use crate::{Inheritance, Kin};
 
 pub(super) static CLAIMS: &[Claim] = &[
     Claim {
@@ -41,7 +41,7 @@ fn built(spec: &str) -> Result<Network, Error> {
 }
 
 fn inherited(parent: &Network, child: &Network) -> Result<Inheritance, Error> {
-    (ENTRY.build)(&Values::new())?.inherit(parent, child, 0)
+    (ENTRY.build)(&Values::new())?.inherit(&Kin::new(parent, child))
 }
 
 fn axes_are_taken_alike() -> Result<Verdict, Error> {

@@ -31,12 +31,12 @@
 //!
 //! # Example
 //! ```
-//! use epoch0_inherit::{find, weight_selection::WeightSelection};
+//! use epoch0_inherit::{Kin, find, weight_selection::WeightSelection};
 //! use epoch0_net::zoo;
 //!
 //! let (parent, child) = (zoo::build("mlp:8-16-4").unwrap(), zoo::build("mlp:8-4-4").unwrap());
 //! let method = (find("weight_selection").unwrap().build)(&Default::default()).unwrap();
-//! let found = method.inherit(&parent, &child, 0).unwrap();
+//! let found = method.inherit(&Kin::new(&parent, &child)).unwrap();
 //! let weight = found.params[0].taken().unwrap();
 //! assert_eq!(*weight.dims[0].places, [0, 4, 8, 12]);
 //! // Four classes of another task would be others.
@@ -55,7 +55,7 @@ use epoch0_num::Stream;
 use crate::axes::Leaf;
 use crate::layers::{fewer, numbered};
 use crate::pair::{Choose, Layer, Pairs, refuse};
-use crate::{Inheritance, Inheritor};
+use crate::{Inheritance, Inheritor, Kin};
 
 /// Which layers of the parent the child's are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Choice)]
@@ -141,8 +141,8 @@ fn build(values: &Values) -> Result<Box<dyn Inheritor>, Error> {
 }
 
 impl Inheritor for WeightSelection {
-    fn inherit(&self, parent: &Network, child: &Network, seed: u64) -> Result<Inheritance, Error> {
-        Ok(Pairs::new(INFO.id, parent, child, &Selection { by: self, seed })?.taken())
+    fn inherit(&self, kin: &Kin<'_>) -> Result<Inheritance, Error> {
+        Ok(Pairs::new(INFO.id, kin, &Selection { by: self, seed: kin.seed })?.taken())
     }
 }
 
