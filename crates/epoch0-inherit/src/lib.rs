@@ -189,7 +189,15 @@ pub trait Inheritor: Send + Sync + Debug {
 }
 
 /// Every method that makes a child of a parent, by id.
-pub static METHODS: &[&Entry<dyn Inheritor>] = &[&expand::ENTRY, &weight_selection::ENTRY];
+pub static METHODS: &[&Entry<dyn Inheritor>] = &[
+    &expand::ENTRY,
+    &hyper_cloning::ENTRY,
+    &llama_pro::ENTRY,
+    &net2net::ENTRY,
+    &stacking::ENTRY,
+    &subclone::ENTRY,
+    &weight_selection::ENTRY,
+];
 
 /// The method of that id or alias.
 ///
