@@ -16,6 +16,7 @@ mod trial;
 mod uses;
 
 pub mod expand;
+pub mod guidance;
 pub mod hyper_cloning;
 pub mod llama_pro;
 pub mod net2net;
@@ -26,6 +27,7 @@ pub mod weight_selection;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use epoch0_data::Dataset;
 use epoch0_engine::{Batch, Weights};
 use epoch0_method::{Entry, Error};
 use epoch0_net::{Network, ParamId};
@@ -115,7 +117,7 @@ impl Origin {
 }
 
 /// What a child takes from its parent.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Inheritance {
     /// For each of the child's parameters where it comes from.
     pub params: Vec<Origin>,
@@ -130,6 +132,8 @@ pub struct Inheritance {
     pub preserves: bool,
     /// What to know of how it was chosen.
     pub notes: Vec<String>,
+    /// The child's weights, where it has learned them: then these count, and not where parameters come from.
+    pub learned: Option<Weights>,
 }
 
 /// What a method looks at in a parent, apart from its sizes.
@@ -141,6 +145,8 @@ pub enum Needs {
     Weights,
     /// What it does to examples.
     Activations,
+    /// What the child learns from it, on data.
+    Training,
 }
 
 /// A parent's weights.
@@ -165,12 +171,25 @@ pub struct Kin<'a> {
     pub tensors: Option<&'a dyn Tensors>,
     /// The parent's weights in memory and examples, where the method needs activations.
     pub running: Option<(&'a Weights, &'a Batch)>,
+    /// What the child learns on, where the method trains it.
+    pub training: Option<Training<'a>>,
+}
+
+/// What a child learns on.
+#[derive(Clone, Copy)]
+pub struct Training<'a> {
+    /// The parent's weights.
+    pub parent: &'a Weights,
+    /// The child's, as they are drawn.
+    pub child: &'a Weights,
+    /// The data.
+    pub data: &'a Dataset,
 }
 
 impl<'a> Kin<'a> {
     /// A child and a parent of which only sizes are looked at.
     pub fn new(parent: &'a Network, child: &'a Network) -> Self {
-        Self { parent, child, seed: 0, tensors: None, running: None }
+        Self { parent, child, seed: 0, tensors: None, running: None, training: None }
     }
 }
 
@@ -191,6 +210,7 @@ pub trait Inheritor: Send + Sync + Debug {
 /// Every method that makes a child of a parent, by id.
 pub static METHODS: &[&Entry<dyn Inheritor>] = &[
     &expand::ENTRY,
+    &guidance::ENTRY,
     &hyper_cloning::ENTRY,
     &llama_pro::ENTRY,
     &net2net::ENTRY,

@@ -51,7 +51,7 @@ impl Observer for Curve {
 }
 
 /// Single precision of weights that were drawn in double.
-fn single(net: &Network, weights: &Weights) -> Result<Weights, Error> {
+pub(crate) fn single(net: &Network, weights: &Weights) -> Result<Weights, Error> {
     of(Weights::read::<epoch0_engine::Error>(net, Precision::Single, &Device::cpu(), |id, _| {
         Ok(epoch0_engine::Elements::Double(weights.get(id).map(|value| value.to_f64()).unwrap_or_default()))
     }))

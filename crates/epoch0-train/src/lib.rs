@@ -31,6 +31,7 @@ mod error;
 mod feed;
 mod flips;
 mod follow;
+pub mod lesson;
 mod movement;
 mod observer;
 pub mod optimizer;

@@ -1,5 +1,6 @@
 //! The loop.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use epoch0_data::{Batch, BatchSize, Batches, Dataset, Examples, Order as DataOrder};
@@ -8,6 +9,7 @@ use epoch0_net::{Network, Op, Param, ParamId, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::error::within;
+use crate::lesson::{Answered, Lesson};
 use crate::optimizer::{Clip, Decayed, Optimizer, PerParam, Sgd, State};
 use crate::schedule::{Curve, Schedule};
 use crate::statistics::{self, NormStatistics};
@@ -109,6 +111,8 @@ pub struct Trainer<'a> {
     step: u64,
     /// Layers that are followed.
     following: Option<Following>,
+    /// What it learns from besides its data.
+    lesson: Option<&'a dyn Lesson>,
     /// The epoch that is read, and its number.
     epoch: Option<(u64, epoch0_data::prepare::Epoch<'a>)>,
 }
@@ -145,6 +149,7 @@ impl<'a> Trainer<'a> {
             curve: settings.schedule.over(steps, pace),
             step: 0,
             following: None,
+            lesson: None,
             epoch: None,
         })
     }
@@ -153,6 +158,12 @@ impl<'a> Trainer<'a> {
     #[must_use]
     pub fn following(self, following: Following) -> Self {
         Self { following: Some(following), ..self }
+    }
+
+    /// Learns from something besides its data. The losses that are told stay those of the data.
+    #[must_use]
+    pub fn with_lesson(self, lesson: &'a dyn Lesson) -> Self {
+        Self { lesson: Some(lesson), ..self }
     }
 
     /// Trains each parameter in its own way: factors of the learning rate, as muP needs, of the weight decay, or not at
@@ -298,15 +309,34 @@ impl<'a> Trainer<'a> {
         let mut met = Vec::new();
         for batch in &batches {
             let inputs = self.feed.inputs(&batch.inputs, precision, &device);
-            let done = run(self.network, &params, &inputs, Mode::Train, &mut |_| Ok(()))?;
-            let found = self.feed.loss(self.feed.answer(&done.outputs)?, &batch.targets)?;
+            let wanted = self.lesson.map(|lesson| lesson.values(self.step)).unwrap_or_default();
+            let mut values = HashMap::new();
+            let done = run(self.network, &params, &inputs, Mode::Train, &mut |done| {
+                let made = done.node.outputs.iter().zip(done.outputs).filter(|(id, _)| wanted.contains(id));
+                values.extend(made.filter_map(|(id, value)| Some((*id, value.real()?.clone()))));
+                Ok(())
+            })?;
+            let answer = self.feed.answer(&done.outputs)?;
+            let found = self.feed.loss(answer, &batch.targets)?;
             let share = batch.len() as f64 / n_examples as f64;
             loss += share * found.mean.value().item();
             if !loss.is_finite() {
                 trouble = Some("the training loss");
                 break;
             }
-            let objective = if batches.len() > 1 { found.mean.scale(share) } else { found.mean };
+            let objective = match self.lesson {
+                None => found.mean,
+                Some(lesson) => lesson.objective(&Answered {
+                    step: self.step,
+                    examples: &batch.inputs,
+                    values: &values,
+                    answer,
+                    loss: &found.mean,
+                    precision,
+                    device: &device,
+                })?,
+            };
+            let objective = if batches.len() > 1 { objective.scale(share) } else { objective };
             let one = Var::constant(objective.value().full_like(1.0, &objective.shape()));
             for (sum, term) in gradients.iter_mut().zip(vjp(&[(&objective, one)], &vars, Order::Last)) {
                 *sum = match (sum.take(), term) {

@@ -237,7 +237,7 @@ fn against_receipt<'a>(
     }
     let mut difference = None;
     let parent = receipt.lineage.as_ref().map(|lineage| {
-        Parent::open(lineage, net, receipt.seed).map_err(|error| Error::Receipt {
+        Parent::open(lineage, net, &receipt.recipe, receipt.seed).map_err(|error| Error::Receipt {
             place: place.to_owned(),
             why: format!("it inherits from `{}`, which cannot be had: {error}", lineage.from),
         })
