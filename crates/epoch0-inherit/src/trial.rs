@@ -8,6 +8,8 @@ use epoch0_method::{Error, Values};
 use epoch0_net::{Network, zoo};
 use epoch0_num::Stream;
 use epoch0_train::claims::{Examples, draw, of};
+use epoch0_train::lesson::Distillation;
+use epoch0_train::record::Teacher;
 use epoch0_train::{Adam, Evaluation, Feed, Observer, Optimizer, Settings, Span, Trainer};
 
 use crate::case::made;
@@ -99,11 +101,22 @@ impl Digits {
         made(&method.inherit(&kin)?, (&self.parent, &self.theirs), &self.child, &self.drawn()?)
     }
 
-    /// What training makes of a start, tested every so many steps.
-    pub(crate) fn curve(&self, start: Weights, rate: f64, steps: u64, every: u64) -> Result<Curve, Error> {
+    /// What training makes of a start, tested every so many steps; with half of the loss the distance to the parent's answers
+    /// where it is taught.
+    pub(crate) fn curve(
+        &self,
+        start: Weights,
+        rate: f64,
+        [steps, every]: [u64; 2],
+        is_taught: bool,
+    ) -> Result<Curve, Error> {
+        let by = Teacher { from: String::new(), loss: 0.5, answers: 0.5, temperature: 4.0 };
+        let lesson = of(Distillation::new(&self.parent, &self.theirs, &self.data, &by))?;
         let settings = Settings { test_every: Span::Steps(every), ..settings(rate, steps, self.seed) };
         let mut curve = Curve::default();
-        of(of(Trainer::new(&self.child, start, &self.data, settings))?.run(&mut curve))?;
+        let trainer = of(Trainer::new(&self.child, start, &self.data, settings))?;
+        let mut trainer = if is_taught { trainer.with_lesson(&lesson) } else { trainer };
+        of(trainer.run(&mut curve))?;
         Ok(curve)
     }
 }

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// What is trained, on what, and where it started.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct About {
     /// The network, as it was named.
     pub network: String,
@@ -36,6 +36,22 @@ pub struct About {
     pub start: String,
     /// Seed that the weights were drawn with, where they were drawn.
     pub start_seed: Option<u64>,
+    /// What is learned from besides the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<Teacher>,
+}
+
+/// A network whose answers are learned from; see [`crate::lesson::Distillation`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Teacher {
+    /// The network with its weights, as it was named.
+    pub from: String,
+    /// Factor of the data's loss.
+    pub loss: f64,
+    /// Factor of the distance to its answers.
+    pub answers: f64,
+    /// Temperature of both answers.
+    pub temperature: f64,
 }
 
 /// A line of a record.

@@ -18,6 +18,15 @@ pub(crate) struct Train {
     pub(crate) start: StartArgs,
     #[command(flatten)]
     pub(crate) training: TrainingArgs,
+    /// Learn from this network's answers too: a checkpoint folder that answers for the same data (Hinton et al. 2015).
+    #[arg(long, value_name = "NET", conflicts_with = "resume")]
+    pub(crate) teacher: Option<String>,
+    /// Factors of the data's loss and of the distance to the teacher's answers.
+    #[arg(long, value_name = "LOSS,ANSWERS", default_value = "0.3,0.7", requires = "teacher", value_parser = two_numbers)]
+    pub(crate) teacher_weights: (f64, f64),
+    /// Temperature at which answers are compared.
+    #[arg(long, value_name = "T", default_value_t = 10.0, requires = "teacher")]
+    pub(crate) temperature: f64,
     /// Seed of the start and of the order of examples.
     #[arg(long, default_value_t = 0, conflicts_with = "resume")]
     pub(crate) seed: u64,
@@ -309,5 +318,17 @@ impl TrainingArgs {
             },
             statistics_momentum: self.bn_momentum,
         })
+    }
+}
+
+/// Two numbers with a comma between.
+fn two_numbers(text: &str) -> Result<(f64, f64), String> {
+    let numbers: Vec<f64> = text
+        .split(',')
+        .map(|word| word.trim().parse::<f64>().map_err(|error| format!("`{word}`: {error}")))
+        .collect::<Result<_, _>>()?;
+    match numbers[..] {
+        [a, b] => Ok((a, b)),
+        _ => Err(format!("{} numbers, allowed two with a comma between", numbers.len())),
     }
 }

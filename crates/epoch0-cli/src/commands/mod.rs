@@ -83,6 +83,8 @@ pub(crate) enum Failure {
         "{method}: it takes a start from another network, and none was named\nhint: name one with `--from CHECKPOINT`"
     )]
     NoParent { method: &'static str },
+    #[error("teacher `{given}`: it has no weights\nhint: name a checkpoint folder or an ONNX file")]
+    NoTeacher { given: String },
     #[error("{}: not a record of claims\nhint: name another folder, or move it away", .0.display())]
     NoRecord(PathBuf),
     #[error("sigma is {0}, allowed a finite number above 0")]

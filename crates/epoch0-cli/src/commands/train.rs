@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use epoch0::data::Dataset;
-use epoch0::engine::Device;
+use epoch0::engine::{Device, Precision, Weights};
 use epoch0::format::{Checkpoint, Replace, write_file_atomically};
 use epoch0::num::Dtype;
 use epoch0::train::checkpoint::{Saved, read_counts, save};
-use epoch0::train::record::{About, Log};
+use epoch0::train::lesson::Distillation;
+use epoch0::train::record::{About, Log, Teacher};
 use epoch0::train::tensorboard::Events;
 use epoch0::train::{self, Error, Evaluation, Observer, Optimizer, Span, Status, Step, Trainer};
 use epoch0::{Calibrating, Curves, Described, following, own_precision, start_training};
@@ -32,7 +33,10 @@ pub(super) fn run(args: &Train, json: bool) -> Result<Outcome, Failure> {
             }
             let described = described_in(folder, &saved.about)?;
             let data = Dataset::open(&saved.about.data).map_err(epoch0::Error::from)?;
+            let teaching = Teaching::open(saved.about.teacher.as_ref(), &data, &device)?;
             let trainer = saved.go_on(&described.net, &data, &device).map_err(epoch0::Error::from)?;
+            let lesson = teaching.as_ref().map(Teaching::lesson).transpose()?;
+            let trainer = taught(trainer, lesson.as_ref());
             let out = args.out.clone().unwrap_or_else(|| folder.clone());
             let replaces = args.force || args.out.is_none();
             Run { args, described: &described, about: saved.about, out: Some(out), replaces }
@@ -51,6 +55,12 @@ pub(super) fn run(args: &Train, json: bool) -> Result<Outcome, Failure> {
                 data: spec.to_owned(),
                 start_seed: start.is_drawn().then_some(args.seed),
                 start: start.name().to_owned(),
+                teacher: args.teacher.clone().map(|from| Teacher {
+                    from,
+                    loss: args.teacher_weights.0,
+                    answers: args.teacher_weights.1,
+                    temperature: args.temperature,
+                }),
             };
             if described.config.is_some() {
                 // What is written is what is computed with, and goes on from the folder itself.
@@ -58,15 +68,47 @@ pub(super) fn run(args: &Train, json: bool) -> Result<Outcome, Failure> {
                 described.set_dtype(if is_double { Dtype::F64 } else { Dtype::F32 });
                 described.net.name().clone_into(&mut about.network);
             }
-            let mut trainer =
+            let teaching = Teaching::open(about.teacher.as_ref(), &data, &device)?;
+            let lesson = teaching.as_ref().map(Teaching::lesson).transpose()?;
+            let trainer =
                 Trainer::new(&described.net, begun.weights, &data, settings).map_err(epoch0::Error::from)?;
-            trainer = trainer.with_learning_rates(&begun.learning_rates);
+            let mut trainer = taught(trainer.with_learning_rates(&begun.learning_rates), lesson.as_ref());
             if let (Start::Read(_), Some(path)) = (&start, &described.checkpoint) {
                 read_counts(&mut trainer, &Checkpoint::open(path)?).map_err(epoch0::Error::from)?;
             }
             let out = args.out.clone();
             Run { args, described: &described, about, out, replaces: args.force }.finish(trainer, json)
         }
+    }
+}
+
+/// A teacher with its weights.
+struct Teaching<'a> {
+    by: Teacher,
+    described: Described,
+    weights: Weights,
+    data: &'a Dataset,
+}
+
+impl<'a> Teaching<'a> {
+    fn open(by: Option<&Teacher>, data: &'a Dataset, device: &Device) -> Result<Option<Self>, Failure> {
+        let Some(by) = by else { return Ok(None) };
+        let described = Described::open_with(&by.from, true)?;
+        let weights = described.own_weights(Precision::Single, device)?;
+        let weights = weights.ok_or_else(|| Failure::NoTeacher { given: by.from.clone() })?;
+        Ok(Some(Self { by: by.clone(), described, weights, data }))
+    }
+
+    fn lesson(&self) -> Result<Distillation<'_>, Failure> {
+        let lesson = Distillation::new(&self.described.net, &self.weights, self.data, &self.by);
+        Ok(lesson.map_err(epoch0::Error::from)?)
+    }
+}
+
+fn taught<'a>(trainer: Trainer<'a>, lesson: Option<&'a Distillation<'a>>) -> Trainer<'a> {
+    match lesson {
+        Some(lesson) => trainer.with_lesson(lesson),
+        None => trainer,
     }
 }
 

@@ -142,8 +142,8 @@ fn scales_stay() -> Result<Verdict, Error> {
 fn children_learn_faster() -> Result<Verdict, Error> {
     let found = beside(3, |seed| {
         let digits = Digits::new(seed as u64)?;
-        let child = digits.curve(digits.made("subclone", &Values::new())?, 1e-3, 300, 25)?;
-        let random = [1e-3, 2e-3].map(|rate| digits.curve(digits.drawn()?, rate, 300, 25));
+        let child = digits.curve(digits.made("subclone", &Values::new())?, 1e-3, [300, 25], false)?;
+        let random = [1e-3, 2e-3].map(|rate| digits.curve(digits.drawn()?, rate, [300, 25], false));
         let [slow, fast] = random;
         Ok::<_, Error>((child, slow?, fast?, digits.parents_accuracy()?))
     })?;

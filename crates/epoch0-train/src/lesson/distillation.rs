@@ -5,6 +5,7 @@ use epoch0_engine::{Mode, Var, Weights, run};
 use epoch0_net::{Network, ValueId};
 
 use super::{Answered, Lesson};
+use crate::record::Teacher;
 use crate::{Error, Feed};
 
 /// Loss of the data and distance to a teacher's answers:
@@ -31,8 +32,9 @@ impl<'a> Distillation<'a> {
         teacher: &'a Network,
         weights: &'a Weights,
         data: &Dataset,
-        [loss, answers, temperature]: [f64; 3],
+        by: &Teacher,
     ) -> Result<Self, Error> {
+        let Teacher { loss, answers, temperature, .. } = *by;
         for (name, value) in [("loss", loss), ("answers", answers)] {
             crate::error::within(name, value, 0.0.., "a finite number, at least 0")?;
         }
@@ -74,5 +76,50 @@ impl Lesson for Distillation<'_> {
         let factor = self.answers * self.temperature * self.temperature / n;
         let distance = distance.scale(factor).reshape(&answered.loss.shape());
         Ok(answered.loss.scale(self.loss).add(&distance))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use epoch0_engine::{Device, Elements, Precision};
+    use epoch0_net::zoo;
+    use epoch0_num::{Law, Stream};
+
+    use super::*;
+    use crate::{Settings, Span, Trainer};
+
+    fn weights(net: &Network, seed: u64) -> Weights {
+        Weights::read(net, Precision::Double, &Device::cpu(), |_, param| {
+            let mut values = vec![0.0; param.len()];
+            Law::normal(0.0, 0.3).fill(&Stream::new(seed, &param.name), 0, &mut values).unwrap();
+            Ok::<_, epoch0_engine::Error>(Elements::Double(values))
+        })
+        .unwrap()
+    }
+
+    fn trained(by: Option<(u64, [f64; 3])>) -> Vec<f64> {
+        let net = zoo::build("mlp:8-16-3").unwrap();
+        let data = Dataset::open("gaussians:classes=3,dim=8,n=60,separation=4").unwrap();
+        let theirs = weights(&net, by.map_or(0, |by| by.0));
+        let [loss, answers, temperature] = by.map_or([1.0, 0.0, 1.0], |by| by.1);
+        let teacher = Teacher { from: String::new(), loss, answers, temperature };
+        let lesson = Distillation::new(&net, &theirs, &data, &teacher).unwrap();
+        let settings = Settings { length: Span::Steps(3), batch: 16, ..Settings::default() };
+        let trainer = Trainer::new(&net, weights(&net, 0), &data, settings).unwrap();
+        let mut trainer = if by.is_some() { trainer.with_lesson(&lesson) } else { trainer };
+        trainer.run(&mut ()).unwrap();
+        trainer.weights().iter().flat_map(|(_, value)| value.to_f64()).collect()
+    }
+
+    #[test]
+    fn without_its_answers_it_is_plain_training() {
+        let off = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        let plain = trained(None);
+        assert!(off(&plain, &trained(Some((1, [1.0, 0.0, 2.0])))) < 1e-12);
+        assert!(off(&plain, &trained(Some((1, [1.0, 1.0, 2.0])))) > 1e-3);
+        // A teacher that answers alike teaches nothing.
+        let start = weights(&zoo::build("mlp:8-16-3").unwrap(), 0);
+        let start: Vec<f64> = start.iter().flat_map(|(_, value)| value.to_f64()).collect();
+        assert!(off(&start, &trained(Some((0, [0.0, 1.0, 3.0])))) < 1e-12);
     }
 }

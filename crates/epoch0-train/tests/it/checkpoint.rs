@@ -13,7 +13,13 @@ use epoch0_train::{Adam, Optimizer, Settings, Sgd, Span, Status, Trainer};
 use crate::common::{bits, gaussians, images, network, settings, weights_in};
 
 fn about() -> About {
-    About { network: "net".into(), data: "data".into(), start: "test".into(), start_seed: Some(0) }
+    About {
+        network: "net".into(),
+        data: "data".into(),
+        start: "test".into(),
+        start_seed: Some(0),
+        teacher: None,
+    }
 }
 
 /// Takes steps, saves in the middle, goes on from what was saved, and compares every bit.

@@ -9,7 +9,13 @@ use epoch0_train::{Observer, Status, Trainer};
 use crate::common::{gaussians, network, plain, settings, weights};
 
 fn about() -> About {
-    About { network: "mlp:8-16-3".into(), data: "made".into(), start: "he".into(), start_seed: Some(3) }
+    About {
+        network: "mlp:8-16-3".into(),
+        data: "made".into(),
+        start: "he".into(),
+        start_seed: Some(3),
+        teacher: None,
+    }
 }
 
 #[test]
