@@ -22,6 +22,7 @@ pub mod llama_pro;
 pub mod net2net;
 pub mod stacking;
 pub mod subclone;
+pub mod subnetwork_search;
 pub mod weight_selection;
 
 use std::fmt::Debug;
@@ -150,7 +151,7 @@ pub enum Needs {
 }
 
 /// A parent's weights.
-pub trait Tensors {
+pub trait Tensors: Sync {
     /// Those of a parameter.
     ///
     /// # Errors
@@ -216,6 +217,7 @@ pub static METHODS: &[&Entry<dyn Inheritor>] = &[
     &net2net::ENTRY,
     &stacking::ENTRY,
     &subclone::ENTRY,
+    &subnetwork_search::ENTRY,
     &weight_selection::ENTRY,
 ];
 

@@ -1,9 +1,15 @@
 //! That answers stay, whatever grows, and that each of the numbers is needed for it.
 
+use std::collections::BTreeMap;
+
+use epoch0_engine::{Batch, Device, Mode, Order, Precision, Tensor, Weights, grad, run};
 use epoch0_method::{Claim, ClaimKind, Error, Expectation, Values, Verdict};
+use epoch0_net::{Network, ParamId, Role};
+use epoch0_train::claims::of;
 
 use super::ENTRY;
-use crate::case::{FAMILIES, configured, off, off_all};
+use crate::case::{FAMILIES, configured, deviation, made, off, off_all, trained};
+use crate::{DRAWN, Inheritance, Kin, MEAN, Origin, ZERO, is_new};
 
 pub(super) static CLAIMS: &[Claim] = &[
     Claim {
@@ -26,6 +32,25 @@ pub(super) static CLAIMS: &[Claim] = &[
         seeds: 0,
         expectation: Expectation::Holds,
         run: one_epsilon_is_nearly_enough,
+    },
+    Claim {
+        name: "each_rule_is_needed",
+        text: "without the factors of normalizations or keys, zeros, means, silent layers, places of rotating pairs or ε, answers \
+               change by more than 1e-4",
+        kind: ClaimKind::Law,
+        budget_s: 5,
+        seeds: 0,
+        expectation: Expectation::Holds,
+        run: each_rule_is_needed,
+    },
+    Claim {
+        name: "new_places_learn",
+        text: "in gpt2 and llama that grew in all six ways a gradient reaches every element, new ones too, within three steps",
+        kind: ClaimKind::Law,
+        budget_s: 5,
+        seeds: 0,
+        expectation: Expectation::Holds,
+        run: new_places_learn,
     },
 ];
 
@@ -52,6 +77,122 @@ fn answers_stay() -> Result<Verdict, Error> {
     off_all(&*method, &ZOO.iter().copied().chain(families).collect::<Vec<_>>())
 }
 
+/// What is left out of an expansion, and a family and a larger config that need it.
+const NEEDED: &[(&str, &str, &str)] = &[
+    ("factors of normalizations", "llama", r#"{"hidden_size":28}"#),
+    ("factors of keys", "llama", r#"{"head_dim":8}"#),
+    ("zeros", "llama", r#"{"intermediate_size":31}"#),
+    ("zeros", "llama", r#"{"hidden_size":28}"#),
+    ("zeros", "llama", r#"{"num_attention_heads":8}"#),
+    ("means", "gpt2", r#"{"n_embd":24,"n_head":3}"#),
+    ("silence", "llama", r#"{"num_hidden_layers":3}"#),
+    ("places of pairs", "llama", r#"{"head_dim":8}"#),
+    ("epsilon", "llama", r#"{"hidden_size":28,"rms_norm_eps":0.1}"#),
+];
+
+fn each_rule_is_needed() -> Result<Verdict, Error> {
+    let method = (ENTRY.build)(&Values::new())?;
+    let mut least = f64::INFINITY;
+    let mut details = Vec::new();
+    for (what, family, larger) in NEEDED {
+        let (_, config, _) = FAMILIES.iter().find(|(name, ..)| name == family).unwrap_or(&FAMILIES[0]);
+        let own = if *what == "epsilon" { r#"{"rms_norm_eps":0.1}"# } else { "{}" };
+        let (parent, mut child) = (configured(config, own)?, configured(config, larger)?);
+        let mut found = method.inherit(&Kin::new(&parent, &child))?;
+        leave_out(what, &mut found);
+        found.epsilon.into_iter().for_each(|epsilon| child.set_norm_epsilon(epsilon));
+        let theirs = trained(&parent, 1)?;
+        let own = made(&found, (&parent, &theirs), &child, &trained(&child, 2)?)?;
+        let off = deviation((&parent, &theirs), (&child, &own))?;
+        least = least.min(off);
+        details.push(format!("without {what}, {family} with {larger}: {off:.1e}"));
+    }
+    let holds = least > 1e-4;
+    let bound = "more than 1e-4".to_owned();
+    Ok(Verdict { holds, measured: least, bound, interval: None, details })
+}
+
+fn leave_out(what: &str, found: &mut Inheritance) {
+    if what == "epsilon" {
+        found.epsilon = None;
+    }
+    for origin in &mut found.params {
+        let Origin::Taken(inherited) = origin else {
+            if what == "silence" {
+                *origin = Origin::Drawn;
+            }
+            continue;
+        };
+        if what == "factors of normalizations" {
+            inherited.affine = (1.0, 0.0);
+        }
+        for dim in &mut inherited.dims {
+            let place = |&place: &usize| match (what, place) {
+                ("zeros", ZERO) => DRAWN,
+                ("means", MEAN) => ZERO,
+                _ => place,
+            };
+            let mut places: Vec<usize> = dim.places.iter().map(place).collect();
+            if what == "places of pairs" && places.iter().any(|&place| is_new(place)) {
+                // The old ones first, head by head.
+                places.chunks_mut(8).for_each(|head| head.sort_unstable());
+            }
+            dim.places = places.into();
+            if what == "factors of keys" {
+                dim.scales = None;
+            }
+        }
+    }
+}
+
+fn new_places_learn() -> Result<Verdict, Error> {
+    let method = (ENTRY.build)(&Values::new())?;
+    let mut dead = Vec::new();
+    for (family, larger) in [
+        ("gpt2", r#"{"n_embd":24,"n_head":3,"n_inner":40,"n_layer":3}"#),
+        (
+            "llama",
+            r#"{"hidden_size":28,"intermediate_size":31,"num_attention_heads":14,"head_dim":8,"num_hidden_layers":3}"#,
+        ),
+    ] {
+        let (_, config, _) = FAMILIES.iter().find(|(name, ..)| *name == family).unwrap_or(&FAMILIES[0]);
+        let (parent, child) = (configured(config, "{}")?, configured(config, larger)?);
+        let found = method.inherit(&Kin::new(&parent, &child))?;
+        let own = made(&found, (&parent, &trained(&parent, 1)?), &child, &trained(&child, 2)?)?;
+        dead.extend(still(&child, own)?);
+    }
+    let n = dead.len() as f64;
+    Ok(Verdict { details: dead, ..Verdict::at_most(n, 0.0) })
+}
+
+/// Parameters with elements that no gradient reaches in two steps of descent.
+fn still(net: &Network, mut weights: Weights) -> Result<Vec<String>, Error> {
+    let batch = of(Batch::matched(net, 8, 0, Precision::Double, &Device::cpu()))?;
+    let mut reached: BTreeMap<ParamId, Vec<bool>> = BTreeMap::new();
+    for _ in 0..3 {
+        let params = weights.leaves(net);
+        let done = of(run(net, &params, &batch.inputs, Mode::Train, &mut |_| Ok(())))?;
+        let loss = of(batch.total_loss(of(batch.answers(&done))?, 0))?;
+        let (ids, vars): (Vec<ParamId>, Vec<_>) = params.tracked().unzip();
+        for (id, gradient) in ids.into_iter().zip(grad(&loss, &vars, Order::Last)) {
+            let gradient = gradient.value().to_f64();
+            let seen = reached.entry(id).or_insert_with(|| vec![false; gradient.len()]);
+            seen.iter_mut().zip(&gradient).for_each(|(seen, slope)| *seen |= *slope != 0.0);
+            let values = weights.get(id).map(|value| value.to_f64()).unwrap_or_default();
+            let moved = values.iter().zip(&gradient).map(|(value, slope)| value - 1e-3 * slope).collect();
+            let shape = &net.param(id).shape;
+            weights.set(id, Tensor::from_f64(moved, shape, Precision::Double, &Device::cpu()));
+        }
+    }
+    let is_still = |(id, seen): (ParamId, Vec<bool>)| {
+        // What the last position answers is not looked at.
+        let seen = if net.param(id).role == Role::Position { &seen[..seen.len() / 2] } else { &seen };
+        let n = seen.iter().filter(|seen| !**seen).count();
+        (n > 0).then(|| format!("{n} elements of {}", net.param(id).name))
+    };
+    Ok(reached.into_iter().filter_map(is_still).collect())
+}
+
 fn one_epsilon_is_nearly_enough() -> Result<Verdict, Error> {
     let method = (ENTRY.build)(&Values::new())?;
     let (_, config, _) = FAMILIES.iter().find(|(name, ..)| *name == "qwen3").unwrap_or(&FAMILIES[0]);
@@ -66,7 +207,6 @@ fn one_epsilon_is_nearly_enough() -> Result<Verdict, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Kin;
 
     #[test]
     fn what_cannot_grow_is_named() {

@@ -147,12 +147,12 @@ impl<'a, 'n> Grower<'a, 'n> {
     fn dim(&self, param: ParamId, dim: usize, tree: &Rc<Tree>) -> Dim {
         let known = self.sides[param.0 as usize].as_ref();
         let side = known.map_or(Side { reads: false, writes: true }, |sides| sides[dim]);
-        let is_shift = self.pairs.child.param(param).role == Role::NormShift;
+        let role = self.pairs.child.param(param).role;
         let settle = |leaf: &Places, place: usize, key: Option<f64>| -> Settled {
             // Where heads and what they are made of meet, the factor counts once.
             let key_factor = key.filter(|_| self.is_key_dim(leaf)).unwrap_or(1.0);
             match (is_new(place), self.more) {
-                (true, More::Padded) => (self.pad(leaf, side, key.is_some(), is_shift), 1.0),
+                (true, More::Padded) => (self.pad(leaf, side, key.is_some(), role), 1.0),
                 (true, More::Repeated(_)) => (place, 1.0),
                 (false, More::Repeated(_)) if side.reads && !side.writes => {
                     (place, 1.0 / leaf.times(place) as f64)
@@ -178,10 +178,11 @@ impl<'a, 'n> Grower<'a, 'n> {
     }
 
     /// What a new place is.
-    fn pad(&self, leaf: &Places, side: Side, is_key: bool, is_shift: bool) -> usize {
+    fn pad(&self, leaf: &Places, side: Side, is_key: bool, role: Role) -> usize {
         match leaf.axis.and_then(|axis| self.summed.get(&axis)) {
-            // The shift of a normalization, which readers would see.
-            Some(_) if is_shift => ZERO,
+            // Factors of what is zero are free; a shift is what readers would see.
+            Some(_) if matches!(role, Role::NormScale | Role::LayerScale) => DRAWN,
+            Some(_) if role == Role::NormShift => ZERO,
             Some(_) if side.reads && !side.writes => DRAWN,
             Some(true) => MEAN,
             Some(false) => ZERO,

@@ -63,6 +63,15 @@ impl epoch0_inherit::Tensors for Tensors<'_> {
     }
 }
 
+fn no_checkpoint(lineage: &Lineage) -> Error {
+    epoch0_method::Error::Missing {
+        method: lineage.method.clone(),
+        input: format!("a checkpoint in `{}`", lineage.from),
+        hint: "name a folder with a config.json and safetensors".to_owned(),
+    }
+    .into()
+}
+
 /// The parent's weights in memory, and examples to run it on.
 fn running(lineage: &Lineage, net: &Network, path: &Path, seed: u64) -> Result<(Weights, Probe), Error> {
     let (precision, device) = (Precision::Single, Device::cpu());
@@ -93,12 +102,7 @@ impl Parent {
             if needs == Needs::Training {
                 return Self::trained(lineage, described, None, &*method, child, recipe, seed);
             }
-            return Err(epoch0_method::Error::Missing {
-                method: lineage.method.clone(),
-                input: format!("a checkpoint in `{}`", lineage.from),
-                hint: "name a folder with a config.json and safetensors".to_owned(),
-            }
-            .into());
+            return Err(no_checkpoint(lineage));
         };
         let path = path.clone();
         let checkpoint = Checkpoint::open(&path)?;
@@ -152,6 +156,9 @@ impl Parent {
         let training = Training { parent: &theirs, child: &drawn, data: &data };
         let kin = Kin { seed, training: Some(training), ..Kin::new(&described.net, child) };
         let inheritance = method.inherit(&kin)?;
+        if inheritance.learned.is_none() && checkpoint.is_none() {
+            return Err(no_checkpoint(lineage));
+        }
         Ok(Self { checkpoint, net: described.net, inheritance, asked: None })
     }
 
