@@ -8,7 +8,7 @@ use epoch0_num::{Dtype, Law, Stream};
 use epoch0_train::claims::of;
 use serde_json::{Map, Value as Json};
 
-use crate::{Gather, Inheritance, Inheritor, Kin, Origin, Stored};
+use crate::{Inheritor, Kin, made};
 
 /// A network of the zoo in double precision.
 pub(crate) fn built(spec: &str) -> Result<Network, Error> {
@@ -40,31 +40,6 @@ pub(crate) fn trained(net: &Network, seed: u64) -> Result<Weights, Error> {
             allowed: "a law".to_owned(),
         })?;
         Ok(Elements::Double(values))
-    }))
-}
-
-/// The child's weights: the parent's, and those of `drawn` where nothing is taken.
-pub(crate) fn made(
-    found: &Inheritance,
-    (parent, theirs): (&Network, &Weights),
-    child: &Network,
-    drawn: &Weights,
-) -> Result<Weights, Error> {
-    let precision = theirs.iter().next().map_or(Precision::Double, |(_, value)| value.precision());
-    of(Weights::read::<epoch0_engine::Error>(child, precision, &Device::cpu(), |id, param| {
-        let own = drawn.get(id).map(|value| value.to_f64()).unwrap_or_default();
-        Ok(Elements::Double(match &found.params[id.0 as usize] {
-            Origin::Drawn => own,
-            Origin::Constant(value) => vec![*value; param.len()],
-            Origin::Taken(inherited) => {
-                let from = theirs.get(inherited.from).map(|value| value.to_f64()).unwrap_or_default();
-                let shape = &parent.param(inherited.from).shape;
-                let stored = Stored { dtype: Dtype::F64, shape, bytes: bytemuck::cast_slice(&from) };
-                let mut values = own;
-                Gather::new(inherited, stored).read(0, Dtype::F64, bytemuck::cast_slice_mut(&mut values));
-                values
-            }
-        }))
     }))
 }
 

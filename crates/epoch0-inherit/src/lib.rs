@@ -9,7 +9,10 @@ mod axes;
 mod case;
 mod gather;
 mod grow;
+mod kin;
 mod layers;
+mod made;
+mod origin;
 mod pair;
 mod score;
 mod trial;
@@ -26,173 +29,15 @@ pub mod subnetwork_search;
 pub mod weight_selection;
 
 use std::fmt::Debug;
-use std::sync::Arc;
 
-use epoch0_data::Dataset;
-use epoch0_engine::{Batch, Weights};
 use epoch0_method::{Entry, Error};
-use epoch0_net::{Network, ParamId};
-use epoch0_num::Stream;
 
 pub use axes::Leaf;
 pub use gather::{Gather, Stored};
+pub use kin::{Kin, Needs, Tensors, Training};
+pub use made::made;
+pub use origin::{DRAWN, Dim, Inheritance, Inherited, MEAN, Noise, Origin, ZERO, is_new};
 pub use pair::{Choose, Layer, Pairs};
-
-/// A place that is drawn, as the child's parameter is by itself.
-pub const DRAWN: usize = usize::MAX;
-/// A place that is zero.
-pub const ZERO: usize = usize::MAX - 1;
-/// A place that is the mean of the parent's places.
-pub const MEAN: usize = usize::MAX - 2;
-
-/// Whether a place is none of the parent's.
-pub const fn is_new(place: usize) -> bool {
-    place >= MEAN
-}
-
-/// One dimension of a child's parameter.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Dim {
-    /// For each place the parent's that it is, or [`DRAWN`], [`ZERO`] or [`MEAN`]. Where dimensions differ in what is new,
-    /// zero goes before the mean and that before what is drawn.
-    pub places: Arc<[usize]>,
-    /// A factor for each place, where one is not 1.
-    pub scales: Option<Arc<[f64]>>,
-}
-
-/// A parameter that comes from the parent.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Inherited {
-    /// The parent's parameter.
-    pub from: ParamId,
-    /// Its dimensions.
-    pub dims: Vec<Dim>,
-    /// What is taken is multiplied by the first, then the second is added.
-    pub affine: (f64, f64),
-    /// What is added to places that are the same, such that its sum over them is zero.
-    pub noise: Option<Noise>,
-}
-
-/// Noise on repeated places, which makes them differ and leaves their sum.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Noise {
-    /// The dimension in which places are repeated.
-    pub dim: usize,
-    /// Its standard deviation, as a share of the root mean square of what the parent's tensor becomes.
-    pub share: f64,
-    /// What it is drawn with.
-    pub stream: Stream,
-}
-
-impl Inherited {
-    /// Whether some of it is drawn.
-    pub fn draws(&self) -> bool {
-        self.dims.iter().any(|dim| dim.places.contains(&DRAWN))
-    }
-
-    /// Whether what is taken keeps its numbers.
-    pub fn is_scaled(&self) -> bool {
-        self.affine != (1.0, 0.0) || self.noise.is_some() || self.dims.iter().any(|dim| dim.scales.is_some())
-    }
-}
-
-/// Where a child's parameter comes from.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Origin {
-    /// It is drawn by the recipe.
-    Drawn,
-    /// It is the same number everywhere.
-    Constant(f64),
-    /// The parent.
-    Taken(Inherited),
-}
-
-impl Origin {
-    /// What comes from the parent.
-    pub fn taken(&self) -> Option<&Inherited> {
-        match self {
-            Self::Taken(inherited) => Some(inherited),
-            Self::Drawn | Self::Constant(_) => None,
-        }
-    }
-}
-
-/// What a child takes from its parent.
-#[derive(Clone, Debug, Default)]
-pub struct Inheritance {
-    /// For each of the child's parameters where it comes from.
-    pub params: Vec<Origin>,
-    /// For each stack of layers its name, the parent's number of layers, and what each of the child's is made of.
-    pub layers: Vec<(String, usize, Vec<Layer>)>,
-    /// For each axis of the child its name, the parent's size, and the places taken.
-    pub axes: Vec<(String, usize, Arc<[usize]>)>,
-    /// What normalizations have to add to the variance for the child to be what it should be, where that is not what its config
-    /// says.
-    pub epsilon: Option<f64>,
-    /// Whether the child computes what the parent does.
-    pub preserves: bool,
-    /// What to know of how it was chosen.
-    pub notes: Vec<String>,
-    /// The child's weights, where it has learned them: then these count, and not where parameters come from.
-    pub learned: Option<Weights>,
-}
-
-/// What a method looks at in a parent, apart from its sizes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Needs {
-    /// Nothing.
-    Nothing,
-    /// Its weights.
-    Weights,
-    /// What it does to examples.
-    Activations,
-    /// What the child learns from it, on data.
-    Training,
-}
-
-/// A parent's weights.
-pub trait Tensors: Sync {
-    /// Those of a parameter.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    fn tensor(&self, param: ParamId) -> Result<Stored<'_>, Error>;
-}
-
-/// A child and the parent that it is to be made of.
-#[derive(Clone, Copy)]
-pub struct Kin<'a> {
-    /// The parent.
-    pub parent: &'a Network,
-    /// The child.
-    pub child: &'a Network,
-    /// What is drawn by the method is drawn with this.
-    pub seed: u64,
-    /// The parent's weights, where the method needs them.
-    pub tensors: Option<&'a dyn Tensors>,
-    /// The parent's weights in memory and examples, where the method needs activations.
-    pub running: Option<(&'a Weights, &'a Batch)>,
-    /// What the child learns on, where the method trains it.
-    pub training: Option<Training<'a>>,
-}
-
-/// What a child learns on.
-#[derive(Clone, Copy)]
-pub struct Training<'a> {
-    /// The parent's weights.
-    pub parent: &'a Weights,
-    /// The child's, as they are drawn.
-    pub child: &'a Weights,
-    /// The data.
-    pub data: &'a Dataset,
-}
-
-impl<'a> Kin<'a> {
-    /// A child and a parent of which only sizes are looked at.
-    pub fn new(parent: &'a Network, child: &'a Network) -> Self {
-        Self { parent, child, seed: 0, tensors: None, running: None, training: None }
-    }
-}
 
 /// A way to make a child of a parent.
 pub trait Inheritor: Send + Sync + Debug {

@@ -5,14 +5,14 @@ use std::ops::ControlFlow;
 use epoch0_data::Dataset;
 use epoch0_engine::{Batch, Device, Precision, Weights};
 use epoch0_method::{Error, Values};
-use epoch0_net::{Network, zoo};
-use epoch0_num::Stream;
+use epoch0_net::{Network, Role, Site, zoo};
+use epoch0_num::{Law, Stream};
 use epoch0_train::claims::{Examples, draw, of};
 use epoch0_train::lesson::Distillation;
 use epoch0_train::record::Teacher;
 use epoch0_train::{Adam, Evaluation, Feed, Observer, Optimizer, Settings, Span, Trainer};
 
-use crate::case::made;
+use crate::made;
 use crate::{Kin, Needs, find};
 
 /// Steps that a parent learns for.
@@ -59,15 +59,29 @@ pub(crate) fn single(net: &Network, weights: &Weights) -> Result<Weights, Error>
     }))
 }
 
+/// As torch and timm draw vision transformers.
+fn usual(site: &Site) -> Option<Law> {
+    match site.role {
+        Role::Position | Role::Token => Some(Law::normal(0.0, 0.02)),
+        Role::Weight | Role::Readout | Role::Bias => {
+            let bound = 1.0 / site.fans?.in_.sqrt();
+            Some(Law::Uniform { low: -bound, high: bound })
+        }
+        _ => None,
+    }
+}
+
 impl Digits {
     /// A vision transformer of width 64 with 4 layers that has learned MNIST for 900 steps, and one of width 32 with 3.
     pub(crate) fn new(seed: u64) -> Result<Self, Error> {
         let data = Examples::images(10_000, 2_000)?;
         let build = |layers: usize, heads: usize, embed: usize| {
             let mlp = 2 * embed;
-            of(zoo::build(&format!(
-                "vit:layers={layers},heads={heads},embed={embed},mlp={mlp},patch=7,in=1,size=28"
-            )))
+            let spec =
+                format!("vit:layers={layers},heads={heads},embed={embed},mlp={mlp},patch=7,in=1,size=28");
+            let mut net = of(zoo::build(&spec))?;
+            net.set_native(|_, site| usual(site));
+            Ok::<_, Error>(net)
         };
         let (parent, child) = (build(4, 4, 64)?, build(3, 2, 32)?);
         let drawn = single(&parent, &draw("inherit", &parent, &Stream::new(seed, "parent"))?)?;

@@ -8,6 +8,7 @@ pub mod calibrators;
 pub mod checks;
 pub mod examine;
 pub mod fixtures;
+pub mod inherit;
 pub mod mutants;
 mod sample;
 

@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use epoch0_data::Dataset;
 use epoch0_engine::{Batch, Device, Mode, Order, Precision, Tensor, Weights, grad, run};
 use epoch0_method::{Claim, ClaimKind, Error, Expectation, Values, Verdict};
-use epoch0_net::{Network, ParamId, Role};
-use epoch0_train::claims::of;
+use epoch0_net::{Network, ParamId, Role, zoo};
+use epoch0_num::Stream;
+use epoch0_train::claims::{at_least, draw, of};
+use epoch0_train::{Adam, Optimizer, Settings, Span, Trainer, beside};
 
 use super::ENTRY;
-use crate::case::{FAMILIES, configured, deviation, made, off, off_all, trained};
+use crate::case::{FAMILIES, configured, deviation, off, off_all, trained};
+use crate::made;
+use crate::trial::single;
 use crate::{DRAWN, Inheritance, Kin, MEAN, Origin, ZERO, is_new};
 
 pub(super) static CLAIMS: &[Claim] = &[
@@ -51,6 +56,16 @@ pub(super) static CLAIMS: &[Claim] = &[
         seeds: 0,
         expectation: Expectation::Holds,
         run: new_places_learn,
+    },
+    Claim {
+        name: "grown_networks_go_on",
+        text: "a language model of letters that has learned for 1,000 steps, grown to twice the width and layers, has the loss that it \
+               had to 1e-4, and after 500 more steps one lower than a large one from scratch that took as much computation",
+        kind: ClaimKind::Effect,
+        budget_s: 1800,
+        seeds: 3,
+        expectation: Expectation::NotMeasured { why: "it takes more than ten minutes of two cores" },
+        run: grown_networks_go_on,
     },
 ];
 
@@ -202,6 +217,56 @@ fn one_epsilon_is_nearly_enough() -> Result<Verdict, Error> {
         worst = worst.max(off(&*method, &parent, configured(config, larger)?)?);
     }
     Ok(Verdict::at_most(worst, 1e-4))
+}
+
+fn grown_networks_go_on() -> Result<Verdict, Error> {
+    const STEPS: [u64; 2] = [1000, 500];
+    let data = of(Dataset::open("tinyshakespeare,block=64"))?;
+    let build = |layers: usize, heads: usize, embed: usize| {
+        of(zoo::build(&format!("gpt:layers={layers},heads={heads},embed={embed},vocab=65,positions=64")))
+    };
+    let (small, large) = (build(2, 2, 48)?, build(4, 4, 96)?);
+    // Steps of the large network that cost what those of the small one do.
+    let as_many = (STEPS[0] as f64 * small.n_params() as f64 / large.n_params() as f64) as u64;
+    let found = beside(3, |seed| {
+        let seed = seed as u64;
+        let start = |net: &Network| single(net, &draw("expand", net, &Stream::new(seed, net.name()))?);
+        let train = |net: &Network, weights: Weights, steps: u64| -> Result<(f64, f64, Weights), Error> {
+            let length = Span::Steps(steps);
+            let optimizer = Optimizer::Adam(Adam::default());
+            let settings = Settings {
+                length,
+                optimizer,
+                learning_rate: 1e-3,
+                batch: 16,
+                seed,
+                test_every: length,
+                ..Settings::default()
+            };
+            let mut trainer = of(Trainer::new(net, weights, &data, settings))?;
+            let before = of(trainer.test())?.map_or(f64::NAN, |found| found.loss);
+            of(trainer.run(&mut ()))?;
+            let after = of(trainer.test())?.map_or(f64::NAN, |found| found.loss);
+            Ok((before, after, trainer.into_weights()))
+        };
+        let (_, learned, theirs) = train(&small, start(&small)?, STEPS[0])?;
+        let inheritance = (ENTRY.build)(&Values::new())?.inherit(&Kin::new(&small, &large))?;
+        let mut child = large.clone();
+        inheritance.epsilon.into_iter().for_each(|epsilon| child.set_norm_epsilon(epsilon));
+        let grown = made(&inheritance, (&small, &theirs), &child, &start(&large)?)?;
+        let (begins, ends, _) = train(&child, grown, STEPS[1])?;
+        let (_, scratch, _) = train(&large, start(&large)?, STEPS[1] + as_many)?;
+        Ok::<_, Error>([learned, begins, ends, scratch])
+    })?;
+    let gains: Vec<f64> = found.iter().map(|[.., ends, scratch]| scratch - ends).collect();
+    let jump = found.iter().map(|[learned, begins, ..]| (begins - learned).abs()).fold(0.0, f64::max);
+    let details = found.iter().map(|[learned, begins, ends, scratch]| {
+        format!(
+            "{learned:.4} before growing, {begins:.4} after, {ends:.4} at the end; from scratch {scratch:.4}"
+        )
+    });
+    let verdict = at_least(&gains, 0.0, "nats", details.collect());
+    Ok(Verdict { holds: verdict.holds && jump < 1e-4, ..verdict })
 }
 
 #[cfg(test)]

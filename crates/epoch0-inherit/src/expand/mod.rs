@@ -86,7 +86,7 @@ static INFO: Info = Info {
     papers: &["gesmundo2023composable"],
     source: include_str!("mod.rs"),
     params: Expand::PARAMS,
-    random: true,
+    random: false,
     status: Status::Checked { since: "0.1.0" },
     waivers: &[],
 };

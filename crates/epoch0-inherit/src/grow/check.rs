@@ -1,7 +1,7 @@
 //! What cannot be grown so that answers stay.
 
 use epoch0_method::Error;
-use epoch0_net::{NodeId, NormKind, Op};
+use epoch0_net::{AxisId, NodeId, NormKind, Op};
 
 use super::{Grower, More, dims};
 use crate::axes::Tree;
@@ -14,11 +14,12 @@ impl Grower<'_, '_> {
             let name = &self.pairs.child.axis(normed.axis).name;
             let (own, from) = self.sizes(normed.axis);
             match self.more {
-                More::Repeated(_) if own % from != 0 => {
+                More::Repeated(_) if !self.is_whole(normed.axis) => {
                     let why = format!(
-                        "a normalization sums over `{name}`, {own} in the child and {from} in the parent"
+                        "a normalization sums over `{name}`, {own} in the child and {from} in the parent, and some places \
+                         would count more than others"
                     );
-                    let hint = "repeat it a whole number of times, or take `expand`";
+                    let hint = "repeat all a whole number of times (`hyper_cloning`), or take `expand`";
                     return Err(self.refuse(name, &why, hint));
                 }
                 More::Padded if normed.centres => self.check_centre(normed, name)?,
@@ -34,6 +35,14 @@ impl Grower<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether each of the parent's places is there as often.
+    fn is_whole(&self, axis: AxisId) -> bool {
+        super::leaves(self.pairs.child, axis).into_iter().filter_map(|axis| self.leaf(axis)).all(|leaf| {
+            let times = leaf.times(0);
+            (0..leaf.size).all(|place| leaf.times(place) == times)
+        })
     }
 
     /// Whether the child has more of what an axis is made of.

@@ -9,8 +9,9 @@ use epoch0_train::claims::{interval, of};
 
 use super::ENTRY;
 use crate::axes::Leaf;
-use crate::case::{FAMILIES, built, configured, deviation, made, set, trained};
+use crate::case::{FAMILIES, built, configured, deviation, set, trained};
 use crate::grow::{More, grown};
+use crate::made;
 use crate::pair::{Choose, Layer, Pairs};
 use crate::trial::Digits;
 use crate::{DRAWN, Kin};

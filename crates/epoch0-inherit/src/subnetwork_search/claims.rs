@@ -10,7 +10,7 @@ use epoch0_train::claims::{Examples, draw, interval, of};
 use epoch0_train::{Adam, Optimizer, Settings, Span, Trainer};
 
 use super::{Grain, Search, SubnetworkSearch, loss};
-use crate::case::made;
+use crate::made;
 use crate::pair::Pairs;
 use crate::trial::single;
 use crate::{Kin, Training};

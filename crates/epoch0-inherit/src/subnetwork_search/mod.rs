@@ -55,8 +55,8 @@ use epoch0_num::Stream;
 use epoch0_train::{Feed, beside};
 
 use crate::axes::Leaf;
-use crate::case::made;
 use crate::layers::fewer;
+use crate::made;
 use crate::pair::{Choose, Layer, Pairs, refuse};
 use crate::{Inheritance, Inheritor, Kin, Needs, Training};
 
