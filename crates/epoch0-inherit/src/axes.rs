@@ -242,7 +242,9 @@ impl<'a> Axes<'a> {
         if parent == child {
             return Ok(vec![(0..parent).collect()]);
         }
-        if let Some(Kind::Named(what)) = kind {
+        if let Some(Kind::Named(what)) = kind
+            && !(self.choose.adds_words() && what == "words" && child > parent)
+        {
             let why =
                 format!("the child has {child} {what}, the parent {parent}: they are not the same ones");
             return Err(refuse(self.method, at, &why, &format!("give the child as many {what}")));

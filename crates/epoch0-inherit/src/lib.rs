@@ -23,9 +23,11 @@ pub mod guidance;
 pub mod hyper_cloning;
 pub mod llama_pro;
 pub mod net2net;
+pub mod new_tokens;
 pub mod stacking;
 pub mod subclone;
 pub mod subnetwork_search;
+pub mod upcycle;
 pub mod weight_selection;
 
 use std::fmt::Debug;
@@ -60,9 +62,11 @@ pub static METHODS: &[&Entry<dyn Inheritor>] = &[
     &hyper_cloning::ENTRY,
     &llama_pro::ENTRY,
     &net2net::ENTRY,
+    &new_tokens::ENTRY,
     &stacking::ENTRY,
     &subclone::ENTRY,
     &subnetwork_search::ENTRY,
+    &upcycle::ENTRY,
     &weight_selection::ENTRY,
 ];
 

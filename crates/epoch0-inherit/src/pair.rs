@@ -60,6 +60,16 @@ pub trait Choose {
         !self.can_grow()
     }
 
+    /// What a parameter of the child is called in the parent, apart from the number of its layer.
+    fn renamed(&self, name: &str) -> String {
+        name.to_owned()
+    }
+
+    /// Whether words may be more than the parent's.
+    fn adds_words(&self) -> bool {
+        false
+    }
+
     /// Whether a map to the network's answers is taken over.
     fn takes_readout(&self, child: &Network, readout: &Param) -> bool;
 }
@@ -97,7 +107,7 @@ impl<'a> Pairs<'a> {
         let mut axes = Axes::new(method, parent, child, choose);
         let mut params = Vec::with_capacity(child.params().len());
         for param in child.params() {
-            let from = blocks.parents_name(&param.name).and_then(|name| parent.find(&name));
+            let from = blocks.parents_name(&choose.renamed(&param.name)).and_then(|name| parent.find(&name));
             let is_drawn = param.role == Role::Readout && !choose.takes_readout(child, param);
             let Some(from) = from.filter(|_| !is_drawn) else {
                 params.push(None);
