@@ -242,9 +242,10 @@ impl<'a> Axes<'a> {
         if parent == child {
             return Ok(vec![(0..parent).collect()]);
         }
-        if let Some(Kind::Named(what)) = kind
-            && !(self.choose.adds_words() && what == "words" && child > parent)
-        {
+        if let Some(Kind::Named(what)) = kind {
+            if what == "words" && child > parent && self.choose.adds_words() {
+                return Ok(self.choose.places(leaf)?.into_iter().map(Rc::from).collect());
+            }
             let why =
                 format!("the child has {child} {what}, the parent {parent}: they are not the same ones");
             return Err(refuse(self.method, at, &why, &format!("give the child as many {what}")));

@@ -68,7 +68,7 @@ impl Signs {
                 }
             }
         }
-        Self { dim: noise.dim, std: noise.share * size, stream: noise.stream.clone(), pairs }
+        Self { dim: noise.dim, std: noise.share * size, stream: noise.stream, pairs }
     }
 
     /// What is added to an element whose place is `at`, the child's element with the first of its pair being `with`.
@@ -200,9 +200,8 @@ impl<'a> Gather<'a> {
                 let new = match (row.new, is_new(place)) {
                     (None, false) => None,
                     (Some(new), false) => Some((new, row.dim)),
-                    (None, true) => Some((place, last)),
                     (Some(new), true) if first_of(new, place) == new => Some((new, row.dim)),
-                    (Some(_), true) => Some((place, last)),
+                    (_, true) => Some((place, last)),
                 };
                 let scale = self.inner.scales.as_ref().map_or(1.0, |scales| scales[column]);
                 let value = match new {

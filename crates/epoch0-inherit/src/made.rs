@@ -1,6 +1,6 @@
 //! A child in memory.
 
-use epoch0_engine::{Device, Elements, Precision, Weights};
+use epoch0_engine::{Device, Elements, Precision, Tensor, Weights};
 use epoch0_method::Error;
 use epoch0_net::Network;
 use epoch0_num::Dtype;
@@ -34,12 +34,12 @@ pub fn made(
     }
     let precision = theirs.iter().next().map_or(Precision::Double, |(_, value)| value.precision());
     of(Weights::read::<epoch0_engine::Error>(child, precision, &Device::cpu(), |id, param| {
-        let own = drawn.get(id).map(|value| value.to_f64()).unwrap_or_default();
+        let own = drawn.get(id).map(Tensor::to_f64).unwrap_or_default();
         Ok(Elements::Double(match &found.params[id.0 as usize] {
             Origin::Drawn => own,
             Origin::Constant(value) => vec![*value; param.len()],
             Origin::Taken(inherited) => {
-                let from = theirs.get(inherited.from).map(|value| value.to_f64()).unwrap_or_default();
+                let from = theirs.get(inherited.from).map(Tensor::to_f64).unwrap_or_default();
                 let shape = &parent.param(inherited.from).shape;
                 let stored = Stored { dtype: Dtype::F64, shape, bytes: bytemuck::cast_slice(&from) };
                 let mut values = own;

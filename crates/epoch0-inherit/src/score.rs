@@ -213,12 +213,10 @@ fn taps(net: &Network) -> HashMap<ValueId, Vec<(Of, AxisId, usize)>> {
     };
     let streams = streams(net);
     for node in net.nodes() {
-        if matches!(node.op, Op::Embedding { .. }) || is_sum(net, node) {
-            if let Some((axis, dim)) =
-                stream_dim(net, node.outputs[0]).filter(|(axis, _)| streams.contains(axis))
-            {
-                tap(node.outputs[0], Of::Stream, axis, dim);
-            }
+        let is_on_stream = matches!(node.op, Op::Embedding { .. }) || is_sum(net, node);
+        let stream = stream_dim(net, node.outputs[0]).filter(|(axis, _)| streams.contains(axis));
+        if let Some((axis, dim)) = stream.filter(|_| is_on_stream) {
+            tap(node.outputs[0], Of::Stream, axis, dim);
         }
         if let Some((value, dim)) = read_dim(net, node) {
             tap(value, Of::Read, net.value(value).dims[dim], dim);

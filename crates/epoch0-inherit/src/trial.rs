@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use epoch0_data::Dataset;
-use epoch0_engine::{Batch, Device, Precision, Weights};
+use epoch0_engine::{Batch, Device, Precision, Tensor, Weights};
 use epoch0_method::{Error, Values};
 use epoch0_net::{Network, Role, Site, zoo};
 use epoch0_num::{Law, Stream};
@@ -55,7 +55,7 @@ impl Observer for Curve {
 /// Single precision of weights that were drawn in double.
 pub(crate) fn single(net: &Network, weights: &Weights) -> Result<Weights, Error> {
     of(Weights::read::<epoch0_engine::Error>(net, Precision::Single, &Device::cpu(), |id, _| {
-        Ok(epoch0_engine::Elements::Double(weights.get(id).map(|value| value.to_f64()).unwrap_or_default()))
+        Ok(epoch0_engine::Elements::Double(weights.get(id).map(Tensor::to_f64).unwrap_or_default()))
     }))
 }
 

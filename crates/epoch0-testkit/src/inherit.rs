@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use epoch0_data::Dataset;
-use epoch0_engine::{Batch, Device, Elements, Mode, Precision, Value, Weights, run};
+use epoch0_engine::{Batch, Device, Elements, Mode, Precision, Tensor, Value, Weights, run};
 use epoch0_inherit::{
     Inheritance, Inherited, Inheritor, Kin, Needs, Origin, Stored, Tensors, Training, is_new, made,
 };
 use epoch0_method::{Entry, Error, Family, Info, Params, Status, Values};
-use epoch0_net::{Network, ParamId, Role, zoo};
+use epoch0_net::{Network, Param, ParamId, Role, zoo};
 use epoch0_num::{Dtype, Law, Stream};
 
 use crate::Check;
@@ -107,7 +107,7 @@ struct Memory<'a> {
 impl<'a> Memory<'a> {
     fn new(net: &'a Network, weights: &Weights) -> Self {
         let values = (0..net.params().len()).map(|at| {
-            let values = weights.get(ParamId(at as u32)).map(|value| value.to_f64()).unwrap_or_default();
+            let values = weights.get(ParamId(at as u32)).map(Tensor::to_f64).unwrap_or_default();
             values.iter().flat_map(|value| value.to_le_bytes()).collect()
         });
         Self { net, values: values.collect() }
@@ -316,7 +316,7 @@ impl Inheritor for Broken {
         if self.0 == Flaw::Barren {
             return Err(refused("give another"));
         }
-        let sizes = |net: &Network| net.params().iter().map(|param| param.len()).sum::<usize>();
+        let sizes = |net: &Network| net.params().iter().map(Param::len).sum::<usize>();
         if self.0 == Flaw::Terse && sizes(kin.child) > sizes(kin.parent) {
             return Err(Error::NotFinite {
                 method: "mutant".to_owned(),

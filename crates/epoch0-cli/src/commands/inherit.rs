@@ -168,7 +168,7 @@ fn table(report: &Descent) -> String {
             );
         }
         (None, true) => {
-            out.push_str("\nanswers should stay; both networks are too large to be run here for a proof\n")
+            out.push_str("\nanswers should stay; both networks are too large to be run here for a proof\n");
         }
         (None, false) => {}
     }

@@ -2,6 +2,7 @@
 
 mod command;
 mod examine;
+mod inherit;
 mod room;
 mod theory;
 mod train;

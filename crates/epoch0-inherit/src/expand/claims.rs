@@ -150,7 +150,7 @@ fn leave_out(what: &str, found: &mut Inheritance) {
             let mut places: Vec<usize> = dim.places.iter().map(place).collect();
             if what == "places of pairs" && places.iter().any(|&place| is_new(place)) {
                 // The old ones first, head by head.
-                places.chunks_mut(8).for_each(|head| head.sort_unstable());
+                places.chunks_mut(8).for_each(<[usize]>::sort_unstable);
             }
             dim.places = places.into();
             if what == "factors of keys" {
@@ -193,7 +193,7 @@ fn still(net: &Network, mut weights: Weights) -> Result<Vec<String>, Error> {
             let gradient = gradient.value().to_f64();
             let seen = reached.entry(id).or_insert_with(|| vec![false; gradient.len()]);
             seen.iter_mut().zip(&gradient).for_each(|(seen, slope)| *seen |= *slope != 0.0);
-            let values = weights.get(id).map(|value| value.to_f64()).unwrap_or_default();
+            let values = weights.get(id).map(Tensor::to_f64).unwrap_or_default();
             let moved = values.iter().zip(&gradient).map(|(value, slope)| value - 1e-3 * slope).collect();
             let shape = &net.param(id).shape;
             weights.set(id, Tensor::from_f64(moved, shape, Precision::Double, &Device::cpu()));

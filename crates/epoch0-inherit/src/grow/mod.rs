@@ -250,7 +250,7 @@ fn leaves(net: &Network, axis: AxisId) -> Vec<AxisId> {
 }
 
 /// The node's inputs' dimensions.
-fn dims<'n>(net: &'n Network, node: NodeId, input: usize) -> &'n [AxisId] {
+fn dims(net: &Network, node: NodeId, input: usize) -> &[AxisId] {
     let node = &net.nodes()[node.0 as usize];
     node.inputs.get(input).map(|&value| &net.value(value).dims[..]).unwrap_or_default()
 }

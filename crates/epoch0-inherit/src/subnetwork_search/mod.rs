@@ -185,7 +185,7 @@ impl SubnetworkSearch {
             let born = (0..more).map(|nth| {
                 let stream = root.child(&format!("{generation}/{nth}"));
                 match self.search {
-                    Search::Evolution if generation > 0 => self.child(&known[..keep], stream),
+                    Search::Evolution if generation > 0 => child(&known[..keep], stream),
                     _ => Genes::new(stream),
                 }
             });
@@ -208,30 +208,29 @@ impl SubnetworkSearch {
         let loss = loss(kin.child, &weights, on.data, self.examples as usize)?;
         Ok((if loss.is_nan() { f64::INFINITY } else { loss }, cut.genes.into_inner()))
     }
+}
 
-    /// Of two of the best, changed here and there.
-    fn child(&self, best: &[(f64, Genes)], stream: Stream) -> Genes {
-        let pick = |at: u64| &best[stream.below(at, best.len() as u64) as usize].1;
-        let (mother, father) = (pick(0), pick(1));
-        let chance = |at: u64, name: &str| f64::from(stream.child(name).word(at)) / f64::from(u32::MAX);
-        let mut genes = Genes::new(stream.child("new"));
-        for (stack, layers) in &mother.layers {
-            let layers =
-                if chance(0, stack) < 0.5 { layers } else { father.layers.get(stack).unwrap_or(layers) };
-            genes.layers.insert(stack.clone(), layers.clone());
-        }
-        let axes = mother.places.keys().chain(father.places.keys());
-        for axis in axes.copied().collect::<std::collections::BTreeSet<_>>() {
-            let name = format!("axis {}", axis.0);
-            let (first, second) = if chance(0, &name) < 0.5 { (mother, father) } else { (father, mother) };
-            if let Some(places) = first.places.get(&axis).or_else(|| second.places.get(&axis)) {
-                genes.places.insert(axis, places.clone());
-            }
-        }
-        // Which lists are exchanged in part is decided where their axis's size is known.
-        genes.stream = stream.child("changed");
-        genes
+/// Of two of the best, changed here and there.
+fn child(best: &[(f64, Genes)], stream: Stream) -> Genes {
+    let pick = |at: u64| &best[stream.below(at, best.len() as u64) as usize].1;
+    let (mother, father) = (pick(0), pick(1));
+    let chance = |at: u64, name: &str| f64::from(stream.child(name).word(at)) / f64::from(u32::MAX);
+    let mut genes = Genes::new(stream.child("new"));
+    for (stack, layers) in &mother.layers {
+        let layers = if chance(0, stack) < 0.5 { layers } else { father.layers.get(stack).unwrap_or(layers) };
+        genes.layers.insert(stack.clone(), layers.clone());
     }
+    let axes = mother.places.keys().chain(father.places.keys());
+    for axis in axes.copied().collect::<std::collections::BTreeSet<_>>() {
+        let name = format!("axis {}", axis.0);
+        let (first, second) = if chance(0, &name) < 0.5 { (mother, father) } else { (father, mother) };
+        if let Some(places) = first.places.get(&axis).or_else(|| second.places.get(&axis)) {
+            genes.places.insert(axis, places.clone());
+        }
+    }
+    // Which lists are exchanged in part is decided where their axis's size is known.
+    genes.stream = stream.child("changed");
+    genes
 }
 
 struct Cut<'a> {

@@ -107,7 +107,8 @@ impl Examples {
         Self { inputs, classes, name }
     }
 
-    /// How many there are.
+    /// How many there are; never none.
+    #[expect(clippy::len_without_is_empty, reason = "a count of examples, not of a container")]
     pub fn len(&self) -> usize {
         self.classes.len()
     }

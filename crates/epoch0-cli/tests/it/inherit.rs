@@ -1,0 +1,107 @@
+//! `init --from` as a user has it.
+
+use std::fs;
+
+use super::room::Room;
+
+const SMALL: &str = r#"{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 40, "hidden_size": 32,
+    "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}"#;
+
+/// A room with a small llama in `small/`, and a config with some sizes changed in `child.json`.
+fn room(changes: &[(&str, &str)]) -> Room {
+    let room = Room::new();
+    room.file("small.json", SMALL);
+    room.ok(&["init", "small.json", "-o", "small"]);
+    let mut keys: serde_json::Value = serde_json::from_str(SMALL).unwrap();
+    for (key, value) in changes {
+        keys[*key] = serde_json::from_str(value).unwrap();
+    }
+    room.file("child.json", keys.to_string());
+    room
+}
+
+fn init<'a>(method: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["init", "child.json", "--from", "small", "--with", method, "-o", "child"], more].concat()
+}
+
+#[test]
+fn grown_networks_answer_as_before() {
+    let room = room(&[
+        ("hidden_size", "48"),
+        ("intermediate_size", "50"),
+        ("num_hidden_layers", "3"),
+        ("num_attention_heads", "12"),
+        ("num_key_value_heads", "3"),
+    ]);
+    let report = room.json(&[&init("expand", &[])[..], &["--json"]].concat());
+    assert_eq!(report["preserves"], true);
+    assert_eq!(report["proof"]["holds"], true, "{report}");
+    assert_eq!(report["layers"][0]["taken"], serde_json::json!([0, 1, null]));
+    let config = fs::read_to_string(room.path("child/config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    let epsilon = config["rms_norm_eps"].as_f64().unwrap();
+    assert!((epsilon / (1e-6 * 32.0 / 48.0) - 1.0).abs() < 1e-12, "{epsilon}");
+    assert!(room.ok(&["verify-weights", "child"]).contains("same bits"));
+    let out = room.ok(&init("expand", &["--force"]));
+    for part in ["answers stay", "and 16 new", "grown, scaled", "2 add nothing at the start"] {
+        assert!(out.contains(part), "{part} in {out}");
+    }
+}
+
+#[test]
+fn cut_networks_are_scored_on_data() {
+    let room = room(&[("hidden_size", "16"), ("num_hidden_layers", "1"), ("num_attention_heads", "2")]);
+    let out = room.ok(&init("subclone", &["--examples", "4"]));
+    for part in ["scored on 4 examples of words drawn uniformly", "selected, scaled", "embed"] {
+        assert!(out.contains(part), "{part} in {out}");
+    }
+    assert!(room.ok(&["verify-weights", "child"]).contains("same bits"));
+}
+
+#[test]
+fn a_start_learns_from_a_guide_and_from_a_teacher() {
+    let room = Room::new();
+    let data = "gaussians:classes=3,dim=8,n=60,separation=4";
+    let (guide, net) = ("mlp:8-16-16-3", "mlp:8-6-6-3");
+    let args = [
+        "init", net, "--from", guide, "--with", "guidance", "--data", data, "--set", "steps=5", "-o", "start",
+    ];
+    assert!(room.ok(&args).contains("learned"));
+    assert!(room.ok(&["verify-weights", "start"]).contains("same bits"));
+    room.ok(&["init", guide, "-o", "guide"]);
+    let train =
+        ["train", "start", "--data", data, "--batch", "16", "--teacher", "guide", "--temperature", "2"];
+    room.ok(&[&train[..], &["--for", "6it", "-o", "whole"]].concat());
+    room.ok(&[&train[..], &["--for", "3it", "-o", "half"]].concat());
+    room.ok(&["train", "--resume", "half", "--for", "6it"]);
+    let weights = |folder: &str| {
+        let checkpoint = epoch0::format::Checkpoint::open(room.path(folder)).unwrap();
+        checkpoint.tensors().map(|tensor| tensor.bytes().to_vec()).collect::<Vec<_>>()
+    };
+    assert_eq!(weights("whole"), weights("half"), "what goes on is taught as before");
+}
+
+#[test]
+fn what_cannot_be_made_is_refused_and_leaves_nothing() {
+    let room = room(&[("hidden_size", "48"), ("num_attention_heads", "6")]);
+    for (method, more, said) in [
+        ("weight_selection", &[][..], "is 48 in the child, and 32 in the parent"),
+        ("hyper_cloning", &[][..], "a normalization sums over `embed`"),
+        ("guidance", &[][..], "name them with `--data`"),
+        ("subnetwork_search", &[][..], "name them with `--data`"),
+        ("expand", &["--set", "at=middle"][..], "even, end or start"),
+    ] {
+        let error = room.refused(&init(method, more));
+        assert!(error.contains(said) && error.contains("hint"), "{method}: {error}");
+        assert!(!room.path("child").exists(), "{method}");
+    }
+    let error = room.refused(&[
+        "train",
+        "mlp:8-6-3",
+        "--data",
+        "gaussians:classes=3,dim=8,n=60",
+        "--teacher",
+        "mlp:8-9-3",
+    ]);
+    assert!(error.contains("it has no weights"), "{error}");
+}
