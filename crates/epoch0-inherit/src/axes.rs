@@ -7,7 +7,7 @@ use epoch0_method::Error;
 use epoch0_net::{AxisId, Network, Op, Role, Structure};
 
 use crate::pair::{Choose, refuse};
-use crate::{DRAWN, Dim, is_new};
+use crate::{DRAWN, Dim, Mix, is_new};
 
 /// An axis that is made of no others, and the parent's that it is to be taken from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub(crate) struct Places {
     pub(crate) size: usize,
     /// Each of the child's places, [`DRAWN`] where it is new; by place of the first factor of a product where that matters.
     pub(crate) of: Vec<Rc<[usize]>>,
+    /// What each is the sum of, where it is of more than one.
+    pub(crate) mix: Option<Mix>,
 }
 
 impl Places {
@@ -80,11 +82,13 @@ type Settle<'a> = &'a dyn Fn(&Places, usize, Option<f64>) -> Settled;
 
 /// What an axis counts, where that decides what may be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
     /// Words, classes of inputs, buckets of distances: each has its own meaning, so both have the same.
     Named(&'static str),
-    /// Positions or experts, the first of which are taken.
+    /// Experts, the first of which are taken.
     First,
+    /// Positions, the first of which are taken.
+    Positions,
     /// Dimensions of a head, of which so many rotate in pairs: the first of the first half with the first of the second.
     Rotary(usize),
 }
@@ -228,9 +232,17 @@ impl<'a> Axes<'a> {
         let name =
             name.or_else(|| parent.map(|axis| &self.parent.axis(axis).name)).cloned().unwrap_or_default();
         let leaf = Leaf { name: &name, axis: child, from: parent, parent: from, child: own };
-        let of = self.leaf(leaf, at)?;
+        let kind = leaf.axis.and_then(|axis| self.kinds.get(&axis)).copied();
+        let mix = match kind.filter(|_| own != from) {
+            Some(kind) => self.choose.mix(leaf, kind)?,
+            None => None,
+        };
+        let of = match &mix {
+            Some(mix) => vec![vec![0; mix.len()].into()],
+            None => self.leaf(leaf, at)?,
+        };
         let nth = self.found.len();
-        self.found.push(Places { name, axis: child, size: from, of });
+        self.found.push(Places { name, axis: child, size: from, of, mix });
         self.by_axis.insert(key, nth);
         tree(nth)
     }
@@ -268,7 +280,7 @@ impl<'a> Axes<'a> {
         }
         let theirs = leaf.from.and_then(|axis| self.rotary.get(&axis)).copied();
         match (kind, theirs) {
-            (Some(Kind::First), _) => {
+            (Some(Kind::First | Kind::Positions), _) => {
                 Ok(vec![(0..child).map(|place| if place < parent { place } else { DRAWN }).collect()])
             }
             (Some(Kind::Rotary(own)), Some(theirs)) => Ok(vec![self.pairs(leaf, own, theirs, at)?.into()]),
@@ -314,10 +326,15 @@ impl<'a> Axes<'a> {
     /// A dimension: `settle` says what a leaf's place becomes there, given the leaf, the parent's place (or [`DRAWN`]) and the
     /// mark of the whole, or of the packed part that it lies in.
     pub(crate) fn dim(&self, tree: &Tree, mark: Mark<'_>, settle: Settle<'_>) -> Dim {
+        if let Parts::Leaf(nth) = tree.parts
+            && let Some(mix) = &self.found[nth].mix
+        {
+            return Dim { places: vec![0; mix.len()].into(), scales: None, mix: Some(mix.clone()) };
+        }
         let settled = self.settled(tree, 0, mark(None), mark, settle);
         let scales = settled.iter().any(|(_, scale)| *scale != 1.0);
         let scales = scales.then(|| settled.iter().map(|(_, scale)| *scale).collect());
-        Dim { places: settled.iter().map(|(place, _)| *place).collect(), scales }
+        Dim { places: settled.iter().map(|(place, _)| *place).collect(), scales, mix: None }
     }
 
     fn settled(
@@ -420,7 +437,7 @@ fn kinds(net: &Network) -> HashMap<AxisId, Kind> {
             Role::Router => {
                 kinds.insert(param.axes[0], Kind::First);
             }
-            Role::Position => kinds.extend(param.axes[..last].iter().map(|&axis| (axis, Kind::First))),
+            Role::Position => kinds.extend(param.axes[..last].iter().map(|&axis| (axis, Kind::Positions))),
             role if role.is_matrix() && param.axes.len() > 2 && is_conv(at as u32) => {
                 kinds.extend(param.axes[2..].iter().map(|&axis| (axis, Kind::Named("places of a window"))));
             }

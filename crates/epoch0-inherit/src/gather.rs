@@ -104,7 +104,7 @@ impl<'a> Gather<'a> {
         let shape = tensor.shape;
         let strides = (0..shape.len()).map(|dim| shape[dim + 1..].iter().product());
         let mut outer: Vec<(Dim, usize)> = inherited.dims.iter().cloned().zip(strides).collect();
-        let whole = Dim { places: Arc::from([0]), scales: None };
+        let whole = Dim { places: Arc::from([0]), scales: None, mix: None };
         let inner = outer.pop().map_or(whole, |(dim, _)| dim);
         let is_run = inner.places.windows(2).all(|pair| pair[1] == pair[0].wrapping_add(1))
             && !inner.places.iter().any(|&place| is_new(place));
@@ -194,6 +194,20 @@ impl<'a> Gather<'a> {
         };
         let (factor, shift) = self.affine;
         let last = self.outer.len();
+        if self.outer.iter().map(|(of, _)| of).chain([&self.inner]).any(|of| of.mix.is_some()) {
+            self.rows(start, size_of::<To>(), out, |row, columns, here| {
+                let terms = self.terms(row.nth);
+                for (column, to) in columns.zip(here.chunks_exact_mut(size_of::<To>())) {
+                    let sum: f64 = summed(&self.inner, column)
+                        .map(|(place, share)| {
+                            terms.iter().map(|(base, outer)| outer * share * read(base + place)).sum::<f64>()
+                        })
+                        .sum();
+                    to.copy_from_slice(bytemuck::bytes_of(&To::from_f64(sum * factor + shift)));
+                }
+            });
+            return;
+        }
         self.rows(start, size_of::<To>(), out, |row, columns, here| {
             for (column, to) in columns.zip(here.chunks_exact_mut(size_of::<To>())) {
                 let place = self.inner.places[column];
@@ -225,6 +239,23 @@ impl<'a> Gather<'a> {
                 to.copy_from_slice(bytemuck::bytes_of(&To::from_f64(value)));
             }
         });
+    }
+
+    /// What a row is the sum of: where the parent's begin, with factors.
+    fn terms(&self, mut row: usize) -> Vec<(usize, f64)> {
+        let mut terms = vec![(0, 1.0)];
+        for (of, stride) in self.outer.iter().rev() {
+            let at = row % of.places.len();
+            row /= of.places.len();
+            let with = |(base, share): &(usize, f64)| {
+                let (base, share) = (*base, *share);
+                summed(of, at)
+                    .map(move |(place, factor)| (base + place * stride, share * factor))
+                    .collect::<Vec<_>>()
+            };
+            terms = terms.iter().flat_map(with).collect();
+        }
+        terms
     }
 
     /// What is added to the child's element at a row and a column.
@@ -277,6 +308,12 @@ fn root_mean_square(tensor: &Stored<'_>) -> f64 {
     });
     let n: usize = tensor.shape.iter().product();
     (squares / n.max(1) as f64).sqrt()
+}
+
+/// The parent's places that one is the sum of.
+fn summed(of: &Dim, at: usize) -> impl Iterator<Item = (usize, f64)> {
+    let mixed = of.mix.as_ref().map_or(&[][..], |mix| &mix[at]).iter().copied();
+    mixed.chain(of.mix.is_none().then_some((of.places[at], 1.0)))
 }
 
 /// Means along a dimension, by all other places.

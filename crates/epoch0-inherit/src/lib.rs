@@ -24,6 +24,7 @@ pub mod hyper_cloning;
 pub mod llama_pro;
 pub mod net2net;
 pub mod new_tokens;
+pub mod resize_input;
 pub mod stacking;
 pub mod subclone;
 pub mod subnetwork_search;
@@ -34,11 +35,11 @@ use std::fmt::Debug;
 
 use epoch0_method::{Entry, Error};
 
-pub use axes::Leaf;
+pub use axes::{Kind, Leaf};
 pub use gather::{Gather, Stored};
 pub use kin::{Kin, Needs, Tensors, Training};
 pub use made::made;
-pub use origin::{DRAWN, Dim, Inheritance, Inherited, MEAN, Noise, Origin, ZERO, is_new};
+pub use origin::{DRAWN, Dim, Inheritance, Inherited, MEAN, Mix, Noise, Origin, ZERO, is_new};
 pub use pair::{Choose, Layer, Pairs};
 
 /// A way to make a child of a parent.
@@ -63,6 +64,7 @@ pub static METHODS: &[&Entry<dyn Inheritor>] = &[
     &llama_pro::ENTRY,
     &net2net::ENTRY,
     &new_tokens::ENTRY,
+    &resize_input::ENTRY,
     &stacking::ENTRY,
     &subclone::ENTRY,
     &subnetwork_search::ENTRY,

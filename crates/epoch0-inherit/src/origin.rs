@@ -20,6 +20,9 @@ pub const fn is_new(place: usize) -> bool {
     place >= MEAN
 }
 
+/// For each place the parent's that it is the sum of, with a factor each.
+pub type Mix = Arc<[Vec<(usize, f64)>]>;
+
 /// One dimension of a child's parameter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dim {
@@ -28,6 +31,9 @@ pub struct Dim {
     pub places: Arc<[usize]>,
     /// A factor for each place, where one is not 1.
     pub scales: Option<Arc<[f64]>>,
+    /// For each place what it is the sum of, the parent's places with a factor each, where it is more than one; `places` then say
+    /// nothing.
+    pub mix: Option<Mix>,
 }
 
 /// A parameter that comes from the parent.
@@ -62,7 +68,9 @@ impl Inherited {
 
     /// Whether what is taken keeps its numbers.
     pub fn is_scaled(&self) -> bool {
-        self.affine != (1.0, 0.0) || self.noise.is_some() || self.dims.iter().any(|dim| dim.scales.is_some())
+        self.affine != (1.0, 0.0)
+            || self.noise.is_some()
+            || self.dims.iter().any(|dim| dim.scales.is_some() || dim.mix.is_some())
     }
 }
 

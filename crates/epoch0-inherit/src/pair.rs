@@ -6,8 +6,8 @@ use std::rc::Rc;
 use epoch0_method::Error;
 use epoch0_net::{Network, Param, ParamId, Role};
 
-use crate::axes::{Axes, Leaf, Places, Tree};
-use crate::{Inheritance, Inherited, Kin, Origin};
+use crate::axes::{Axes, Kind, Leaf, Places, Tree};
+use crate::{Inheritance, Inherited, Kin, Mix, Origin};
 
 /// What a layer of the child is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,14 @@ pub trait Choose {
     /// What a parameter of the child is called in the parent, apart from the number of its layer.
     fn renamed(&self, name: &str) -> String {
         name.to_owned()
+    }
+
+    /// For each place of an axis whose places have a meaning what it is the sum of, where it is to be made of several.
+    ///
+    /// # Errors
+    /// When it cannot say.
+    fn mix(&self, _leaf: Leaf<'_>, _kind: Kind) -> Result<Option<Mix>, Error> {
+        Ok(None)
     }
 
     /// Whether words may be more than the parent's.

@@ -570,6 +570,7 @@ impl Builder {
         let (dim_axis, v_dim_axis) = (self.axes.fresh(Some(dim)), self.axes.fresh(Some(v_dim)));
         if kv_heads > 1 && kv_heads < heads {
             self.axes.name(kv_axis, 2, &format!("{place}.kv_heads"));
+            self.axes.name(group, 2, &format!("{place}.queries"));
         }
         self.axes.name(q_axis, 2, &format!("{place}.heads"));
         self.axes.name(dim_axis, 2, &format!("{place}.head_dim"));

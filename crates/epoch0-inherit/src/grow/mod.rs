@@ -219,7 +219,7 @@ impl<'a, 'n> Grower<'a, 'n> {
                     return no("no weights of it are such that zeros add nothing");
                 };
                 for &param in scalers {
-                    params[param.0 as usize] = Origin::Constant(-self.offset(param));
+                    params[param.0 as usize] = Origin::Constant(0.0 - self.offset(param));
                 }
             }
         }
