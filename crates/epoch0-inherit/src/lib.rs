@@ -9,6 +9,7 @@ mod axes;
 mod gather;
 mod pair;
 
+pub mod adapter;
 pub mod weight_selection;
 
 use std::fmt::Debug;
