@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use epoch0_data::Dataset;
@@ -217,6 +216,10 @@ impl<'a> Work<'a> {
             let hint = "name a folder with a config.json and safetensors, or one that `epoch0 init` wrote";
             return Err(missing(format!("a checkpoint in `{}`", described.given), hint));
         };
+        if adapting.config.dora && method.peft() != true {
+            let why = format!("peft has no DoRA with `init_lora_weights: {}`, which it needs", method.peft());
+            return Err(refuse(id, "DoRA", why, "leave `--dora` out, or take another method"));
+        }
         let checkpoint = Checkpoint::open(path)?;
         let found = targets::find(id, net, &adapting.config.targets)?;
         let config = &adapting.config;

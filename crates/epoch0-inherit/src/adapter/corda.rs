@@ -1,4 +1,4 @@
-//! `CorDA`: adapters that start as the part of a weight which matters most, or least, for the inputs that it meets.
+//! `CorDA`: adapters that start as the part of a weight that matters most, or least, for its inputs.
 //!
 //! # Idea
 //! Which directions of a weight matter depends on what it is given. Decomposed together with the covariance of its inputs, a
@@ -8,8 +8,8 @@
 //! # Method
 //! 1. The network is run on data; of each map's inputs `C` is the mean of `x xᵀ`, scaled to a mean diagonal of 1, with `damp` added
 //!    to the diagonal.
-//! 2. `W C = U diag(σ) Vᵀ`; the first r components are taken with `keep: task` (the paper's IPM), for data of the task, the last
-//!    with `keep: knowledge` (KPM), for data of what is to be kept.
+//! 2. `W C = U diag(σ) Vᵀ`; the first r components are taken with `mode: ipm`, for data of the task, the last
+//!    with `mode: kpm`, for data of what is to be kept.
 //! 3. `B = U √(σ / s)` and `A = √(σ / s) Vᵀ C⁻¹`. The map loses `s B A`, as with `pissa`.
 //!
 //! # Shapes
@@ -62,19 +62,20 @@ use super::{Adapter, Digest, Form, Looks, Map, Matrix, Moments, Residual, Start}
 
 /// Which components are trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Choice)]
-pub enum Keep {
-    /// The first: those of the task that the data are of (IPM).
-    Task,
-    /// The last: what the data are of is kept (KPM).
-    Knowledge,
+pub enum Mode {
+    /// The first: those of the task that the data are of.
+    Ipm,
+    /// The last: what the data are of is kept.
+    Kpm,
 }
 
 /// Parameters of `CorDA`.
 #[derive(Clone, Debug, Params)]
 pub struct Corda {
-    /// What the data stand for: the task, of which the first components are trained, or knowledge that the network keeps.
-    #[param(default = Keep::Task)]
-    pub keep: Keep,
+    /// What the data stand for: the task, of which the first components are trained (ipm), or what the network knows and keeps
+    /// (kpm).
+    #[param(default = Mode::Ipm)]
+    pub mode: Mode,
     /// What is added to the covariance, in units of its mean diagonal.
     #[param(default = 0.01, range = "(0, 1000]")]
     pub damp: f64,
@@ -127,7 +128,7 @@ impl Adapter for Corda {
         covariance.values_mut().iter_mut().step_by(n + 1).for_each(|value| *value += self.damp);
         let product = map.weight(INFO.id)?.times(&covariance);
         let found = Factors::of(INFO.id, map.name, product.faer())?;
-        let first = if self.keep == Keep::Task { 0 } else { found.values.len() - map.rank };
+        let first = if self.mode == Mode::Ipm { 0 } else { found.values.len() - map.rank };
         let found = found.take(first, map.rank);
         let root = covariance
             .faer()
@@ -175,8 +176,8 @@ fn components_are_those_of_the_inputs() -> Result<Verdict, Error> {
     )?;
     let inputs = example(400, 40, 7)?;
     let map = map_of(&weight, rank, scale);
-    let left = |keep, met: &Moments| {
-        let by = Corda { keep, damp: 0.01, residual: Residual::Adapter };
+    let left = |mode, met: &Moments| {
+        let by = Corda { mode, damp: 0.01, residual: Residual::Adapter };
         let digest = by.digest(&map, met, rank)?;
         let start = by.start(&Map { met: Some(&digest), ..map.clone() })?;
         Ok::<_, Error>(weight.clone().plus(-scale, &start.b.times(&start.a)))
@@ -186,9 +187,9 @@ fn components_are_those_of_the_inputs() -> Result<Verdict, Error> {
     let tail: f64 = values[rank..].iter().map(|value| value * value).sum();
     let on = |weight: &Matrix| inputs.times(&weight.transposed()).squares();
     let met = moments_of(&inputs);
-    let pissa = on(&left(Keep::Task, &even)?);
-    let (task, knowledge) = (on(&left(Keep::Task, &met)?), on(&left(Keep::Knowledge, &met)?));
-    let worst = (left(Keep::Task, &even)?.squares() / tail - 1.0).abs();
+    let pissa = on(&left(Mode::Ipm, &even)?);
+    let (task, knowledge) = (on(&left(Mode::Ipm, &met)?), on(&left(Mode::Kpm, &met)?));
+    let worst = (left(Mode::Ipm, &even)?.squares() / tail - 1.0).abs();
     let whole = on(&weight);
     Ok(Verdict::at_most(if task < pissa && pissa < knowledge { worst } else { f64::INFINITY }, 1e-9).detail(
         format!(

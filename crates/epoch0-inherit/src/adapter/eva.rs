@@ -1,4 +1,4 @@
-//! EVA: adapters that read the directions in which a map's inputs vary most, with ranks where that is worth most.
+//! EVA: adapters that read where a map's inputs vary most, with ranks where that is worth most.
 //!
 //! # Idea
 //! What a map meets lies in few directions. An A made of those sees as much of the inputs as any of its rank can, so that B has

@@ -1,4 +1,4 @@
-//! LoRA-GA: adapters whose first step goes where that of the whole weight would, by the gradient's singular vectors.
+//! LoRA-GA: adapters whose first step goes where the whole weight's would, made of its gradient.
 //!
 //! # Idea
 //! With one factor zero an adapter's first steps go in a few random directions. With both made of singular vectors of the loss's

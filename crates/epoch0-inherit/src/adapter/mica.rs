@@ -8,7 +8,7 @@
 //! `W = U diag(σ) Vᵀ`; B is the last r columns of U, A is zero. B is not trained: peft is told so by `init_lora_weights: mica`.
 //!
 //! # Shapes
-//! Linear maps, of which Conv1D is one, convolutions in one group, as maps from windows, and tables of vectors.
+//! Linear maps, of which Conv1D is one, and tables of vectors: peft holds B still in no others, and not with DoRA.
 //!
 //! # Cost
 //! A singular value decomposition of each weight, a weight at a time for each thread.
@@ -44,7 +44,7 @@ use epoch0_method::{
 
 use super::matrix::Factors;
 use super::shared::{example, map_of};
-use super::{Adapter, Looks, Map, Matrix, Start};
+use super::{Adapter, Kind, Looks, Map, Matrix, Start};
 
 /// `MiCA` has no parameters.
 #[derive(Clone, Copy, Debug, Params)]
@@ -75,6 +75,14 @@ impl Adapter for Mica {
     }
 
     fn start(&self, map: &Map<'_>) -> Result<Start, Error> {
+        if map.kind == Kind::Conv {
+            return Err(Error::Unsupported {
+                method: INFO.id.to_owned(),
+                what: map.name.to_owned(),
+                why: "it is a convolution, whose B peft would train".to_owned(),
+                hint: "leave it out of the targets, or take pissa".to_owned(),
+            });
+        }
         let found = Factors::of(INFO.id, map.name, map.weight(INFO.id)?.faer())?;
         let last = found.values.len() - map.rank;
         let b = Matrix::of(found.take(last, map.rank).left.as_ref());

@@ -45,6 +45,10 @@
 //! - [kalajdzievski2023rank] the scale with `--rslora`
 //! - [liu2024dora] the norms with `--dora`
 
+mod claims;
+mod text;
+mod toy;
+
 use epoch0_method::{Choice, Entry, Error, Family, Info, Params, Status, Values};
 use epoch0_num::Law;
 
@@ -70,7 +74,7 @@ pub struct LoraA {
 }
 
 /// The method as the registry knows it.
-pub static ENTRY: Entry<dyn Adapter> = Entry { info: &INFO, build, claims: &[] };
+pub static ENTRY: Entry<dyn Adapter> = Entry { info: &INFO, build, claims: claims::CLAIMS };
 
 static INFO: Info = Info {
     id: "lora_a",
