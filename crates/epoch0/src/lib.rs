@@ -34,7 +34,10 @@ mod verify;
 mod weights;
 mod widths;
 
-pub use adapt::{Adapted, AdapterReceipt, Adapting, Beside, adapt, bytes_to_adapt};
+pub use adapt::{
+    Adapted, AdapterReceipt, Adapting, Beside, VerifiedAdapter, adapt, bytes_to_adapt,
+    bytes_to_verify_adapter, is_adapter, verify_adapter,
+};
 pub use base_shapes::{base_shapes, base_width};
 pub use calibrate::{Calibrated, Calibrating, start_training, start_weights};
 pub use compare::{Contender, Contest, Criterion, PairedTest, compare};

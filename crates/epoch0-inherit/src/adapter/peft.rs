@@ -11,6 +11,32 @@ pub const WEIGHTS_FILE: &str = "adapter_model.safetensors";
 /// File that says what the adapter is.
 pub const CONFIG_FILE: &str = "adapter_config.json";
 
+/// Ends of names in checkpoints of vision transformers, and of the modules that transformers makes of them (since 5).
+const OF_VISION: [(&str, &str); 6] = [
+    (".attention.attention.query", ".attention.q_proj"),
+    (".attention.attention.key", ".attention.k_proj"),
+    (".attention.attention.value", ".attention.v_proj"),
+    (".attention.output.dense", ".attention.o_proj"),
+    (".intermediate.dense", ".mlp.fc1"),
+    (".output.dense", ".mlp.fc2"),
+];
+
+/// The module that one of a checkpoint is once transformers has loaded it; none where it is none by itself.
+pub fn loaded(net: &Network, module: &str) -> Option<String> {
+    let Source::HuggingFace { model_type, .. } = net.source() else { return Some(module.to_owned()) };
+    match model_type.as_str() {
+        "vit" | "deit" if module.contains("encoder.layer.") => {
+            let module = module.replacen("encoder.layer.", "layers.", 1);
+            let ending = OF_VISION.iter().find_map(|(old, new)| Some((module.strip_suffix(old)?, new)));
+            Some(ending.map_or_else(|| module.clone(), |(rest, new)| format!("{rest}{new}")))
+        }
+        "gpt_neox" if module == "embed_out" => Some("lm_head".to_owned()),
+        // Experts are one array there, and their router no linear map.
+        "mixtral" if module.contains("block_sparse_moe.") => None,
+        _ => Some(module.to_owned()),
+    }
+}
+
 /// The part of a target's adapter that a tensor is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -31,7 +57,7 @@ pub fn name(target: &Target, part: Part) -> String {
         (Part::B, _) => "lora_B.weight",
         (Part::Magnitude, _) => "lora_magnitude_vector",
     };
-    format!("base_model.model.{}.{part}", target.module)
+    format!("base_model.model.{}.{part}", target.loaded)
 }
 
 /// Shape of a tensor at a rank.
@@ -89,11 +115,11 @@ pub fn config_text(net: &Network, about: &About<'_>) -> String {
     let rank_pattern: Map<String, Value> = others
         .clone()
         .filter(|((_, own, _), _)| *own != rank)
-        .map(|((target, own, _), _)| (target.module.clone(), json!(own)))
+        .map(|((target, own, _), _)| (target.loaded.clone(), json!(own)))
         .collect();
     let alpha_pattern: Map<String, Value> = others
         .filter(|(_, alpha)| !is_same(**alpha, common))
-        .map(|((target, ..), alpha)| (target.module.clone(), number(*alpha)))
+        .map(|((target, ..), alpha)| (target.loaded.clone(), number(*alpha)))
         .collect();
     let all: Vec<Target> = about.targets.iter().map(|(target, ..)| target.clone()).collect();
     let task = match net.source() {

@@ -46,8 +46,10 @@ pub enum Kind {
 /// A map that has an adapter.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
-    /// Its module.
+    /// Its module in the checkpoint.
     pub module: String,
+    /// Its module where peft finds it.
+    pub loaded: String,
     /// Its weight.
     pub param: ParamId,
     /// What it is.
@@ -64,6 +66,13 @@ pub struct Target {
     pub nodes: Vec<NodeId>,
     /// Whether it makes the network's answers.
     pub is_readout: bool,
+}
+
+impl Target {
+    /// Whether it is meant by a name, that of the checkpoint or that of peft.
+    pub fn is_named(&self, name: &str) -> bool {
+        is_named(&self.module, name) || is_named(&self.loaded, name)
+    }
 }
 
 /// Whether a module is meant by a name: peft's rule.
@@ -87,6 +96,7 @@ pub fn all(net: &Network) -> Vec<Target> {
         let alias = || net.ties().iter().rfind(|tie| tie.param == param).map(|tie| tie.alias.as_str());
         let name = if is_tied { alias() } else { Some(weight.name.as_str()) };
         let Some(module) = name.and_then(|name| name.strip_suffix(".weight")) else { continue };
+        let Some(loaded) = super::peft::loaded(net, module) else { continue };
         let id = NodeId(at as u32);
         if let Some(known) = found.iter_mut().find(|target| target.module == module) {
             known.nodes.push(id);
@@ -97,6 +107,7 @@ pub fn all(net: &Network) -> Vec<Target> {
         let (rows, columns) = if is_transposed { (rest_len, *first) } else { (*first, rest_len) };
         found.push(Target {
             module: module.to_owned(),
+            loaded,
             param,
             kind,
             rows,
@@ -120,7 +131,7 @@ pub fn find(method: &str, net: &Network, targets: &Targets) -> Result<Vec<Target
     let found: Vec<Target> = match targets {
         Targets::Named(names) => {
             names.iter().try_for_each(|name| check(method, net, &all, name))?;
-            let is_meant = |target: &&Target| names.iter().any(|name| is_named(&target.module, name));
+            let is_meant = |target: &&Target| names.iter().any(|name| target.is_named(name));
             all.iter().filter(is_meant).cloned().collect()
         }
         Targets::AllLinear => all.iter().filter(|target| is_linear(target)).cloned().collect(),
@@ -157,7 +168,7 @@ fn endings(targets: &[Target]) -> BTreeSet<&str> {
 }
 
 fn check(method: &str, net: &Network, all: &[Target], name: &str) -> Result<(), Error> {
-    if all.iter().any(|target| is_named(&target.module, name)) {
+    if all.iter().any(|target| target.is_named(name)) {
         return Ok(());
     }
     let other = net
@@ -168,7 +179,7 @@ fn check(method: &str, net: &Network, all: &[Target], name: &str) -> Result<(), 
     let (why, hint) = match other {
         Some(other) => (
             format!(
-                "its parameter {} is no linear map, convolution in one group or table of vectors",
+                "its parameter {} is no linear map, convolution in one group or table of vectors that peft finds",
                 other.name
             ),
             format!(
@@ -199,15 +210,16 @@ fn of_attention(net: &Network) -> BTreeSet<NodeId> {
     read.flatten().filter_map(|&value| net.nearest(value, is_linear)).collect()
 }
 
-/// The shortest ends of names that mean these modules and no other: what peft is told.
+/// The shortest ends of names that mean these modules and no other, where peft finds them.
 pub fn endings_of(net: &Network, targets: &[Target]) -> Vec<String> {
-    let own: BTreeSet<&str> = targets.iter().map(|target| target.module.as_str()).collect();
+    let own: BTreeSet<&str> = targets.iter().map(|target| target.loaded.as_str()).collect();
     let names = net.params().iter().map(|param| param.name.as_str());
     let names = names.chain(net.ties().iter().map(|tie| tie.alias.as_str()));
     let above = |name: &str| name.match_indices('.').map(|(at, _)| at).collect::<Vec<_>>();
-    let others: BTreeSet<&str> = names
+    let others: BTreeSet<String> = names
         .flat_map(|name| above(name).into_iter().map(move |end| &name[..end]))
-        .filter(|module| !own.contains(module))
+        .filter_map(|module| super::peft::loaded(net, module))
+        .filter(|module| !own.contains(module.as_str()))
         .collect();
     let mut found: Vec<String> = Vec::new();
     for module in own {
