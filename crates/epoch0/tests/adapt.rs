@@ -7,7 +7,9 @@ use epoch0::format::{Checkpoint, NewFolder, Plan, Replace, TensorSpec, Writer, p
 use epoch0::inheriting::adapter::{Config, Targets};
 use epoch0::method::Value;
 use epoch0::num::Dtype;
-use epoch0::{Adapted, Adapting, Calibrating, Described, Error, Options, Recipe, adapt, initialize, verify_adapter};
+use epoch0::{
+    Adapted, Adapting, Calibrating, Described, Error, Options, Recipe, adapt, initialize, verify_adapter,
+};
 
 fn base(room: &Path, spec: &str) -> Described {
     let out = room.join("base");
@@ -22,7 +24,12 @@ fn adapting(method: &str, set: &[(&str, &str)], config: Config) -> Adapting {
     Adapting { method: method.to_owned(), set, config }
 }
 
-fn write(base: &Described, adapting: &Adapting, out: &Path, data: Option<&Dataset>) -> Result<Adapted, Error> {
+fn write(
+    base: &Described,
+    adapting: &Adapting,
+    out: &Path,
+    data: Option<&Dataset>,
+) -> Result<Adapted, Error> {
     let calibrating = Calibrating { data: data.map(|data| (SPEC, data)), examples: Some(64) };
     adapt(base, adapting, Dtype::F32, Some(out), &Options { seed: 5, calibrating, ..Options::default() })
 }
@@ -135,7 +142,8 @@ fn what_cannot_be_made_leaves_nothing() {
     // A number that is none.
     let holed = room.path().join("holed");
     let checkpoint = Checkpoint::open(room.path().join("base")).unwrap();
-    let specs = checkpoint.tensors().map(|tensor| TensorSpec::new(tensor.name(), tensor.dtype(), tensor.shape()));
+    let specs =
+        checkpoint.tensors().map(|tensor| TensorSpec::new(tensor.name(), tensor.dtype(), tensor.shape()));
     let mut metadata = checkpoint.metadata().clone();
     metadata.extend(pt_metadata());
     let plan = Plan::new(specs.collect(), &metadata, epoch0::format::ShardSize::default()).unwrap();
@@ -152,7 +160,8 @@ fn what_cannot_be_made_leaves_nothing() {
     folder.commit().unwrap();
     let described = Described::open(holed.to_str().unwrap()).unwrap();
     for set in [&[][..], &[("residual", "base")]] {
-        let error = write(&described, &adapting("pissa", set, config(2)), &out, None).unwrap_err().to_string();
+        let error =
+            write(&described, &adapting("pissa", set, config(2)), &out, None).unwrap_err().to_string();
         assert!(error.contains("2.weight of the base got NaN"), "{error}");
     }
     assert_eq!(entries(room.path()).len(), 2, "{:?}", entries(room.path()));

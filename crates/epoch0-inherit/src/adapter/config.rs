@@ -71,11 +71,7 @@ impl Config {
     ///
     /// # Errors
     /// Names the first that is not.
-    pub fn check<'m>(
-        &self,
-        method: &str,
-        modules: impl Iterator<Item = &'m str> + Clone,
-    ) -> Result<(), Error> {
+    pub fn check(&self, method: &str, modules: &[&str]) -> Result<(), Error> {
         let refuse = |name: String, got: String, allowed: &str| {
             Err(Error::Param { method: method.to_owned(), name, got, allowed: allowed.to_owned() })
         };
@@ -95,7 +91,7 @@ impl Config {
         }
         let ranks = self.rank_pattern.iter().map(|(name, _)| ("rank pattern", name));
         for (what, name) in ranks.chain(self.alpha_pattern.iter().map(|(name, _)| ("alpha pattern", name))) {
-            if !modules.clone().any(|module| is_named(module, name)) {
+            if !modules.iter().any(|module| is_named(module, name)) {
                 return refuse(
                     what.to_owned(),
                     format!("of `{name}`"),
@@ -129,7 +125,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_named() {
         let modules = ["h.0.q"];
-        let refused = |config: Config| config.check("lora_a", modules.into_iter()).unwrap_err().to_string();
+        let refused = |config: Config| config.check("lora_a", &modules).unwrap_err().to_string();
         assert!(refused(Config { rank: 0, ..Config::default() }).contains("rank is 0"));
         assert!(refused(Config { alpha: Some(0.0), ..Config::default() }).contains("alpha is 0"));
         let pattern = Config { rank_pattern: vec![("k".to_owned(), 2)], ..Config::default() };

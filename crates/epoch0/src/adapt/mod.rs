@@ -207,7 +207,7 @@ impl<'a> Work<'a> {
         let checkpoint = Checkpoint::open(path)?;
         let found = targets::find(id, net, &adapting.config.targets)?;
         let config = &adapting.config;
-        config.check(id, found.iter().map(|target| target.module.as_str()))?;
+        config.check(id, &found.iter().map(|target| target.module.as_str()).collect::<Vec<_>>())?;
         let mut planned = Vec::with_capacity(found.len());
         for target in found {
             let (rank, most) = (config.rank_of(&target.module), target.rows.min(target.columns));

@@ -101,18 +101,23 @@ impl Task {
     /// Loss, and gradients of A and B, of the mean squared error.
     fn loss(&self, a: &Matrix, b: &Matrix) -> (f64, Matrix, Matrix) {
         let width = self.readout.len();
-        let features = self.met.times(&a.transposed());
-        let mut back = self.frozen.clone().plus(1.0, &features.times(&b.transposed()));
+        let features = self.met.faer() * a.faer().transpose();
+        // Transposed, so that an example's numbers stand together.
+        let added = b.faer() * features.transpose();
+        let mut back = self.frozen.clone();
         let mut loss = 0.0;
-        for (row, target) in back.values_mut().chunks_exact_mut(width).zip(&self.targets) {
+        let rows = back.values_mut().chunks_exact_mut(width).zip(&self.targets).enumerate();
+        for (at, (row, target)) in rows {
+            row.iter_mut().zip(added.col_as_slice(at)).for_each(|(h, added)| *h += added);
             let answer: f64 = row.iter().zip(&self.readout).map(|(h, w)| h.max(0.0) * w).sum();
             let miss = answer - target;
             loss += miss * miss / EXAMPLES as f64;
             let factor = 2.0 * miss / EXAMPLES as f64;
             row.iter_mut().zip(&self.readout).for_each(|(h, w)| *h = if *h > 0.0 { factor * w } else { 0.0 });
         }
-        let of_b = back.transposed().times(&features);
-        let of_a = back.times(b).transposed().times(&self.met);
+        let of_b = Matrix::of((back.faer().transpose() * &features).as_ref());
+        let to_features = back.faer() * b.faer();
+        let of_a = Matrix::of((to_features.transpose() * self.met.faer()).as_ref());
         (loss, of_a, of_b)
     }
 
