@@ -11,6 +11,7 @@ itself is not right (scale in LoftQ, Conv1D in OLoRA), what is compared with is 
 """
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from load import binary
+import transformers
+from load import binary, inputs_of
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from transformers import (
@@ -151,6 +153,33 @@ def loads(room: Room):
                     net = load(name, f"{out}-base")
                     found = PeftModel.from_pretrained(net, out).eval()
                     check(f"  {name} {method} beside a changed base", distance(answers(name, found), base), 1e-5)
+
+
+def families(room: Room):
+    """Every family of configs, at the usual targets and at all linear maps."""
+    for path in sorted((Path(__file__).parent / "configs").glob("*-1.json")):
+        folder = f"{room.room.name}/{path.stem}"
+        subprocess.run([room.command, "init", path, "-o", folder], check=True, capture_output=True)
+        cls = getattr(transformers, json.loads(path.read_text())["architectures"][0])
+        inputs = inputs_of(cls.from_pretrained(folder))
+
+        def answer(net, inputs=inputs):
+            with torch.no_grad():
+                return torch.cat([value.flatten() for value in net.eval()(**inputs).to_tuple() if torch.is_tensor(value)])
+
+        base = answer(cls.from_pretrained(folder))
+        for targets in (None, "all-linear"):
+            out = f"{folder}-{targets}"
+            words = ["init", folder, "--with", "pissa", "--rank", "2", "-o", out] + (["--targets", targets] if targets else [])
+            done = subprocess.run([room.command, *words], capture_output=True, text=True)
+            if done.returncode:
+                print(f"     {path.stem} {targets or 'usual'}: {done.stderr.strip().splitlines()[0]}")
+                continue
+            found = PeftModel.from_pretrained(cls.from_pretrained(folder), out)
+            check(f"{path.stem} {targets or 'usual'}", distance(answer(found), base), 1e-5)
+            has = load_file(f"{out}/adapter_model.safetensors")
+            own = [key for key in found.state_dict() if "lora_" in key]
+            check("  tensors that peft has and the file has not, or the other way", abs(len(own) - len(has)), 0)
 
 
 def product(files: dict, module: str) -> np.ndarray:
@@ -324,7 +353,7 @@ def seen(room: Room):
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", type=Path)
-    parts = {"loads": loads, "parity": parity, "loftq": loftq, "seen": seen}
+    parts = {"loads": loads, "families": families, "parity": parity, "loftq": loftq, "seen": seen}
     parser.add_argument("--only", choices=parts)
     args = parser.parse_args()
     room = Room(binary(args.bin))

@@ -129,7 +129,7 @@ fn what_cannot_be_made_leaves_nothing() {
     let named = |name: &str| Config { targets: Targets::parse(name), rank: 2, ..Config::default() };
     for (config, said) in [
         (config(0), "rank is 0"),
-        (config(17), "rank of 0 is 17, allowed 1 to 16"),
+        (config(17), "rank of `0` is 17, allowed 1 to 16"),
         (named("q_proj"), "target `q_proj`"),
         (named("0,7"), "target `7`"),
     ] {

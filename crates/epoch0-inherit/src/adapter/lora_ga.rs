@@ -167,7 +167,7 @@ impl Adapter for LoraGa {
         if map.rank > most {
             return Err(Error::Param {
                 method: INFO.id.to_owned(),
-                name: format!("rank of {}", map.name),
+                name: format!("rank of `{}`", map.name),
                 got: map.rank.to_string(),
                 allowed: format!(
                     "1 to {most}: A and B take directions of a gradient {} × {}",

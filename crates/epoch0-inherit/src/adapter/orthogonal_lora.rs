@@ -83,7 +83,7 @@ impl Adapter for Orthogonal {
         if rank % 2 == 1 {
             return Err(Error::Param {
                 method: INFO.id.to_owned(),
-                name: format!("rank of {}", map.name),
+                name: format!("rank of `{}`", map.name),
                 got: rank.to_string(),
                 allowed: "an even number: half of it is A's, half B's".to_owned(),
             });
@@ -146,6 +146,6 @@ mod tests {
     #[test]
     fn odd_ranks_are_refused() {
         let error = Orthogonal { gain: 0.1 }.start(&bare(4, 4, 3, 0)).unwrap_err().to_string();
-        assert!(error.contains("rank of map is 3"), "{error}");
+        assert!(error.contains("rank of `map` is 3"), "{error}");
     }
 }

@@ -149,7 +149,10 @@ pub fn find(method: &str, net: &Network, targets: &Targets) -> Result<Vec<Target
         return Err(Error::Unsupported {
             method: method.to_owned(),
             what: net.name().to_owned(),
-            why: "no map of it is meant".to_owned(),
+            why: match targets {
+                Targets::Named(_) => "no target was named".to_owned(),
+                _ => "it has no linear maps but those to its answers".to_owned(),
+            },
             hint: match known.is_empty() {
                 true => "an adapter stands beside linear maps, convolutions and tables of vectors".to_owned(),
                 false => format!(

@@ -214,7 +214,7 @@ impl<'a> Work<'a> {
             if rank > most {
                 return Err(epoch0_method::Error::Param {
                     method: id.to_owned(),
-                    name: format!("rank of {}", target.module),
+                    name: format!("rank of `{}`", target.module),
                     got: rank.to_string(),
                     allowed: format!(
                         "1 to {most}, as it has {} outputs and {} inputs",
