@@ -3,31 +3,32 @@
 use clap::Args as ClapArgs;
 use epoch0::inheriting::adapter::{Config, Targets};
 
+const HEADING: &str = "Adapters (--with lora_a, pissa …; NET is a checkpoint)";
+
 /// Adapters, for methods that start them (lora_a, pissa …).
 #[derive(Debug, ClapArgs)]
-#[command(next_help_heading = "Adapters (--with lora_a, pissa …; NET is a checkpoint)")]
 pub(crate) struct AdapterArgs {
     /// Rank [default: 8].
-    #[arg(long, value_name = "R", requires = "with")]
+    #[arg(long, value_name = "R", help_heading = HEADING, requires = "with")]
     pub(crate) rank: Option<usize>,
     /// What is added is ALPHA / R times B A [default: the rank].
-    #[arg(long, value_name = "ALPHA", requires = "with")]
+    #[arg(long, value_name = "ALPHA", help_heading = HEADING, requires = "with")]
     pub(crate) alpha: Option<f64>,
     /// Modules by the ends of their names, or `all-linear` [default: what makes queries and values of attention, otherwise
     /// all linear maps].
-    #[arg(long, value_name = "NAME,…", requires = "with")]
+    #[arg(long, value_name = "NAME,…", help_heading = HEADING, requires = "with")]
     pub(crate) targets: Option<String>,
     /// Ranks of some modules.
-    #[arg(long, value_name = "NAME=R,…", requires = "with", value_delimiter = ',', value_parser = number::<usize>)]
+    #[arg(long, value_name = "NAME=R,…", help_heading = HEADING, requires = "with", value_delimiter = ',', value_parser = number::<usize>)]
     pub(crate) rank_pattern: Vec<(String, usize)>,
     /// The same of alpha.
-    #[arg(long, value_name = "NAME=ALPHA,…", requires = "with", value_delimiter = ',', value_parser = number::<f64>)]
+    #[arg(long, value_name = "NAME=ALPHA,…", help_heading = HEADING, requires = "with", value_delimiter = ',', value_parser = number::<f64>)]
     pub(crate) alpha_pattern: Vec<(String, f64)>,
     /// Scale by ALPHA / √R.
-    #[arg(long, requires = "with")]
+    #[arg(long, help_heading = HEADING, requires = "with")]
     pub(crate) rslora: bool,
     /// Learned norms of each map's outputs (DoRA).
-    #[arg(long, requires = "with")]
+    #[arg(long, help_heading = HEADING, requires = "with")]
     pub(crate) dora: bool,
 }
 

@@ -18,6 +18,10 @@ use crate::terminal;
 
 /// The method, where it starts adapters; what goes with them makes no sense elsewhere.
 pub(super) fn method(args: &Init) -> Result<Option<&str>, Failure> {
+    if let Some(with) = &args.with {
+        // Names that are close are of all families.
+        epoch0::method(with)?;
+    }
     let with = args.with.as_deref().filter(|with| find(with).is_ok());
     match (with, args.adapter.given()) {
         (None, Some(option)) => {

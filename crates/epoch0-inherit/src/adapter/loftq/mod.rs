@@ -29,8 +29,7 @@
 //!
 //! # Traps
 //! - Beside the network as it was the adapter is wrong: its config names the quantized one.
-//! - Loaded in four bits Q is quantized again, which changes nothing in single precision; in 16 bits levels are rounded, and a
-//!   few fall to a neighbour.
+//! - Loaded in four bits Q is quantized again, to the levels that it has; a network in 16 bits rounds the size of each block.
 //! - Iterations do not always come nearer: the best of them is kept.
 //!
 //! # Example
