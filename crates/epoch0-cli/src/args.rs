@@ -1,5 +1,6 @@
 //! Arguments.
 
+mod adapter;
 mod train;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use epoch0::format::ShardSize;
 use epoch0::method::ClaimKind;
 use epoch0::num::{Activation, Dtype};
 
+pub(crate) use adapter::AdapterArgs;
 pub(crate) use train::{Checking, Compare, OptimizerName, StartArgs, Train};
 
 const STYLES: Styles = Styles::styled()
@@ -43,6 +45,7 @@ Examples:
   epoch0 init resnet18 --with he_normal --set mode=fan_out --dry-run
   epoch0 init lenet --with lsuv --data mnist -o out  scaled layer by layer on a batch of data
   epoch0 init small.json --from big/ --with weight_selection -o small    a smaller network from a larger one
+  epoch0 init llama/ --with pissa --rank 16 -o adapter   a LoRA adapter that peft loads
   epoch0 verify-weights out                          draw it again and compare every bit
   epoch0 train mlp:784-512-10 --data mnist --for 3ep --with he_normal -o run
   epoch0 compare lenet --with he_normal,xavier_normal --data mnist --seeds 5 --for 1ep
@@ -113,7 +116,8 @@ pub(crate) struct Init {
     /// Folder to write, or, for a network of an ONNX file, such a file; it appears whole or not at all.
     #[arg(short, long, value_name = "PATH", required_unless_present = "dry_run")]
     pub(crate) out: Option<PathBuf>,
-    /// Method for the parameters it is meant for; all others keep the base. With `--from`, a method that inherits.
+    /// Method for the parameters it is meant for; all others keep the base. With `--from`, a method that inherits. A method
+    /// that starts adapters writes those of NET, which is a checkpoint.
     #[arg(long, value_name = "ID")]
     pub(crate) with: Option<String>,
     /// Parameter of the method.
@@ -134,6 +138,8 @@ pub(crate) struct Init {
     pub(crate) recipe: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) calibrating: CalibratingArgs,
+    #[command(flatten)]
+    pub(crate) adapter: AdapterArgs,
     /// Seed: the same seed gives the same bits, whatever the machine, order, sharding and threads.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,

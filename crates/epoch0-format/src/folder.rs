@@ -95,10 +95,12 @@ impl Drop for NewFolder {
     }
 }
 
-/// Whether a file of this name belongs to a checkpoint folder: weights and their index, configs, tokenizers, a README.
+/// Whether a file of this name belongs to a checkpoint folder: weights and their index, configs, tokenizers, adapters, a
+/// README.
 pub fn is_checkpoint_file(name: &str) -> bool {
-    const NAMES: [&str; 20] = [
+    const NAMES: [&str; 21] = [
         "README.md",
+        "adapter_config.json",
         "added_tokens.json",
         "chat_template.jinja",
         "chat_template.json",

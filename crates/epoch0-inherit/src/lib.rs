@@ -18,6 +18,7 @@ mod score;
 mod trial;
 mod uses;
 
+pub mod adapter;
 pub mod expand;
 pub mod guidance;
 pub mod hyper_cloning;

@@ -38,7 +38,7 @@
 //!
 //! # References
 //! - [beyer2023flexivit] Section 3.4
-//! - [dosovitskiy2021image] Section 3.2
+//! - [dosovitskiy2020image] Section 3.2
 
 use epoch0_method::{
     Choice, Claim, ClaimKind, Entry, Error, Expectation, Family, Info, Params, Status, Values, Verdict,
@@ -74,7 +74,7 @@ static INFO: Info = Info {
     id: "resize_input",
     aliases: &["resize-input", "resize-positions"],
     family: Family::Inherit,
-    papers: &["beyer2023flexivit", "dosovitskiy2021image"],
+    papers: &["beyer2023flexivit", "dosovitskiy2020image"],
     source: include_str!("resize_input.rs"),
     params: ResizeInput::PARAMS,
     random: false,

@@ -14,6 +14,7 @@
 //! # Ok::<(), epoch0::Error>(())
 //! ```
 
+mod adapt;
 mod base_shapes;
 mod calibrate;
 mod compare;
@@ -33,6 +34,10 @@ mod verify;
 mod weights;
 mod widths;
 
+pub use adapt::{
+    Adapted, AdapterReceipt, Adapting, Beside, VerifiedAdapter, adapt, bytes_to_adapt,
+    bytes_to_verify_adapter, is_adapter, verify_adapter,
+};
 pub use base_shapes::{base_shapes, base_width};
 pub use calibrate::{Calibrated, Calibrating, start_training, start_weights};
 pub use compare::{Contender, Contest, Criterion, PairedTest, compare};

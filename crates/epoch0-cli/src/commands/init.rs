@@ -8,7 +8,7 @@ use epoch0::net::Source;
 use epoch0::{Calibrating, Described, Options, Recipe, Report, initialize, plan};
 
 use super::start::Choice;
-use super::{Failure, Outcome, calibration, inherit};
+use super::{Failure, Outcome, adapt, calibration, inherit};
 use crate::args::{CalibratingArgs, Init};
 use crate::number::{bytes, grouped, short};
 use crate::table::{Align, FAINT, HEADING, Table};
@@ -16,6 +16,9 @@ use crate::terminal;
 
 pub(super) fn run(args: &Init, json: bool) -> Result<Outcome, Failure> {
     let mut described = Described::open_with(&args.net, args.any_key)?;
+    if let Some(with) = adapt::method(args)? {
+        return adapt::run(args, &described, with, json);
+    }
     if let (Some(from), Some(with)) = (&args.from, &args.with) {
         return inherit::run(args, &mut described, from, with, json);
     }

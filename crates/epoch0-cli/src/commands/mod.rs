@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod adapt;
 mod base_shapes;
 mod calibration;
 mod cite;
@@ -85,6 +86,10 @@ pub(crate) enum Failure {
     NoParent { method: &'static str },
     #[error("teacher `{given}`: it has no weights\nhint: name a checkpoint folder or an ONNX file")]
     NoTeacher { given: String },
+    #[error(
+        "{option}: `{method}` starts no adapters\nhint: methods that do are lora_a, pissa and others (`epoch0 list`)"
+    )]
+    NoAdapter { option: &'static str, method: String },
     #[error("{}: not a record of claims\nhint: name another folder, or move it away", .0.display())]
     NoRecord(PathBuf),
     #[error("sigma is {0}, allowed a finite number above 0")]

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use epoch0::{CALIBRATION_NOISE, Verified, bytes_to_verify, verify};
+use epoch0::{
+    CALIBRATION_NOISE, Verified, bytes_to_verify, bytes_to_verify_adapter, is_adapter, verify, verify_adapter,
+};
 
 use super::{Failure, Outcome};
 use crate::number::short;
@@ -11,6 +13,9 @@ use crate::table::{Align, BAD, GOOD, Table};
 use crate::terminal;
 
 pub(super) fn run(path: &Path, json: bool) -> Result<Outcome, Failure> {
+    if is_adapter(path) {
+        return adapter(path, json);
+    }
     let bar = terminal::byte_bar(bytes_to_verify(path)?, "checking");
     let progress = |bytes| bar.inc(bytes);
     let verified = verify(path, Some(&progress));
@@ -18,6 +23,34 @@ pub(super) fn run(path: &Path, json: bool) -> Result<Outcome, Failure> {
     let verified = verified?;
     let text = if json { Outcome::json(&verified)?.text } else { show(&verified) };
     Ok(Outcome { text, holds: verified.holds() })
+}
+
+fn adapter(path: &Path, json: bool) -> Result<Outcome, Failure> {
+    let bar = terminal::byte_bar(bytes_to_verify_adapter(path)?, "checking");
+    let progress = |bytes| bar.inc(bytes);
+    let verified = verify_adapter(path, Some(&progress));
+    bar.finish_and_clear();
+    let verified = verified?;
+    let holds = verified.difference.is_none();
+    if json {
+        return Ok(Outcome { holds, ..Outcome::json(&verified)? });
+    }
+    let receipt = &verified.receipt;
+    let from = format!(
+        "{} starts beside {} with seed {}, epoch0 {}",
+        receipt.adapter.method, receipt.base, receipt.seed, receipt.version
+    );
+    let n = verified.n_tensors;
+    let text = match (&verified.difference, verified.is_exact) {
+        (None, true) => format!("{GOOD}same bits{GOOD:#} all {n} tensors are what {from}\n"),
+        (None, false) => {
+            format!("{GOOD}same values{GOOD:#} all {n} tensors are what {from}, to {CALIBRATION_NOISE:e}\n")
+        }
+        (Some(found), _) => {
+            format!("{BAD}differs{BAD:#} from what {from}: {}: {}\n", found.tensor, found.what)
+        }
+    };
+    Ok(Outcome { text, holds })
 }
 
 fn show(verified: &Verified) -> String {

@@ -1,5 +1,6 @@
 //! The command, run as a user runs it.
 
+mod adapt;
 mod command;
 mod examine;
 mod inherit;

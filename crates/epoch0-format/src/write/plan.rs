@@ -124,6 +124,17 @@ impl Plan {
         Ok(Self { tensors, places, files, index, total_bytes })
     }
 
+    /// Lays tensors out in one file of that name, such as `adapter_model.safetensors`.
+    pub fn in_file(
+        name: &str,
+        tensors: Vec<TensorSpec>,
+        metadata: &BTreeMap<String, String>,
+    ) -> Result<Self, Error> {
+        let mut plan = Self::new(tensors, metadata, ShardSize::UNLIMITED)?;
+        plan.files.iter_mut().for_each(|file| name.clone_into(&mut file.name));
+        Ok(plan)
+    }
+
     /// The tensors, in the order they were given: their numbers are what [`super::Writer`] goes by.
     pub fn tensors(&self) -> &[TensorSpec] {
         &self.tensors
