@@ -9,6 +9,7 @@ mod axes;
 mod gather;
 mod pair;
 
+pub mod merge;
 pub mod weight_selection;
 
 use std::fmt::Debug;

@@ -278,7 +278,7 @@ fn write(
 }
 
 /// Copies tokenizers and the like; answers their names.
-fn copy_beside(parent: &Path, folder: &NewFolder) -> Result<Vec<String>, Error> {
+pub(crate) fn copy_beside(parent: &Path, folder: &NewFolder) -> Result<Vec<String>, Error> {
     let from = if parent.is_dir() { parent } else { parent.parent().unwrap_or(Path::new("")) };
     let mut copied = Vec::new();
     for name in BESIDE.into_iter().chain(["vocab.txt"]) {

@@ -38,7 +38,7 @@ pub struct Options<'a> {
 }
 
 impl Options<'_> {
-    fn check_cancelled(&self) -> Result<(), Error> {
+    pub(crate) fn check_cancelled(&self) -> Result<(), Error> {
         match self.cancel {
             Some(cancel) if cancel.load(Ordering::Relaxed) => Err(format::Error::Cancelled.into()),
             _ => Ok(()),

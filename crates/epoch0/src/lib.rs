@@ -14,6 +14,8 @@
 //! # Ok::<(), epoch0::Error>(())
 //! ```
 
+mod align;
+mod average;
 mod base_shapes;
 mod calibrate;
 mod compare;
@@ -33,6 +35,7 @@ mod verify;
 mod weights;
 mod widths;
 
+pub use average::{Average, Mean, MeanGroup, Merging, average};
 pub use base_shapes::{base_shapes, base_width};
 pub use calibrate::{Calibrated, Calibrating, start_training, start_weights};
 pub use compare::{Contender, Contest, Criterion, PairedTest, compare};
