@@ -7,7 +7,7 @@
 
 pub mod average;
 mod comoments;
-//pub mod git_rebasin;
+pub mod git_rebasin;
 pub mod gossip;
 pub mod variance_corrected_average;
 
@@ -97,7 +97,7 @@ pub struct Alignment {
 pub static METHODS: &[&Entry<dyn Averager>] = &[&average::ENTRY, &variance_corrected_average::ENTRY];
 
 /// Every method that aligns networks, by id.
-pub static ALIGNERS: &[&Entry<dyn Aligner>] = &[];
+pub static ALIGNERS: &[&Entry<dyn Aligner>] = &[&git_rebasin::ENTRY];
 
 /// The averaging method of that id or alias.
 ///

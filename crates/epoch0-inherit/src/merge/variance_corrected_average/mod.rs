@@ -49,6 +49,8 @@
 mod claims;
 mod effects;
 
+pub(crate) use effects::xavier;
+
 use epoch0_method::{self as method, Entry, Error, Family, Info, ParamType, Params, Status, Value, Values};
 
 use super::{Averager, Comoments, Kind, own_share};
