@@ -8,7 +8,7 @@ use std::time::Instant;
 use epoch0_format::{
     self as format, Checkpoint, NewFolder, Plan, Tensor, TensorSpec, Watch, Writer, pt_metadata,
 };
-use epoch0_inherit::merge::{Averager, BLOCK, Comoments, Kind, find, shares};
+use epoch0_inherit::merge::{Averager, BLOCK, Comoments, Kind, corrected, find, shares};
 use epoch0_method::Values;
 use epoch0_net::{ParamId, Role, Source};
 use epoch0_num::{Dtype, Element, with_element};
@@ -368,7 +368,7 @@ impl Merge {
                 }
             }
             if factor != 1.0 {
-                mean.iter_mut().for_each(|mean| *mean = centre + (*mean - centre) * factor);
+                mean.iter_mut().for_each(|mean| *mean = corrected(*mean, centre, factor));
             }
             let is_finite = with_element!(item.dtype, T => encode::<T>(mean, out));
             if !is_finite {
@@ -452,6 +452,7 @@ fn differing(own: &Described, theirs: &Described) -> Option<(String, String, Str
 pub fn average(merging: &Merging, out: Option<&Path>, options: &Options<'_>) -> Result<Average, Error> {
     let begun = Instant::now();
     let merge = Merge::open(merging, options.seed)?;
+    let merging = &Merging { method: merge.id.to_owned(), ..merging.clone() };
     let Some(out) = out else {
         let moments = merge.items.iter().map(|item| match item.how {
             How::Copied => Ok(None),

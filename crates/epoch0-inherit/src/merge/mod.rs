@@ -174,9 +174,19 @@ pub fn averaged(method: &dyn Averager, kind: Kind, shares: &[f64], networks: &[&
         }
         (factor, centre) = (method.factor(kind, shares, &found), found.mean_of(shares));
     }
-    let mean =
-        |at: usize| shares.iter().zip(networks).map(|(share, values)| share * f64::from(values[at])).sum();
-    (0..len).map(|at| corrected(mean(at), centre, factor) as f32).collect()
+    let mut out = Vec::with_capacity(len);
+    let mut mean = [0.0; BLOCK];
+    for start in (0..len).step_by(BLOCK) {
+        let mean = &mut mean[..BLOCK.min(len - start)];
+        mean.fill(0.0);
+        for (share, values) in shares.iter().zip(networks) {
+            mean.iter_mut()
+                .zip(&values[start..])
+                .for_each(|(mean, &value)| *mean += share * f64::from(value));
+        }
+        out.extend(mean.iter().map(|&mean| corrected(mean, centre, factor) as f32));
+    }
+    out
 }
 
 /// An element of the mean, its deviation from `centre` multiplied.
