@@ -336,8 +336,9 @@ impl<'a> Comparer<'a> {
             });
         }
         let (relation, distance) = self.distance(&a, b)?;
-        if relation == Relation::Unrelated {
-            if self.tries > 0 {
+        let is_of_another = || block(b.name()).is_some_and(|(own, _)| self.layers.contains_key(own));
+        if relation == Relation::Unrelated || (relation == Relation::Drifted && is_of_another()) {
+            if relation == Relation::Unrelated && self.tries > 0 {
                 match self.selected(&a, b) {
                     Some(relation) => return Ok(related(Some(&a), relation, distance)),
                     None => self.tries -= 1,
@@ -499,12 +500,10 @@ impl Sums {
         let moments = &self.moments;
         let (own, theirs, both) = (moments.sum(0, 0), moments.sum(1, 1), moments.sum(0, 1));
         let by = both / own;
-        if own > 0.0
-            && theirs > 0.0
-            && moments.count() > 2
-            && theirs - by * both <= least * least * theirs
-            && is_other(by)
-        {
+        // Rounding is to the size of the numbers, not of their deviations.
+        let rounded = (least * least * theirs).max(coarse * coarse * bb);
+        let is_spread = own > 0.0 && theirs > 100.0 * coarse * coarse * bb && moments.count() > 2;
+        if is_spread && theirs - by * both <= rounded && is_other(by) {
             return Relation::Spread { by };
         }
         let n = moments.count() as f64;
