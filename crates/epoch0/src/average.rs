@@ -11,7 +11,7 @@ use epoch0_format::{
 use epoch0_inherit::merge::{Averager, BLOCK, Comoments, Kind, corrected, find, shares};
 use epoch0_method::Values;
 use epoch0_net::{ParamId, Role, Source};
-use epoch0_num::{Dtype, Element, with_element};
+use epoch0_num::{Dtype, Element, bf16, f16};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -370,7 +370,12 @@ impl Merge {
             if factor != 1.0 {
                 mean.iter_mut().for_each(|mean| *mean = corrected(*mean, centre, factor));
             }
-            let is_finite = with_element!(item.dtype, T => encode::<T>(mean, out));
+            let is_finite = match item.dtype {
+                Dtype::F64 => encode(mean, out, |value| value),
+                Dtype::F16 => encode(mean, out, |value| f16::from_draw(odd(value))),
+                Dtype::BF16 => encode(mean, out, |value| bf16::from_draw(odd(value))),
+                _ => encode(mean, out, |value| value as f32),
+            };
             if !is_finite {
                 return Err(self.overflow(item, start, nth * BLOCK + n));
             }
@@ -396,15 +401,25 @@ impl Merge {
 }
 
 /// Elements rounded to their type; whether all are finite.
-fn encode<T: Element>(values: &[f64], out: &mut [u8]) -> bool {
+fn encode<T: Element>(values: &[f64], out: &mut [u8], round: impl Fn(f64) -> T) -> bool {
     let mut rest = 0.0f32;
     for (value, out) in values.iter().zip(out.chunks_exact_mut(size_of::<T>())) {
-        let element = T::from_f64(*value);
+        let element = round(*value);
         rest += element.to_f32() * 0.0;
         out.copy_from_slice(bytemuck::bytes_of(&element));
     }
     // A finite double may be no finite single.
-    rest == 0.0 || values.iter().all(|&value| T::from_f64(value).to_f64().is_finite())
+    rest == 0.0 || values.iter().all(|&value| round(value).to_f64().is_finite())
+}
+
+/// The single that is the number, or of the two around it the one whose last bit is 1: what it is rounded to next is what the
+/// number is (G. Boldo and S. Melquiond 2008).
+fn odd(value: f64) -> f32 {
+    let near = value as f32;
+    if f64::from(near) == value || near.to_bits() & 1 == 1 || !near.is_finite() {
+        return near;
+    }
+    if f64::from(near) > value { near.next_down() } else { near.next_up() }
 }
 
 /// The averaging method of that id; one of another family is named as such.
