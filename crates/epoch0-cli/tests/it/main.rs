@@ -2,6 +2,7 @@
 
 mod command;
 mod examine;
+mod merge;
 mod room;
 mod theory;
 mod train;
