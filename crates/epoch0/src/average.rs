@@ -8,21 +8,24 @@ use std::time::Instant;
 use epoch0_format::{
     self as format, Checkpoint, NewFolder, Plan, Tensor, TensorSpec, Watch, Writer, pt_metadata,
 };
-use epoch0_inherit::merge::{Averager, BLOCK, Comoments, Kind, corrected, find, shares};
+use epoch0_inherit::merge::{Averager, BLOCK, Comoments, Kind, find, shares};
 use epoch0_method::Values;
 use epoch0_net::{ParamId, Role, Source};
-use epoch0_num::{Dtype, Element, bf16, f16};
+use epoch0_num::Dtype;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::align::{self, Aligned};
 use crate::inherit::copy_beside;
-use crate::verify::{Difference, Verified};
 use crate::weights::tensor_of;
-use crate::{Described, Error, Options, Progress, Receipt, receipt};
+use crate::{Described, Error, Options, Receipt, receipt};
 
+mod again;
+mod numbers;
 mod report;
 
+pub(crate) use again::verify_merged;
+pub(crate) use numbers::read_wide;
 pub use report::{Average, Mean, MeanGroup};
 
 /// Which networks are made one, and how.
@@ -274,7 +277,7 @@ impl Merge {
             let places = item.param.and_then(|param| self.parents[parent].aligned.as_ref()?.places(param));
             match places {
                 Some(places) => places.read(&tensor, start, &mut room[..n])?,
-                None => tensor.read_f64(start, &mut room[..n])?,
+                None => read_wide(&tensor, start, &mut room[..n])?,
             }
         }
         Ok(())
@@ -368,14 +371,9 @@ impl Merge {
                 }
             }
             if factor != 1.0 {
-                mean.iter_mut().for_each(|mean| *mean = corrected(*mean, centre, factor));
+                mean.iter_mut().for_each(|mean| *mean = centre + (*mean - centre) * factor);
             }
-            let is_finite = match item.dtype {
-                Dtype::F64 => encode(mean, out, |value| value),
-                Dtype::F16 => encode(mean, out, |value| f16::from_draw(odd(value))),
-                Dtype::BF16 => encode(mean, out, |value| bf16::from_draw(odd(value))),
-                _ => encode(mean, out, |value| value as f32),
-            };
+            let is_finite = numbers::write(item.dtype, mean, out);
             if !is_finite {
                 return Err(self.overflow(item, start, nth * BLOCK + n));
             }
@@ -398,28 +396,6 @@ impl Merge {
             ),
         }
     }
-}
-
-/// Elements rounded to their type; whether all are finite.
-fn encode<T: Element>(values: &[f64], out: &mut [u8], round: impl Fn(f64) -> T) -> bool {
-    let mut rest = 0.0f32;
-    for (value, out) in values.iter().zip(out.chunks_exact_mut(size_of::<T>())) {
-        let element = round(*value);
-        rest += element.to_f32() * 0.0;
-        out.copy_from_slice(bytemuck::bytes_of(&element));
-    }
-    // A finite double may be no finite single.
-    rest == 0.0 || values.iter().all(|&value| round(value).to_f64().is_finite())
-}
-
-/// The single that is the number, or of the two around it the one whose last bit is 1: what it is rounded to next is what the
-/// number is (G. Boldo and S. Melquiond 2008).
-fn odd(value: f64) -> f32 {
-    let near = value as f32;
-    if f64::from(near) == value || near.to_bits() & 1 == 1 || !near.is_finite() {
-        return near;
-    }
-    if f64::from(near) > value { near.next_down() } else { near.next_up() }
 }
 
 /// The averaging method of that id; one of another family is named as such.
@@ -546,71 +522,4 @@ fn write(merge: &Merge, writer: &Writer, options: &Options<'_>) -> Result<Vec<Op
         moments[tensor].get_or_insert_with(|| Comoments::new(merge.parents.len())).merge(&piece);
     }
     Ok(moments)
-}
-
-/// Makes a merged checkpoint again from its receipt and compares.
-pub(crate) fn verify_merged(
-    place: &str,
-    checkpoint: &Checkpoint,
-    receipt: Receipt,
-    merging: &Merging,
-    progress: Option<Progress<'_>>,
-) -> Result<Verified, Error> {
-    let merge = Merge::open(merging, receipt.seed).map_err(|error| Error::Receipt {
-        place: place.to_owned(),
-        why: format!("it is made of {}, which cannot be had: {error}", merging.parents.join(", ")),
-    })?;
-    let mut order: Vec<&Item> = merge.items.iter().collect();
-    order.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut difference = None;
-    for item in &order {
-        if let Some(what) = differs(&merge, item, checkpoint, progress)? {
-            difference = Some(Difference { tensor: item.name.clone(), what });
-            break;
-        }
-    }
-    let known = |name: &str| merge.items.iter().any(|item| item.name == name);
-    if difference.is_none()
-        && let Some(extra) = checkpoint.tensors().find(|tensor| !known(tensor.name()))
-    {
-        difference = Some(Difference {
-            tensor: extra.name().to_owned(),
-            what: "not a tensor of what it is made of".to_owned(),
-        });
-    }
-    Ok(Verified::Receipt { receipt: Box::new(receipt), n_tensors: merge.items.len(), difference })
-}
-
-/// How a stored tensor is not what the networks give.
-fn differs(
-    merge: &Merge,
-    item: &Item,
-    checkpoint: &Checkpoint,
-    progress: Option<Progress<'_>>,
-) -> Result<Option<String>, Error> {
-    let Some(stored) = checkpoint.get(&item.name) else { return Ok(Some("missing".to_owned())) };
-    if stored.shape() != item.shape || stored.dtype() != item.dtype {
-        let (found, wanted) = (stored.shape(), &item.shape);
-        return Ok(Some(format!("{} {found:?} where {} {wanted:?} is expected", stored.dtype(), item.dtype)));
-    }
-    let correction =
-        if merge.corrects(item) { merge.correction(item, &merge.whole_moments(item)?) } else { (1.0, 0.0) };
-    // Whole bytes, whatever the type.
-    let (unit, bits) = (PIECE * item.dtype.bits() / 8, item.dtype.bits());
-    let found: Vec<Option<usize>> = stored
-        .bytes()
-        .par_chunks(unit)
-        .enumerate()
-        .map(|(nth, stored)| {
-            let mut wanted = vec![0; stored.len()];
-            merge.piece(item, correction, nth * PIECE, &mut wanted, false)?;
-            if let Some(progress) = progress {
-                progress(stored.len() as u64);
-            }
-            let at = stored.iter().zip(&wanted).position(|(a, b)| a != b);
-            Ok(at.map(|byte| nth * PIECE + byte * 8 / bits))
-        })
-        .collect::<Result<_, Error>>()?;
-    let first = found.into_iter().flatten().next();
-    Ok(first.map(|element| format!("element {element} differs from what the networks give")))
 }

@@ -10,6 +10,7 @@ use epoch0_num::Dtype;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::average::read_wide;
 use crate::report::pattern;
 use crate::{Error, Progress, Receipt};
 
@@ -193,7 +194,7 @@ const PIECE: usize = 1 << 18;
 /// Tensors that have nothing in common of which other orders are looked for, before that is given up.
 const TRIES: usize = 8;
 /// Tensors of other layers that are looked through for a selection, before that is given up.
-const LAYER_TRIES: usize = 96;
+const LAYER_TRIES: usize = 32;
 
 /// Says how two checkpoints relate: folders, safetensors files or indices.
 ///
@@ -442,8 +443,8 @@ impl Sums {
         for begin in (start..start + len).step_by(BLOCK) {
             let n = BLOCK.min(start + len - begin);
             let (first, second) = room.split_at_mut(BLOCK);
-            a.read_f64(begin, &mut first[..n])?;
-            b.read_f64(begin, &mut second[..n])?;
+            read_wide(a, begin, &mut first[..n])?;
+            read_wide(b, begin, &mut second[..n])?;
             let mut lanes = [0.0; 8];
             let mut changed = [0u64; 8];
             for (nth, (a, b)) in first[..n].iter().zip(&second[..n]).enumerate() {

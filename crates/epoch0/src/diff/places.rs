@@ -6,6 +6,8 @@ use epoch0_format::Tensor;
 use epoch0_num::{Dtype, Element, with_element};
 use rayon::prelude::*;
 
+use crate::average::read_wide;
+
 /// Rows that columns are told by, and columns that rows are told by.
 const SIGNS: usize = 8;
 
@@ -66,7 +68,7 @@ impl Pair<'_> {
     fn read(&self, of: &Shaped<'_>, start: usize, len: usize) -> Vec<f64> {
         let mut values = vec![0.0; len];
         // It was checked that both hold numbers and have these elements.
-        let _ = of.tensor.read_f64(start, &mut values);
+        let _ = read_wide(of.tensor, start, &mut values);
         let dtype = self.part.tensor.dtype();
         if of.tensor.dtype() != dtype {
             rounded(dtype, &mut values);
@@ -145,13 +147,10 @@ impl Pair<'_> {
 
     /// A row of the whole that has all of these values; its like-numbered one first.
     fn row_with(&self, own: &[f64], like: usize, rows: usize) -> Option<usize> {
+        // Most rows lack one of the first few.
         let has_all = |at: usize| {
             let theirs = self.signs(&self.whole, at);
-            if !own.iter().take(2).all(|value| theirs.contains(value)) {
-                return false;
-            }
-            let all: BTreeSet<u64> = theirs.iter().map(|value| value.to_bits()).collect();
-            own.iter().all(|value| all.contains(&value.to_bits()))
+            own.iter().all(|value| theirs.contains(value))
         };
         if like < rows && has_all(like) {
             return Some(like);

@@ -152,8 +152,7 @@ impl Still<'_> {
                     [input, output, axes[0], axes[1]].into_iter().for_each(|axis| self.hold(axis));
                 }
             }
-            Op::Embedding { table } => self.hold(net.param(*table).axes[0]),
-            Op::RelativeBias { table, .. } => self.hold(net.param(*table).axes[0]),
+            Op::Embedding { table } | Op::RelativeBias { table, .. } => self.hold(net.param(*table).axes[0]),
             Op::Norm { kind, scale, .. } => {
                 let (over, groups) = match kind {
                     NormKind::Layer | NormKind::Rms { .. } => (self.last(inputs[0]), 1),
@@ -184,7 +183,7 @@ impl Still<'_> {
             Op::Attention(attention) => {
                 match self.is_attended(inputs, outputs[0], attention.heads, attention.kv_heads) {
                     Some(dims) if attention.rope.is_some() => {
-                        dims.into_iter().for_each(|axis| self.hold(axis))
+                        dims.into_iter().for_each(|axis| self.hold(axis));
                     }
                     Some(_) => {}
                     None => self.hold_all(all()),

@@ -64,8 +64,11 @@ pub(crate) fn xavier(net: &Network, seed: u64) -> Result<Weights, Error> {
     }))
 }
 
-/// Looks of each arm, then of each seed.
-fn simulated(arms: &[Arm]) -> Result<(Vec<Vec<Vec<Look>>>, String), Error> {
+/// Looks of one arm: of each seed, in order.
+type Looks = Vec<Vec<Look>>;
+
+/// Looks of each arm, and what the data are.
+fn simulated(arms: &[Arm]) -> Result<(Vec<Looks>, String), Error> {
     let net = zoo::build("mlp:784-100-100-100-100-10,act=tanh").map_err(|error| broken(&error))?;
     let data: Dataset = Examples::set(30_000, 2_000)?;
     let n_seeds = SEEDS as usize;
@@ -102,7 +105,7 @@ fn accuracies(looks: &[Vec<Look>], nth: usize) -> Vec<f64> {
     looks.iter().map(|looks| 100.0 * looks[nth].accuracy).collect()
 }
 
-fn told(arms: &[Arm], found: &[Vec<Vec<Look>>], data: &str) -> Vec<String> {
+fn told(arms: &[Arm], found: &[Looks], data: &str) -> Vec<String> {
     let mut details = vec![data.to_owned()];
     details.extend(arms.iter().zip(found).map(|(arm, looks)| {
         let std = mean(&looks.iter().map(|looks| looks[0].std).collect::<Vec<_>>());
