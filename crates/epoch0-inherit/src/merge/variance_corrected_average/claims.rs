@@ -54,9 +54,12 @@ pub(super) static CLAIMS: &[Claim] = &[
                MNIST at step 200 in at least 50 points more than plain ones and in at least 88 %, within 5 points of nodes with a \
                common start, and at step 400 at least 2 points ahead of nodes that do not talk",
         kind: ClaimKind::Effect,
-        budget_s: 400,
+        budget_s: 900,
         seeds: 3,
-        expectation: Expectation::NotMeasured { why: "not run to its end" },
+        expectation: Expectation::NotMeasured {
+            why: "three seeds were not run to their end; with one seed and all of MNIST, `epoch0 gossip` has corrected means right in \
+                  88.0 % at step 80, plain ones in 11.3 %, and nodes that do not talk in 85.7 %",
+        },
         run: early,
     },
     Claim {
@@ -64,18 +67,21 @@ pub(super) static CLAIMS: &[Claim] = &[
         text: "the same where classes are dealt out by a Dirichlet law of concentration 0.3, on the regular graph and on a ring: at \
                least 30 points more than plain means at step 200",
         kind: ClaimKind::Effect,
-        budget_s: 400,
+        budget_s: 900,
         seeds: 3,
-        expectation: Expectation::NotMeasured { why: "not run to its end" },
+        expectation: Expectation::NotMeasured {
+            why: "three seeds were not run to their end; with one seed on the regular graph, `epoch0 gossip` has corrected means right \
+                  in 80.3 % at step 50, and plain ones in 10.2 %",
+        },
         run: uneven,
     },
     Claim {
         name: "harmless_from_a_common_start",
         text: "with a common start corrected and plain means differ by less than 2 points at step 400",
         kind: ClaimKind::Effect,
-        budget_s: 300,
+        budget_s: 600,
         seeds: 3,
-        expectation: Expectation::NotMeasured { why: "not run to its end" },
+        expectation: Expectation::Holds,
         run: harmless,
     },
 ];
