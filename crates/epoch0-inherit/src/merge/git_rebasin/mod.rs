@@ -8,7 +8,8 @@
 //! # Method
 //! A permutation belongs to an axis of the network and moves all parameters that carry it. One after another, in an order that
 //! the seed draws anew for each sweep, the permutation P of an axis becomes the one with the largest `Σ ⟨A, P B⟩` over these
-//! parameters, all others held: a linear assignment. Sweeps end when none of them gains any more.
+//! parameters, all others held: a linear assignment. Sweeps end when none of them gains any more; an axis
+//! whose neighbours have not moved since its last turn is passed over.
 //!
 //! Axes that can be permuted: hidden layers and channels, residual streams (one axis each, with all that writes into it and reads
 //! it), heads as whole blocks, with grouped queries key and value heads first and the queries of each alike, and the
@@ -114,15 +115,16 @@ impl Aligner for GitRebasin {
         let mut moves = Moves::new();
         let before = matching.objective(&moves)?;
         let mut sweeps = 0;
-        while sweeps < self.sweeps as usize {
-            let mut is_better = false;
+        // An axis has its best permutation until one that it shares a parameter with moves.
+        let beside: Vec<Vec<usize>> = free.iter().map(|axis| neighbours(axis, &free)).collect();
+        let mut is_due = vec![true; free.len()];
+        while sweeps < self.sweeps as usize && is_due.contains(&true) {
             for nth in order(free.len(), seed, sweeps as u64) {
-                is_better |= matching.step(&free[nth], &mut moves)?;
+                if std::mem::take(&mut is_due[nth]) && matching.step(&free[nth], &mut moves)? {
+                    beside[nth].iter().for_each(|&other| is_due[other] = true);
+                }
             }
             sweeps += 1;
-            if !is_better {
-                break;
-            }
         }
         let moved = |axis: &Free| {
             let places = moves.get(&axis.axis);
@@ -138,6 +140,19 @@ impl Aligner for GitRebasin {
             sweeps,
         })
     }
+}
+
+/// Axes that share a parameter with one; itself where it meets itself in one.
+fn neighbours(axis: &Free, all: &[Free]) -> Vec<usize> {
+    let shares = |other: &Free| {
+        let shared = other
+            .at
+            .iter()
+            .filter(|(id, dim)| axis.at.iter().any(|(own, at)| own == id && (own, at) != (id, dim)));
+        let is_other = other.axis != axis.axis;
+        shared.count() > 0 || (is_other && other.at.iter().any(|place| axis.at.contains(place)))
+    };
+    all.iter().enumerate().filter(|(_, other)| shares(other)).map(|(nth, _)| nth).collect()
 }
 
 /// Where each parameter's elements are taken from.
