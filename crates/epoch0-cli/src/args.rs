@@ -1,6 +1,7 @@
 //! Arguments.
 
 mod adapter;
+mod merge;
 mod train;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use epoch0::method::ClaimKind;
 use epoch0::num::{Activation, Dtype};
 
 pub(crate) use adapter::AdapterArgs;
+pub(crate) use merge::{Average, Diff, Gossip};
 pub(crate) use train::{Checking, Compare, OptimizerName, StartArgs, Train};
 
 const STYLES: Styles = Styles::styled()
@@ -46,6 +48,7 @@ Examples:
   epoch0 init lenet --with lsuv --data mnist -o out  scaled layer by layer on a batch of data
   epoch0 init small.json --from big/ --with weight_selection -o small    a smaller network from a larger one
   epoch0 init llama/ --with pissa --rank 16 -o adapter   a LoRA adapter that peft loads
+  epoch0 average a/ b/ --weights 0.3,0.7 -o soup     a mean of networks · epoch0 diff a/ b/
   epoch0 verify-weights out                          draw it again and compare every bit
   epoch0 train mlp:784-512-10 --data mnist --for 3ep --with he_normal -o run
   epoch0 compare lenet --with he_normal,xavier_normal --data mnist --seeds 5 --for 1ep
@@ -87,6 +90,12 @@ pub(crate) enum Command {
     FoldBn(FoldBn),
     /// Take batch normalizations out of an ONNX file, and put Fixup's single shifts and factors in.
     StripNorm(StripNorm),
+    /// Make one network of several: a mean of their weights, aligned before and scaled after where asked.
+    Average(Average),
+    /// Say how two checkpoints relate, tensor by tensor: same, scaled, selected, permuted, drifted, drawn anew.
+    Diff(Diff),
+    /// Train networks that are averaged with their neighbours' in turn, and follow them.
+    Gossip(Box<Gossip>),
     /// Run what a method's papers claim.
     Verify(Verify),
     /// Gains of an activation: torch's table, exact second moment, fixed point, first order.

@@ -23,6 +23,7 @@ pub mod expand;
 pub mod guidance;
 pub mod hyper_cloning;
 pub mod llama_pro;
+pub mod merge;
 pub mod net2net;
 pub mod new_tokens;
 pub mod resize_input;

@@ -15,6 +15,8 @@ pub enum Family {
     Examine,
     /// Starts from other networks.
     Inherit,
+    /// Several networks made one.
+    Merge,
 }
 
 impl Family {
@@ -24,6 +26,7 @@ impl Family {
             Self::Init => "init",
             Self::Examine => "examine",
             Self::Inherit => "inherit",
+            Self::Merge => "merge",
         }
     }
 }

@@ -28,17 +28,18 @@ mod svg;
 mod terminal;
 mod words;
 
-use epoch0_method::reading::{Comparison, Examination, Training};
+use epoch0_method::reading::{Comparison, Examination, Relation, Training};
 use serde::Serialize;
 
 pub use terminal::Terminal;
 
-/// What can be shown: an [`Examination`], a [`Comparison`], a [`Training`].
+/// What can be shown: an [`Examination`], a [`Comparison`], a [`Training`], a [`Relation`].
 pub trait Document: Serialize + sealed::Show {}
 
 impl Document for Examination {}
 impl Document for Comparison {}
 impl Document for Training {}
+impl Document for Relation {}
 
 mod sealed {
     /// How a document is shown.
@@ -77,6 +78,16 @@ impl sealed::Show for Training {
 
     fn lines(&self, out: &mut terminal::Lines) {
         terminal::training(self, out);
+    }
+}
+
+impl sealed::Show for Relation {
+    fn page(&self) -> page::Page<'_> {
+        page::relation(self)
+    }
+
+    fn lines(&self, out: &mut terminal::Lines) {
+        terminal::relation(self, out);
     }
 }
 

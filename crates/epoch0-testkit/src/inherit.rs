@@ -356,6 +356,7 @@ impl Broken {
         epoch0_inherit::Dim {
             places: (more..size + more).map(|place| place.min(size)).collect(),
             scales: None,
+            mix: None,
         }
     }
 }

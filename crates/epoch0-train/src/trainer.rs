@@ -224,6 +224,11 @@ impl<'a> Trainer<'a> {
         self.weights
     }
 
+    /// Puts other weights in their place, such as the mean of several trainings'; what the optimizer remembers stays.
+    pub fn set_weights(&mut self, weights: Weights) {
+        self.weights = weights;
+    }
+
     /// What the optimizer remembers.
     pub fn state(&self) -> &State {
         &self.state

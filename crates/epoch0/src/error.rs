@@ -47,6 +47,18 @@ pub enum Error {
         /// What is allowed.
         allowed: String,
     },
+    /// Networks cannot be made one.
+    #[error("{method}: {place}: {found}, allowed {allowed}")]
+    Merge {
+        /// The method's id.
+        method: String,
+        /// The tensor with its checkpoint, or the setting.
+        place: String,
+        /// What was found.
+        found: String,
+        /// What is allowed.
+        allowed: String,
+    },
     /// A network does not come at these widths.
     #[error("widths of {given}: {why}")]
     Width {

@@ -15,11 +15,14 @@
 //! ```
 
 mod adapt;
+mod align;
+mod average;
 mod base_shapes;
 mod calibrate;
 mod compare;
 mod coord_check;
 mod describe;
+mod diff;
 mod error;
 mod examine;
 mod fold;
@@ -38,11 +41,13 @@ pub use adapt::{
     Adapted, AdapterReceipt, Adapting, Beside, VerifiedAdapter, adapt, bytes_to_adapt,
     bytes_to_verify_adapter, is_adapter, verify_adapter,
 };
+pub use average::{Average, Mean, MeanGroup, Merging, average};
 pub use base_shapes::{base_shapes, base_width};
 pub use calibrate::{Calibrated, Calibrating, start_training, start_weights};
 pub use compare::{Contender, Contest, Criterion, PairedTest, compare};
 pub use coord_check::{CoordCheck, coord_check};
 pub use describe::Described;
+pub use diff::{Comparing, Diff, Distance, Related, RelatedGroup, Relation, diff};
 pub use error::Error;
 pub use examine::{ALL, Examining, Said, USUAL, data_probe, examine, matched_probe, summary};
 pub use fold::{Folded, Folding, Kept, Left, fold_checkpoint, fold_onnx};

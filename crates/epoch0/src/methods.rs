@@ -24,7 +24,16 @@ pub fn methods() -> Vec<Method> {
     let examine = epoch0_examine::METHODS.iter().map(|&entry| Method::of(entry));
     let inherit = epoch0_inherit::METHODS.iter().map(|&entry| Method::of(entry));
     let adapters = epoch0_inherit::adapter::ADAPTERS.iter().map(|&entry| Method::of(entry));
-    let mut methods: Vec<_> = init.chain(calibrate).chain(examine).chain(inherit).chain(adapters).collect();
+    let merge = epoch0_inherit::merge::METHODS.iter().map(|&entry| Method::of(entry));
+    let align = epoch0_inherit::merge::ALIGNERS.iter().map(|&entry| Method::of(entry));
+    let mut methods: Vec<_> = init
+        .chain(calibrate)
+        .chain(examine)
+        .chain(inherit)
+        .chain(adapters)
+        .chain(merge)
+        .chain(align)
+        .collect();
     methods.sort_by_key(|method| method.info.id);
     methods
 }
@@ -38,7 +47,10 @@ pub fn method(name: &str) -> Result<Method, Error> {
     let found = found.or_else(|_| epoch0_init::calibrate::find(name).map(Method::of));
     let found = found.or_else(|_| epoch0_examine::find(name).map(Method::of));
     let found = found.or_else(|_| epoch0_inherit::find(name).map(Method::of));
-    found.or_else(|_| epoch0_inherit::adapter::find(name).map(Method::of)).map_err(|_| {
+    let found = found.or_else(|_| epoch0_inherit::adapter::find(name).map(Method::of));
+    let found = found.or_else(|_| epoch0_inherit::merge::find(name).map(Method::of));
+    let align = || epoch0_method::find(epoch0_inherit::merge::ALIGNERS, name).map(Method::of);
+    found.or_else(|_| align()).map_err(|_| {
         let methods = methods();
         let known =
             methods.iter().flat_map(|method| method.info.aliases.iter().copied().chain([method.info.id]));

@@ -6,7 +6,7 @@ use epoch0_init::start::Recipe;
 use epoch0_net::{Network, Source};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Lineage};
+use crate::{Error, Lineage, Merging};
 
 /// Key of the receipt in a checkpoint's `__metadata__`.
 pub(crate) const KEY: &str = "epoch0";
@@ -39,6 +39,9 @@ pub struct Receipt {
     /// What was taken from another network; the recipe is of the rest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lineage: Option<Lineage>,
+    /// The networks that it is the mean of; nothing was drawn then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged: Option<Merging>,
     /// SHA-256 of names, shapes, types and laws: tells whether the same is about to be drawn.
     pub plan_sha256: String,
 }
@@ -75,7 +78,25 @@ impl Receipt {
             recipe: recipe.clone(),
             calibrated_on: None,
             lineage: None,
+            merged: None,
             plan_sha256,
+        }
+    }
+
+    /// Of a mean of networks, those of the zoo with their specification.
+    pub(crate) fn of_merge(merging: &Merging, zoo: Option<String>, seed: u64) -> Self {
+        Self {
+            tool: "epoch0".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            draws: DRAWS,
+            zoo,
+            onnx: None,
+            seed,
+            recipe: Recipe::default(),
+            calibrated_on: None,
+            lineage: None,
+            merged: Some(merging.clone()),
+            plan_sha256: String::new(),
         }
     }
 

@@ -13,6 +13,7 @@ use epoch0_num::{Dtype, Element, Law, stats, with_element};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::average::verify_merged;
 use crate::calibrate::calibrated;
 use crate::inherit::{Heir, Parent};
 use crate::receipt::Ran;
@@ -102,6 +103,11 @@ pub fn verify(path: &Path, progress: Option<Progress<'_>>) -> Result<Verified, E
     }
     let checkpoint = Checkpoint::open(path)?;
     let receipt = Receipt::read(&shown, checkpoint.metadata())?;
+    if let Some((merging, receipt)) =
+        receipt.as_ref().and_then(|own| Some((own.merged.clone()?, own.clone())))
+    {
+        return verify_merged(&shown, &checkpoint, receipt, &merging, progress);
+    }
     let mut net = network_of(path, receipt.as_ref())?;
     // The file's type is what was drawn; the config may have been edited since.
     if let Some(dtype) = checkpoint.tensors().map(|tensor| tensor.dtype()).find(|dtype| dtype.is_float()) {

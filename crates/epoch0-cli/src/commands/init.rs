@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use epoch0::data::Dataset;
 use epoch0::format::Replace;
+use epoch0::method::Family;
 use epoch0::net::Source;
 use epoch0::{Calibrating, Described, Options, Recipe, Report, initialize, plan};
 
@@ -24,6 +25,16 @@ pub(super) fn run(args: &Init, json: bool) -> Result<Outcome, Failure> {
     }
     if let Some(entry) = args.with.as_deref().and_then(|with| epoch0::inheriting::find(with).ok()) {
         return Err(Failure::NoParent { method: entry.info.id });
+    }
+    let named = args.with.as_deref().and_then(|with| epoch0::method(with).ok());
+    if let Some(method) = named.filter(|method| method.info.family == Family::Merge) {
+        return Err(epoch0::method::Error::Unsupported {
+            method: method.info.id.to_owned(),
+            what: "a start".to_owned(),
+            why: "it makes one network of several".to_owned(),
+            hint: "`epoch0 average A B -o OUT` averages checkpoints, `--align` aligns them first".to_owned(),
+        }
+        .into());
     }
     if let Some(dtype) = args.dtype {
         described.set_dtype(dtype);

@@ -1,18 +1,21 @@
 //! The commands, one file each.
 
 mod adapt;
+mod average;
 mod base_shapes;
 mod calibration;
 mod cite;
 mod compare;
 mod coord_check;
 mod data;
+mod diff;
 mod eoc;
 mod eval;
 mod examine;
 mod explain;
 mod fold_bn;
 mod gain;
+mod gossip;
 mod igb;
 mod inherit;
 mod init;
@@ -126,6 +129,9 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Failure> {
         Command::Eval(args) => eval::run(&args, json),
         Command::FoldBn(args) => fold_bn::run(&args, json),
         Command::StripNorm(args) => strip_norm::run(&args, json),
+        Command::Average(args) => average::run(&args, json),
+        Command::Diff(args) => diff::run(&args, json),
+        Command::Gossip(args) => gossip::run(&args, json),
         Command::Verify(args) => verify::run(&args, json),
         Command::Gain(args) => gain::run(&args, json),
         Command::Eoc(args) => eoc::run(&args, json),

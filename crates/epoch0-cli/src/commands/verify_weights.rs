@@ -62,7 +62,17 @@ fn show(verified: &Verified) -> String {
                 Some(lineage) => format!("{} takes of {}, or {from}", lineage.method, lineage.from),
                 None => from,
             };
+            let from = match &receipt.merged {
+                Some(merging) => format!("{} of {}", merging.method, merging.parents.join(", ")),
+                None => from,
+            };
             let _ = match difference {
+                None if receipt.merged.is_some() => {
+                    writeln!(out, "{GOOD}same bits{GOOD:#} all {n_tensors} tensors are the {from}")
+                }
+                Some(found) if receipt.merged.is_some() => {
+                    writeln!(out, "{BAD}differs{BAD:#} from the {from}: {}: {}", found.tensor, found.what)
+                }
                 None if receipt.calibrated_on.is_some() => writeln!(
                     out,
                     "{GOOD}same values{GOOD:#} all {n_tensors} tensors are what {from} draws and calibrates, to {CALIBRATION_NOISE:e}"

@@ -4,6 +4,7 @@ mod adapt;
 mod command;
 mod examine;
 mod inherit;
+mod merge;
 mod room;
 mod theory;
 mod train;

@@ -198,3 +198,20 @@ impl Examination {
         self.verdict.is_none()
     }
 }
+
+/// What two checkpoints have to do with each other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Relation {
+    /// Title, for people: both names.
+    pub title: String,
+    /// What it comes to, in a few words.
+    pub outcome: String,
+    /// What it comes to, a sentence or two.
+    pub summary: String,
+    /// What is known of both: names with texts.
+    pub facts: Vec<(String, String)>,
+    /// What was read, in the order that it is shown.
+    pub readings: Vec<Reading>,
+    /// Versions of what made it.
+    pub versions: Versions,
+}

@@ -3,6 +3,7 @@
 mod comparison;
 mod examination;
 mod reading;
+mod relation;
 mod training;
 
 use epoch0_method::reading::Versions;
@@ -12,6 +13,7 @@ use crate::words;
 
 pub(crate) use comparison::page as comparison;
 pub(crate) use examination::page as examination;
+pub(crate) use relation::page as relation;
 pub(crate) use training::{figure as curve, page as training};
 
 const STYLE: &str = include_str!("page.css");

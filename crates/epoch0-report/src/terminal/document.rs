@@ -2,7 +2,7 @@
 
 use anstyle::Style;
 use epoch0_method::reading::{
-    Comparison, Examination, Finding, ProbeSource, Quantity, Reading, Severity, Standing, Training,
+    Comparison, Examination, Finding, ProbeSource, Quantity, Reading, Relation, Severity, Standing, Training,
 };
 
 use super::table::Grid;
@@ -202,5 +202,19 @@ pub(crate) fn training(training: &Training, lines: &mut Lines) {
     }
     for figure in &training.figures {
         chart::figure(figure, lines);
+    }
+}
+
+/// Two checkpoints: what they have to do with each other, and the readings.
+pub(crate) fn relation(relation: &Relation, lines: &mut Lines) {
+    let (outcome, title) = (lines.plain(&relation.outcome), lines.plain(&relation.title));
+    lines.line(&[(BOLD, outcome.into()), (PLAIN, "  ".into()), (PLAIN, title.into())]);
+    lines.paragraph(&[], 2, PLAIN, &relation.summary);
+    lines.blank();
+    for (name, value) in &relation.facts {
+        lines.fact(name, PLAIN, value);
+    }
+    for reading in &relation.readings {
+        self::reading(reading, None, lines);
     }
 }

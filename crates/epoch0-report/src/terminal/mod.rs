@@ -12,7 +12,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::{Document, words};
 
-pub(crate) use document::{comparison, examination, training};
+pub(crate) use document::{comparison, examination, relation, training};
 
 const HEADING: Style = AnsiColor::Yellow.on_default().bold();
 const BOLD: Style = Style::new().bold();

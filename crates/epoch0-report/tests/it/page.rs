@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use crate::made_up;
-use epoch0_method::reading::{Comparison, Examination, Training};
+use epoch0_method::reading::{Comparison, Examination, Reading, Relation, Training, Versions};
 use epoch0_report::{data, html, json};
 use html5ever::tendril::StrTendril;
 use html5ever::tokenizer::{
@@ -252,6 +252,14 @@ fn a_page_gives_its_data_back() {
     back::<Examination>(&made_up::hostile());
     back::<Comparison>(&made_up::comparison());
     back::<Training>(&made_up::training());
+    back::<Relation>(&Relation {
+        title: "<a> and b".to_owned(),
+        outcome: "drifted".to_owned(),
+        summary: "Of 2 tensors: 1 drifted, 1 same.".to_owned(),
+        facts: vec![("A".to_owned(), "<a>".to_owned())],
+        readings: vec![Reading::new("diff", "Tensors", "")],
+        versions: Versions::new(),
+    });
     assert_eq!(data("<html></html>"), None);
 }
 
