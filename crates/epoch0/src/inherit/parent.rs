@@ -172,7 +172,7 @@ impl Parent {
             (Origin::Constant(value), _) => Heir::Constant(*value),
             (Origin::Taken(inherited), Some(checkpoint)) => {
                 let tensor = tensor_of(checkpoint, &self.net, inherited.from)?;
-                Heir::Taken { gather: Gather::new(inherited, tensor), is_drawn: inherited.draws() }
+                Heir::Taken { gather: Box::new(Gather::new(inherited, tensor)), is_drawn: inherited.draws() }
             }
         })
     }
@@ -192,7 +192,7 @@ pub(crate) enum Heir<'a> {
     Learned(Vec<f64>),
     /// With whether some of it is drawn.
     Taken {
-        gather: Gather<'a>,
+        gather: Box<Gather<'a>>,
         is_drawn: bool,
     },
 }
