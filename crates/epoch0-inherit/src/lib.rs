@@ -15,6 +15,7 @@ mod score;
 mod trial;
 mod uses;
 
+pub mod codebook;
 pub mod expand;
 pub mod hyper_cloning;
 pub mod llama_pro;

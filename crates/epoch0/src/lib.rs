@@ -17,6 +17,7 @@
 mod base_shapes;
 mod calibrate;
 mod compare;
+mod compress;
 mod coord_check;
 mod describe;
 mod error;
@@ -36,6 +37,9 @@ mod widths;
 pub use base_shapes::{base_shapes, base_width};
 pub use calibrate::{Calibrated, Calibrating, start_training, start_weights};
 pub use compare::{Contender, Contest, Criterion, PairedTest, compare};
+pub use compress::{
+    CODEBOOK_FILE, Coded, Compressed, Compressing, Decompressed, compress, decompress,
+};
 pub use coord_check::{CoordCheck, coord_check};
 pub use describe::Described;
 pub use error::Error;

@@ -23,7 +23,8 @@ pub fn methods() -> Vec<Method> {
     let calibrate = epoch0_init::CALIBRATORS.iter().map(|&entry| Method::of(entry));
     let examine = epoch0_examine::METHODS.iter().map(|&entry| Method::of(entry));
     let inherit = epoch0_inherit::METHODS.iter().map(|&entry| Method::of(entry));
-    let mut methods: Vec<_> = init.chain(calibrate).chain(examine).chain(inherit).collect();
+    let compress = [Method::of(&epoch0_inherit::codebook::ENTRY)];
+    let mut methods: Vec<_> = init.chain(calibrate).chain(examine).chain(inherit).chain(compress).collect();
     methods.sort_by_key(|method| method.info.id);
     methods
 }
@@ -36,7 +37,9 @@ pub fn method(name: &str) -> Result<Method, Error> {
     let found = epoch0_init::find(name).map(Method::of);
     let found = found.or_else(|_| epoch0_init::calibrate::find(name).map(Method::of));
     let found = found.or_else(|_| epoch0_examine::find(name).map(Method::of));
-    found.or_else(|_| epoch0_inherit::find(name).map(Method::of)).map_err(|_| {
+    let found = found.or_else(|_| epoch0_inherit::find(name).map(Method::of));
+    let compress = || epoch0_method::find(&[&epoch0_inherit::codebook::ENTRY], name).map(Method::of);
+    found.or_else(|_| compress()).map_err(|_| {
         let methods = methods();
         let known =
             methods.iter().flat_map(|method| method.info.aliases.iter().copied().chain([method.info.id]));

@@ -4,6 +4,7 @@ mod base_shapes;
 mod calibration;
 mod cite;
 mod compare;
+mod compress;
 mod coord_check;
 mod data;
 mod eoc;
@@ -119,6 +120,8 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Failure> {
         Command::Eval(args) => eval::run(&args, json),
         Command::FoldBn(args) => fold_bn::run(&args, json),
         Command::StripNorm(args) => strip_norm::run(&args, json),
+        Command::Compress(args) => compress::run(&args, json),
+        Command::Decompress(args) => compress::undo(&args, json),
         Command::Verify(args) => verify::run(&args, json),
         Command::Gain(args) => gain::run(&args, json),
         Command::Eoc(args) => eoc::run(&args, json),
