@@ -185,7 +185,7 @@ pub fn compress(
     let tensors = Tensors { checkpoint: &checkpoint, net };
     let folder = NewFolder::begin(out, options.replace)?;
     let plan = codebook::Plan::new(&method, net, &tensors, options.seed)?;
-    let (mut learned, asked) = match &how.data {
+    let (learned, asked) = match &how.data {
         Some(spec) => {
             let weights = plan.weights(&tensors, Precision::Single)?;
             let data = Dataset::open(spec)?;
@@ -199,7 +199,7 @@ pub fn compress(
     let layout = format::Plan::new(specs, &metadata(net, &plan, &checkpoint, how)?, ShardSize::UNLIMITED)?;
     let file_bytes = layout.files().iter().map(|file| file.bytes).sum::<u64>();
     let writer = Writer::create(folder.path(), layout)?;
-    let coded = write(net, &plan, &tensors, &writer, &pieces, learned.as_mut(), options)?;
+    let coded = write(net, &plan, &tensors, &writer, &pieces, learned.as_ref(), options)?;
     writer.finish()?;
     let (from, to) = (folder.path().join("model.safetensors"), folder.path().join(CODEBOOK_FILE));
     std::fs::rename(&from, &to).map_err(format::Error::io("rename", &from))?;
@@ -306,10 +306,10 @@ fn write(
     tensors: &Tensors<'_>,
     writer: &Writer,
     pieces: &[Piece<'_>],
-    mut learned: Option<&mut Learned>,
+    learned: Option<&Learned>,
     options: &Options<'_>,
 ) -> Result<Vec<Coded>, Error> {
-    let biases = learned.as_ref().map(|learned| learned.biases.clone()).unwrap_or_default();
+    let biases = learned.map(|learned| learned.biases.clone()).unwrap_or_default();
     let kept = (0..pieces.len()).filter(|&at| matches!(pieces[at], Piece::Kept(..)));
     let watch = Watch { cancel: options.cancel, progress: options.progress };
     writer.fill(kept, watch, |tensor, start, buffer| {
@@ -338,7 +338,7 @@ fn write(
             return Err(format::Error::Cancelled.into());
         }
         let fitted;
-        let (tensor, error) = match &mut learned {
+        let (tensor, error) = match learned {
             Some(learned) => (&learned.tensors[nth].0, learned.tensors[nth].1),
             None => {
                 fitted = plan.tensor(target, tensors)?;
@@ -426,8 +426,10 @@ fn coded<'a>(checkpoint: &'a Checkpoint, name: &str, note: &Note) -> Result<(Cod
         }
         Ok(Some(tensor))
     };
-    let need = |end: &str, wanted: Dtype| part(end, wanted)?.ok_or_else(|| wrong(format!("its {end} are missing")).into());
-    let books: Tensor<'a> = need("books", Dtype::F16)?;
+    let need = |end: &str, wanted: Dtype| -> Result<Tensor<'a>, Error> {
+        Ok(part(end, wanted)?.ok_or_else(|| wrong(format!("its {end} are missing")))?)
+    };
+    let books = need("books", Dtype::F16)?;
     let parts = Parts {
         codes: need("codes", Dtype::U8)?.bytes(),
         books: (books.shape(), books.bytes()),

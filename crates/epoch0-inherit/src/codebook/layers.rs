@@ -61,7 +61,7 @@ impl Positions {
 }
 
 /// What a map answers, a row for each position.
-fn answers(node: &Node, value: &Value) -> Option<Vec<f32>> {
+pub(super) fn answers(node: &Node, value: &Value) -> Option<Vec<f32>> {
     let (shape, values) = (value.shape(), value.real()?.value().to_f32());
     if !matches!(node.op, Op::Conv { .. }) {
         let width = *shape.last()?;

@@ -378,3 +378,92 @@ pub(super) fn learn(problem: &Problem, weights: &[f32], start: &Fit, of: &[u32],
     learned.loss[1] = learned.loss[0];
     (start.clone(), learned)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Mode;
+    use super::*;
+    use epoch0_num::{Law, Stream};
+
+    fn drawn(n: usize, name: &str) -> Vec<f32> {
+        let mut values = vec![0.0; n];
+        Law::normal(0.0, 1.0).fill(&Stream::new(0, name), 0, &mut values).unwrap();
+        values
+    }
+
+    /// Inputs that hang together, which is what there is to gain from.
+    fn problem(weights: &[f32], [rows, columns]: [usize; 2]) -> (Problem, Vec<f32>, Vec<f32>) {
+        let (n, mix) = (200, drawn(columns * columns, "mix"));
+        let x = product(&drawn(n * columns, "x"), &mix, [n, columns, columns]);
+        let turned: Vec<f32> = (0..columns).flat_map(|c| (0..rows).map(move |r| weights[r * columns + c])).collect();
+        let y = product(&x, &turned, [n, columns, rows]);
+        (Problem::new(x.clone(), y.clone(), [rows, columns], false), x, y)
+    }
+
+    #[test]
+    fn losses_and_gradients_are_those_of_the_answers() {
+        let size = [3, 5];
+        let weights = drawn(15, "w");
+        let (problem, x, y) = problem(&weights, size);
+        assert!(problem.gradient(&weights).1 < 1e-3 * problem.energy);
+        let other = drawn(15, "v");
+        let loss = |weights: &[f32]| {
+            let answers = |row: &[f32]| -> Vec<f32> {
+                weights.chunks(5).map(|w| w.iter().zip(row).map(|(w, x)| w * x).sum()).collect()
+            };
+            let off = |(x, y): (&[f32], &[f32])| -> f64 {
+                answers(x).iter().zip(y).map(|(a, y)| f64::from(a - y).powi(2)).sum()
+            };
+            x.chunks(5).zip(y.chunks(3)).map(off).sum::<f64>() / 200.0
+        };
+        let (gradient, found) = problem.gradient(&other);
+        assert!((found / loss(&other) - 1.0).abs() < 1e-4, "{found} {}", loss(&other));
+        for at in 0..15 {
+            let moved = |by: f32| {
+                let mut weights = other.clone();
+                weights[at] += by;
+                loss(&weights)
+            };
+            let wanted = (moved(0.5) - moved(-0.5)) / 2.0;
+            assert!((f64::from(gradient[at]) - wanted).abs() < 1e-3 * (1.0 + wanted.abs()), "{at}");
+        }
+    }
+
+    #[test]
+    fn learning_gains_and_never_loses() {
+        let size = [12, 16];
+        let weights = drawn(192, "w");
+        let (problem, ..) = problem(&weights, size);
+        let of: Vec<u32> = (0..12).map(|row| row / 6).collect();
+        for mode in [Mode::Books, Mode::Scales, Mode::Uniform] {
+            let of = if mode == Mode::Uniform { (0..12).collect() } else { of.clone() };
+            let start = Fit::new("w", &weights, 16, &of, 2, mode).unwrap();
+            for gradient in [Gradient::Proximal, Gradient::Plain] {
+                for reach in [0, 3] {
+                    let by = By { steps: 200, gradient, reach };
+                    let (fit, learned) = learn(&problem, &weights, &start, &of, by);
+                    assert!(learned.loss[1] < 0.9 * learned.loss[0], "{mode:?} {gradient:?} {learned:?}");
+                    assert_eq!(problem.gradient(&fit.values(&of)).1, learned.loss[1]);
+                    assert!(fit.books.chunks(4).all(|book| book.is_sorted()) && fit.codes.iter().all(|&code| code < 4));
+                }
+            }
+            let none = By { steps: 0, gradient: Gradient::Plain, reach: 0 };
+            assert_eq!(learn(&problem, &weights, &start, &of, none).0, start);
+        }
+    }
+
+    #[test]
+    fn windows_move_with_codes() {
+        let levels: Vec<f32> = (0..8).map(|at| at as f32).collect();
+        let mut logits = Logits::new(&[3.2], &[3], &levels, 3);
+        assert_eq!(logits.first, [2]);
+        let turn = Turn { levels: &levels, gap: 1.0, heat: 1.0, undo: [10.0, 1000.0], gradient: Gradient::Proximal };
+        let mut code = [3];
+        // Downhill is up.
+        let flips = (0..3000).fold([0, 0], |all, _| {
+            let own = logits.step(&mut code, &[-1.0], turn);
+            [all[0] + own[0], all[1] + own[1]]
+        });
+        assert_eq!((code, flips, &logits.first[..]), ([7], [4, 4], &[5u8][..]));
+    }
+}
