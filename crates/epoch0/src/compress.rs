@@ -136,9 +136,9 @@ struct Tensors<'a> {
 
 impl epoch0_inherit::Tensors for Tensors<'_> {
     fn tensor(&self, param: ParamId) -> Result<Stored<'_>, epoch0_method::Error> {
-        tensor_of(self.checkpoint, self.net, param)
-            .map(Stored::from)
-            .map_err(|error| unsupported(&self.net.param(param).name, &error.to_string(), "take a whole checkpoint"))
+        tensor_of(self.checkpoint, self.net, param).map(Stored::from).map_err(|error| {
+            unsupported(&self.net.param(param).name, &error.to_string(), "take a whole checkpoint")
+        })
     }
 }
 
@@ -211,7 +211,9 @@ pub fn compress(
     let n_coded: u64 = plan.targets().iter().map(|target| net.param(target.param).len() as u64).sum();
     let own: u64 = coded.iter().map(|coded| coded.bytes).sum();
     let of = |id: usize| tensor_of(&checkpoint, net, ParamId(id as u32));
-    let before = (0..net.params().len()).map(|id| of(id).map(|tensor| tensor.bytes().len() as u64)).sum::<Result<u64, _>>()?;
+    let before = (0..net.params().len())
+        .map(|id| of(id).map(|tensor| tensor.bytes().len() as u64))
+        .sum::<Result<u64, _>>()?;
     let n_all: u64 = net.params().iter().map(|param| param.len() as u64).sum();
     Ok(Compressed {
         network: net.name().to_owned(),
@@ -270,7 +272,9 @@ fn pieces<'a>(
         let tensor = tensor_of(checkpoint, net, id)?;
         let dtype = tensor.dtype();
         if learned.is_some_and(|learned| learned.biases.contains_key(&id)) && !dtype.is_float() {
-            return Err(unsupported(&param.name, &format!("it is of type {dtype}"), "leave the data out").into());
+            return Err(
+                unsupported(&param.name, &format!("it is of type {dtype}"), "leave the data out").into()
+            );
         }
         specs.push(TensorSpec::new(&param.name, dtype, param.shape.clone()));
         pieces.push(Piece::Kept(id, dtype, Gather::new(&plan.ordered(id), tensor)));
@@ -287,7 +291,10 @@ fn metadata(
     let note = |target: &Target| -> Result<(String, Note), Error> {
         let param = net.param(target.param);
         let dtype = tensor_of(checkpoint, net, target.param)?.dtype().to_string();
-        Ok((param.name.clone(), Note { dtype, shape: param.shape.clone(), dim: target.dim, bits: target.bits }))
+        Ok((
+            param.name.clone(),
+            Note { dtype, shape: param.shape.clone(), dim: target.dim, bits: target.bits },
+        ))
     };
     let tensors = plan.targets().iter().map(note).collect::<Result<_, Error>>()?;
     let notes = Notes { version: VERSION, set: how.set.clone(), tensors };
@@ -347,7 +354,9 @@ fn write(
         };
         let mut bytes = 0;
         for (name, _, _, part) in tensor.parts() {
-            let at = pieces.iter().position(|piece| matches!(piece, Piece::Part(own, of) if (*own, *of) == (nth, name)));
+            let at = pieces
+                .iter()
+                .position(|piece| matches!(piece, Piece::Part(own, of) if (*own, *of) == (nth, name)));
             writer.write_at(at.expect("a place for each part"), 0, &part)?;
             bytes += part.len() as u64;
             options.progress.into_iter().for_each(|progress| progress(part.len() as u64));
@@ -398,12 +407,10 @@ fn copy_beside(from: &Path, folder: &NewFolder) -> Result<(), Error> {
 fn notes(checkpoint: &Checkpoint) -> Result<Notes, Error> {
     let place = checkpoint.path().display().to_string();
     let hint = "name a folder that `epoch0 compress` wrote";
-    let text = checkpoint
-        .metadata()
-        .get(KEY)
-        .ok_or_else(|| unsupported(&place, "it holds no codes", hint))?;
-    let notes: Notes =
-        serde_json::from_str(text).map_err(|error| unsupported(&place, &format!("`{KEY}`: {error}"), hint))?;
+    let text =
+        checkpoint.metadata().get(KEY).ok_or_else(|| unsupported(&place, "it holds no codes", hint))?;
+    let notes: Notes = serde_json::from_str(text)
+        .map_err(|error| unsupported(&place, &format!("`{KEY}`: {error}"), hint))?;
     if notes.version != VERSION {
         let why = format!("its codes have version {}, allowed {VERSION}", notes.version);
         return Err(unsupported(&place, &why, "take a newer epoch0").into());
@@ -412,10 +419,15 @@ fn notes(checkpoint: &Checkpoint) -> Result<Notes, Error> {
 }
 
 /// A tensor of codes by its name, checked.
-fn coded<'a>(checkpoint: &'a Checkpoint, name: &str, note: &Note) -> Result<(CodebookTensor<'a>, Dtype), Error> {
+fn coded<'a>(
+    checkpoint: &'a Checkpoint,
+    name: &str,
+    note: &Note,
+) -> Result<(CodebookTensor<'a>, Dtype), Error> {
     let hint = "compress the network again";
     let wrong = |why: String| unsupported(name, &why, hint);
-    let dtype: Dtype = note.dtype.parse().map_err(|error: epoch0_num::dtype::UnknownDtype| wrong(error.to_string()))?;
+    let dtype: Dtype =
+        note.dtype.parse().map_err(|error: epoch0_num::dtype::UnknownDtype| wrong(error.to_string()))?;
     if !matches!(dtype, Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16) {
         return Err(wrong(format!("it was of type {dtype}, allowed f64, f32, f16 and bf16")).into());
     }

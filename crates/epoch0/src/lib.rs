@@ -37,9 +37,7 @@ mod widths;
 pub use base_shapes::{base_shapes, base_width};
 pub use calibrate::{Calibrated, Calibrating, start_training, start_weights};
 pub use compare::{Contender, Contest, Criterion, PairedTest, compare};
-pub use compress::{
-    CODEBOOK_FILE, Coded, Compressed, Compressing, Decompressed, compress, decompress,
-};
+pub use compress::{CODEBOOK_FILE, Coded, Compressed, Compressing, Decompressed, compress, decompress};
 pub use coord_check::{CoordCheck, coord_check};
 pub use describe::Described;
 pub use error::Error;

@@ -25,19 +25,29 @@ fn compressed(from: &Path, how: &Compressing, out: &Path) -> Result<epoch0::Comp
 #[test]
 fn networks_come_back() {
     let room = tempfile::tempdir().unwrap();
-    for (nth, net) in ["mlp:30-50-40-7", "lenet", "gpt:layers=1,heads=2,embed=16,vocab=30"].into_iter().enumerate() {
+    for (nth, net) in
+        ["mlp:30-50-40-7", "lenet", "gpt:layers=1,heads=2,embed=16,vocab=30"].into_iter().enumerate()
+    {
         let at = |name: &str| room.path().join(format!("{nth}{name}"));
         start(net, &at("net"));
-        for (mode, bits, most) in [("books", "4", 0.02), ("scales", "4", 0.02), ("uniform", "6", 0.02), ("books", "8", 1e-3)] {
+        for (mode, bits, most) in
+            [("books", "4", 0.02), ("scales", "4", 0.02), ("uniform", "6", 0.02), ("books", "8", 1e-3)]
+        {
             let (packed, out) = (at(&format!("{mode}{bits}")), at(&format!("{mode}{bits}out")));
             let report =
-                compressed(&at("net"), &how(&[("mode", mode), ("bits", bits), ("groups", "4")]), &packed).unwrap();
+                compressed(&at("net"), &how(&[("mode", mode), ("bits", bits), ("groups", "4")]), &packed)
+                    .unwrap();
             assert!(report.tensors.iter().all(|tensor| tensor.error < most), "{net} {mode}: {report:#?}");
             let coded: u64 = report.tensors.iter().map(|tensor| tensor.bytes).sum();
             let file = Checkpoint::open(packed.join(CODEBOOK_FILE)).unwrap();
-            let is_code = |name: &str| ["codes", "books", "scales", "groups", "rows"].iter().any(|end| name.ends_with(end));
-            let own: usize =
-                file.tensors().filter(|tensor| is_code(tensor.name())).map(|tensor| tensor.bytes().len()).sum();
+            let is_code = |name: &str| {
+                ["codes", "books", "scales", "groups", "rows"].iter().any(|end| name.ends_with(end))
+            };
+            let own: usize = file
+                .tensors()
+                .filter(|tensor| is_code(tensor.name()))
+                .map(|tensor| tensor.bytes().len())
+                .sum();
             assert_eq!(coded, own as u64);
             let done = decompress(&packed, &out, &Options::default()).unwrap();
             assert_eq!(done.coded, report.tensors.len());
@@ -45,7 +55,9 @@ fn networks_come_back() {
             let back = Described::open(out.to_str().unwrap()).unwrap();
             assert_eq!(back.net, Described::open(at("net").to_str().unwrap()).unwrap().net);
             let whole = Checkpoint::open(&out).unwrap();
-            assert!(back.net.params().iter().all(|param| whole.get(&param.name).unwrap().shape() == param.shape));
+            assert!(
+                back.net.params().iter().all(|param| whole.get(&param.name).unwrap().shape() == param.shape)
+            );
         }
     }
 }
@@ -87,10 +99,16 @@ fn what_is_cut_or_forged_is_refused() {
 #[test]
 fn what_is_no_checkpoint_is_named() {
     let room = tempfile::tempdir().unwrap();
-    let error = compress(&Described::open("mlp:6-8-3").unwrap(), &how(&[]), &room.path().join("out"), &Options::default());
+    let error = compress(
+        &Described::open("mlp:6-8-3").unwrap(),
+        &how(&[]),
+        &room.path().join("out"),
+        &Options::default(),
+    );
     assert!(error.unwrap_err().to_string().contains("a checkpoint in `mlp:6-8-3` is missing"));
     start("mlp:6-8-3", &room.path().join("net"));
-    let error = decompress(&room.path().join("net/model.safetensors"), &room.path().join("out"), &Options::default());
+    let error =
+        decompress(&room.path().join("net/model.safetensors"), &room.path().join("out"), &Options::default());
     assert!(error.unwrap_err().to_string().contains("it holds no codes"));
     let error = compressed(&room.path().join("net"), &how(&[("bits", "9")]), &room.path().join("out"));
     assert!(error.unwrap_err().to_string().contains("bits is 9"));

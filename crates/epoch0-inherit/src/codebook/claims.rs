@@ -112,7 +112,12 @@ impl Tensors for Held<'_> {
 fn order_changes_nothing() -> Result<Verdict, Error> {
     let method = (ENTRY.build)(&set(&[("groups", "4")]))?;
     let mut nets = Vec::new();
-    for spec in ["mlp:8-16-12-4", "lenet", "wide_resnet:10-2,size=8", "vit:layers=2,heads=2,embed=16,mlp=24,patch=4,in=1,size=8"] {
+    for spec in [
+        "mlp:8-16-12-4",
+        "lenet",
+        "wide_resnet:10-2,size=8",
+        "vit:layers=2,heads=2,embed=16,mlp=24,patch=4,in=1,size=8",
+    ] {
         nets.push((spec, built(spec)?));
     }
     for (family, config, _) in FAMILIES {
@@ -221,7 +226,15 @@ struct Made {
 fn settings(steps: u64, batch: usize, seed: u64) -> Settings {
     let length = Span::Steps(steps);
     let optimizer = Optimizer::Adam(Adam::default());
-    Settings { length, optimizer, learning_rate: 2e-3, batch, seed, test_every: length, ..Settings::default() }
+    Settings {
+        length,
+        optimizer,
+        learning_rate: 2e-3,
+        batch,
+        seed,
+        test_every: length,
+        ..Settings::default()
+    }
 }
 
 impl Case {
@@ -264,12 +277,15 @@ impl Case {
         let mut learned = batch.map(|batch| plan.learn(&whole, batch)).transpose()?;
         let tensors = match &mut learned {
             Some(learned) => std::mem::take(&mut learned.tensors),
-            None => plan.targets().iter().map(|target| plan.tensor(target, &held)).collect::<Result<_, _>>()?,
+            None => {
+                plan.targets().iter().map(|target| plan.tensor(target, &held)).collect::<Result<_, _>>()?
+            }
         };
         let mut coded = whole.clone();
         let (mut off, mut size) = (0.0, 0.0);
         let put = |coded: &mut Weights, id: ParamId, values: Vec<f32>| {
-            let tensor = Tensor::from_f32(values, &self.net.param(id).shape, Precision::Single, &Device::cpu());
+            let tensor =
+                Tensor::from_f32(values, &self.net.param(id).shape, Precision::Single, &Device::cpu());
             coded.set(id, tensor);
         };
         for (target, (tensor, error)) in plan.targets().iter().zip(&tensors) {
@@ -360,7 +376,9 @@ fn groups_help_in_order() -> Result<Verdict, Error> {
     }
     let gain = right[3] - right[0];
     Ok(Verdict {
-        holds: errors.windows(2).all(|pair| pair[1] < pair[0]) && gain >= 25.0 && (before - after).abs() < 0.1,
+        holds: errors.windows(2).all(|pair| pair[1] < pair[0])
+            && gain >= 25.0
+            && (before - after).abs() < 0.1,
         measured: gain,
         bound: "errors in descending order, and at least 25 points".to_owned(),
         interval: None,
@@ -380,7 +398,8 @@ fn learning_does_more() -> Result<Verdict, Error> {
         let (plain, learned) = (case.made(&values, None)?, case.made(&values, Some(&batch))?);
         let (far, near) = (case.off(&plain, &other)?, case.off(&learned, &other)?);
         let shares: Vec<f64> = near.iter().zip(&far).map(|(near, far)| near / far).collect();
-        let right = [case.accuracy(&case.weights)?, case.accuracy(&plain.coded)?, case.accuracy(&learned.coded)?];
+        let right =
+            [case.accuracy(&case.weights)?, case.accuracy(&plain.coded)?, case.accuracy(&learned.coded)?];
         Ok::<_, Error>((shares, right))
     })?;
     let worst = found.iter().flat_map(|(shares, _)| shares).copied().fold(0.0, f64::max);
@@ -403,7 +422,8 @@ fn proximal_steps_are_short() -> Result<Verdict, Error> {
         let batch = case.batch(1024, false)?;
         let ends = |gradient: &str| {
             let values = set(&[("bits", "3"), ("ends", "3"), ("reach", "0"), ("gradient", gradient)]);
-            let layers = case.made(&values, Some(&batch))?.learned.map(|learned| learned.layers).unwrap_or_default();
+            let layers =
+                case.made(&values, Some(&batch))?.learned.map(|learned| learned.layers).unwrap_or_default();
             let loss = mean(&layers.iter().map(|layer| layer.error[1]).collect::<Vec<_>>());
             let flips: u64 = layers.iter().map(|layer| layer.flips).sum();
             let levels: f64 = layers.iter().map(|layer| layer.flips as f64 * layer.reach).sum();

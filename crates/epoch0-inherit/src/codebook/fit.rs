@@ -37,7 +37,8 @@ impl Rows {
         let mut to = vec![T::default(); from.len()];
         for outer in 0..self.outer {
             for row in 0..self.n {
-                let (own, other) = ((outer * self.n + row) * self.inner, row * self.width() + outer * self.inner);
+                let (own, other) =
+                    ((outer * self.n + row) * self.inner, row * self.width() + outer * self.inner);
                 let (read, write) = if is_back { (other, own) } else { (own, other) };
                 to[write..write + self.inner].copy_from_slice(&from[read..read + self.inner]);
             }
@@ -84,7 +85,9 @@ impl Fit {
     ) -> Result<Self, Error> {
         let k = 1usize << bits;
         let n = of.iter().max().map_or(1, |&most| most as usize + 1);
-        let rows = |group: usize| of.iter().enumerate().filter(move |(_, of)| **of as usize == group).map(|(at, _)| at);
+        let rows = |group: usize| {
+            of.iter().enumerate().filter(move |(_, of)| **of as usize == group).map(|(at, _)| at)
+        };
         let row = |at: usize| &weights[at * width..(at + 1) * width];
         let book = |mut values: Vec<f32>| {
             values.par_sort_unstable_by(f32::total_cmp);
@@ -103,8 +106,10 @@ impl Fit {
                     sum.1 += width;
                 }
                 let scale = |(sum, n): (f64, usize)| half((sum / n.max(1) as f64).sqrt());
-                let scales: Vec<f32> = sums.into_iter().map(scale).map(|s| if s > 0.0 { s } else { 1.0 }).collect();
-                let normal = |at: usize| row(at).iter().map(|x| x / scales[of[at] as usize]).collect::<Vec<f32>>();
+                let scales: Vec<f32> =
+                    sums.into_iter().map(scale).map(|s| if s > 0.0 { s } else { 1.0 }).collect();
+                let normal =
+                    |at: usize| row(at).iter().map(|x| x / scales[of[at] as usize]).collect::<Vec<f32>>();
                 (book((0..of.len()).flat_map(normal).collect()), Some(scales))
             }
             Mode::Uniform => {
@@ -115,7 +120,9 @@ impl Fit {
             }
         };
         let mut fit = Self { bits, width, codes: Vec::new(), books, scales };
-        if let Some(odd) = fit.books.iter().chain(fit.scales.iter().flatten()).find(|value| !value.is_finite()) {
+        if let Some(odd) =
+            fit.books.iter().chain(fit.scales.iter().flatten()).find(|value| !value.is_finite())
+        {
             let why = format!("its weights become {odd} in f16, which books are written as");
             return Err(refuse(ID, name, &why, "scales reach farther than books: take mode=scales"));
         }
@@ -155,7 +162,8 @@ impl Fit {
     /// The squared distance of what the codes stand for, as a share of the squared weights.
     pub(super) fn error(&self, weights: &[f32], of: &[u32]) -> f64 {
         let values = self.values(of);
-        let off: f64 = weights.iter().zip(&values).map(|(w, v)| (f64::from(*w) - f64::from(*v)).powi(2)).sum();
+        let off: f64 =
+            weights.iter().zip(&values).map(|(w, v)| (f64::from(*w) - f64::from(*v)).powi(2)).sum();
         let size: f64 = weights.iter().map(|&w| f64::from(w).powi(2)).sum();
         if size > 0.0 { off / size } else { 0.0 }
     }

@@ -8,11 +8,11 @@ use epoch0_method::Error;
 use epoch0_net::{Node, NodeId, Op, ParamId, Window};
 use serde::Serialize;
 
+use super::ID;
 use super::fit::Rows;
 use super::learn::{By, Problem, learn, means};
 use super::pack::CodebookTensor;
 use super::plan::{Failure, Plan, Target};
-use super::ID;
 use crate::pair::refuse;
 
 /// Most positions of a batch that a layer is learned on, evenly spaced.
@@ -146,7 +146,8 @@ impl Plan<'_> {
             let maps_of = &maps;
             let teacher = scope.spawn(move || {
                 run(self.net, &weights.constants(), &batch.inputs, Mode::Eval, &mut |done| {
-                    let answers = maps_of.contains_key(&done.id).then(|| answers(done.node, &done.outputs[0]));
+                    let answers =
+                        maps_of.contains_key(&done.id).then(|| answers(done.node, &done.outputs[0]));
                     if let Some(answers) = answers.flatten() {
                         // The learner has ended with an error of its own where nobody listens.
                         let _ = send.send((done.id, answers));
@@ -199,7 +200,8 @@ impl Plan<'_> {
             let own_bias = bias(turn.node).and_then(|bias| Some((bias, weights.get(bias)?)));
             if let Some((_, tensor)) = own_bias {
                 let bias = tensor.to_f32();
-                y.chunks_mut(bias.len().max(1)).for_each(|row| row.iter_mut().zip(&bias).for_each(|(y, b)| *y -= b));
+                y.chunks_mut(bias.len().max(1))
+                    .for_each(|row| row.iter_mut().zip(&bias).for_each(|(y, b)| *y -= b));
             }
             let rows = Rows::new(&param.shape, target.dim);
             let of = target.groups.of(rows.n);
@@ -219,9 +221,8 @@ impl Plan<'_> {
                     own.iter().zip(&mean_x).map(|(&w, x)| f64::from(w) * x).sum()
                 };
                 let old = tensor.to_f32();
-                let new: Vec<f32> = (0..rows.n)
-                    .map(|row| (f64::from(old[row]) + mean_y[row] - mean(row)) as f32)
-                    .collect();
+                let new: Vec<f32> =
+                    (0..rows.n).map(|row| (f64::from(old[row]) + mean_y[row] - mean(row)) as f32).collect();
                 turn.params.set(id, like(tensor, new.clone()));
                 biases.insert(id, new);
             }
@@ -251,7 +252,8 @@ mod tests {
 
     #[test]
     fn windows_read_where_convolutions_do() {
-        let window = Window { kernel: vec![2, 3], stride: vec![2, 1], padding: vec![0, 1], dilation: vec![1, 1] };
+        let window =
+            Window { kernel: vec![2, 3], stride: vec![2, 1], padding: vec![0, 1], dilation: vec![1, 1] };
         // 4 × 3 in, 2 × 3 out: the second row's first window.
         let found = places(&window, 3, &[4, 3], &[2, 3], 6);
         assert_eq!(found, [None, Some(6), Some(7), None, Some(9), Some(10)]);

@@ -68,7 +68,12 @@ pub(super) fn product(a: &[f32], b: &[f32], [n, k, m]: [usize; 3]) -> Vec<f32> {
 
 impl Problem {
     /// Of inputs `[n, columns]` and answers `[n, rows]`; both about their means where a bias makes up for those.
-    pub(super) fn new(mut x: Vec<f32>, mut y: Vec<f32>, [rows, columns]: [usize; 2], is_centred: bool) -> Self {
+    pub(super) fn new(
+        mut x: Vec<f32>,
+        mut y: Vec<f32>,
+        [rows, columns]: [usize; 2],
+        is_centred: bool,
+    ) -> Self {
         let n = x.len() / columns.max(1);
         if is_centred {
             centre(&mut x, columns);
@@ -203,9 +208,7 @@ impl Logits {
                 let off = level - soft;
                 let toward = match turn.gradient {
                     Gradient::Plain => off,
-                    Gradient::Proximal => {
-                        off.signum() * turn.gap * turn.gap / (off.abs() + NEAR * turn.gap)
-                    }
+                    Gradient::Proximal => off.signum() * turn.gap * turn.gap / (off.abs() + NEAR * turn.gap),
                 };
                 *h = g * p / sum * toward / turn.heat;
                 square += *h * *h / m as f32;
@@ -303,7 +306,10 @@ fn gradients(fit: &Fit, sums: &[[f64; 2]]) -> (Vec<f32>, Vec<f32>) {
 
 /// As a file holds it, in ascending order.
 fn rounded(mut fit: Fit) -> Fit {
-    fit.books.iter_mut().chain(fit.scales.iter_mut().flatten()).for_each(|value| *value = half(f64::from(*value)));
+    fit.books
+        .iter_mut()
+        .chain(fit.scales.iter_mut().flatten())
+        .for_each(|value| *value = half(f64::from(*value)));
     fit
 }
 
@@ -395,7 +401,8 @@ mod tests {
     fn problem(weights: &[f32], [rows, columns]: [usize; 2]) -> (Problem, Vec<f32>, Vec<f32>) {
         let (n, mix) = (200, drawn(columns * columns, "mix"));
         let x = product(&drawn(n * columns, "x"), &mix, [n, columns, columns]);
-        let turned: Vec<f32> = (0..columns).flat_map(|c| (0..rows).map(move |r| weights[r * columns + c])).collect();
+        let turned: Vec<f32> =
+            (0..columns).flat_map(|c| (0..rows).map(move |r| weights[r * columns + c])).collect();
         let y = product(&x, &turned, [n, columns, rows]);
         (Problem::new(x.clone(), y.clone(), [rows, columns], false), x, y)
     }
@@ -444,7 +451,10 @@ mod tests {
                     let (fit, learned) = learn(&problem, &weights, &start, &of, by);
                     assert!(learned.loss[1] < 0.9 * learned.loss[0], "{mode:?} {gradient:?} {learned:?}");
                     assert_eq!(problem.gradient(&fit.values(&of)).1, learned.loss[1]);
-                    assert!(fit.books.chunks(4).all(|book| book.is_sorted()) && fit.codes.iter().all(|&code| code < 4));
+                    assert!(
+                        fit.books.chunks(4).all(|book| book.is_sorted())
+                            && fit.codes.iter().all(|&code| code < 4)
+                    );
                 }
             }
             let none = By { steps: 0, gradient: Gradient::Plain, reach: 0 };
@@ -457,7 +467,8 @@ mod tests {
         let levels: Vec<f32> = (0..8).map(|at| at as f32).collect();
         let mut logits = Logits::new(&[3.2], &[3], &levels, 3);
         assert_eq!(logits.first, [2]);
-        let turn = Turn { levels: &levels, gap: 1.0, heat: 1.0, undo: [10.0, 1000.0], gradient: Gradient::Proximal };
+        let turn =
+            Turn { levels: &levels, gap: 1.0, heat: 1.0, undo: [10.0, 1000.0], gradient: Gradient::Proximal };
         let mut code = [3];
         // Downhill is up.
         let flips = (0..3000).fold([0, 0], |all, _| {

@@ -68,7 +68,8 @@ fn refill(sorted: &[f32], sums: &[f64], found: &mut Vec<f64>, empty: usize) {
             sorted[ends[nth]..ends[nth + 1]].iter().map(|&x| (f64::from(x) - found[nth]).powi(2)).sum()
         };
         let errors: Vec<f64> = (0..found.len()).map(error).collect();
-        let worst = (0..found.len()).fold(0, |worst, nth| if errors[nth] > errors[worst] { nth } else { worst });
+        let worst =
+            (0..found.len()).fold(0, |worst, nth| if errors[nth] > errors[worst] { nth } else { worst });
         let (begin, end) = (ends[worst], ends[worst + 1]);
         let cut = begin + sorted[begin..end].partition_point(|&x| f64::from(x) <= found[worst]);
         if cut == begin || cut == end {
@@ -113,7 +114,8 @@ pub(super) fn neurons(described: &[Vec<f64>], k: usize, stream: &Stream) -> Vec<
         for empty in (0..k).filter(|nth| !of.contains(nth)).collect::<Vec<_>>() {
             let off = |at: usize| distance(&points[at], &centres[of[at]]);
             let shared = |at: usize| of.iter().filter(|&&other| other == of[at]).count() > 1;
-            let far = (0..n).filter(|&at| shared(at)).max_by(|&a, &b| off(a).total_cmp(&off(b)).then(b.cmp(&a)));
+            let far =
+                (0..n).filter(|&at| shared(at)).max_by(|&a, &b| off(a).total_cmp(&off(b)).then(b.cmp(&a)));
             if let Some(far) = far.filter(|&far| off(far) > 0.0) {
                 of[far] = empty;
                 moved = true;
@@ -123,7 +125,8 @@ pub(super) fn neurons(described: &[Vec<f64>], k: usize, stream: &Stream) -> Vec<
             break;
         }
         for (nth, centre) in centres.iter_mut().enumerate() {
-            let own: Vec<&Vec<f64>> = points.iter().zip(&of).filter(|(_, of)| **of == nth).map(|(p, _)| p).collect();
+            let own: Vec<&Vec<f64>> =
+                points.iter().zip(&of).filter(|(_, of)| **of == nth).map(|(p, _)| p).collect();
             if own.is_empty() {
                 continue;
             }
@@ -153,7 +156,8 @@ fn numbered(of: &[usize], described: &[Vec<f64>], k: usize) -> Vec<usize> {
 /// Each number by its mean and standard deviation over all.
 fn standardized(points: &[Vec<f64>]) -> Vec<Vec<f64>> {
     let (n, dims) = (points.len() as f64, points[0].len());
-    let mean: Vec<f64> = (0..dims).map(|dim| points.iter().map(|point| point[dim]).sum::<f64>() / n).collect();
+    let mean: Vec<f64> =
+        (0..dims).map(|dim| points.iter().map(|point| point[dim]).sum::<f64>() / n).collect();
     let std: Vec<f64> = (0..dims)
         .map(|dim| (points.iter().map(|point| (point[dim] - mean[dim]).powi(2)).sum::<f64>() / n).sqrt())
         .collect();

@@ -156,7 +156,8 @@ impl Walk<'_> {
                     NormKind::Group { .. } => return None,
                 };
                 let &axis = to.get(dim)?;
-                let own = [*scale, *shift].into_iter().chain(running.iter().flatten().map(|&param| Some(param)));
+                let own =
+                    [*scale, *shift].into_iter().chain(running.iter().flatten().map(|&param| Some(param)));
                 own.for_each(|param| self.along(param, axis));
                 self.pass(from, to);
             }
@@ -266,7 +267,10 @@ fn places(net: &Network, orders: &Orders, axis: AxisId) -> Vec<usize> {
         None => Vec::new(),
         Some(Structure::Product(inner)) => parts(inner).into_iter().fold(vec![0], |whole, part| {
             let n = part.len();
-            whole.iter().flat_map(|outer| part.iter().map(|place| outer * n + place).collect::<Vec<_>>()).collect()
+            whole
+                .iter()
+                .flat_map(|outer| part.iter().map(|place| outer * n + place).collect::<Vec<_>>())
+                .collect()
         }),
         Some(Structure::Concat(inner)) => {
             let mut begin = 0;
@@ -311,7 +315,8 @@ mod tests {
         for (family, config, _) in FAMILIES {
             let net = configured(config, "{}").unwrap();
             let found = free(&net);
-            let hidden = |axis: &AxisId| net.axis(*axis).size == Some(if *family == "gpt2" { 32 } else { 24 });
+            let hidden =
+                |axis: &AxisId| net.axis(*axis).size == Some(if *family == "gpt2" { 32 } else { 24 });
             assert!(found.iter().all(hidden), "{family}: {:?}", names(&net));
             assert!(!found.is_empty(), "{family}");
         }

@@ -163,7 +163,10 @@ impl<'a> CodebookTensor<'a> {
         let wanted = wanted.and_then(|len| code_bytes(len, bits));
         if wanted != Some(parts.codes.len()) {
             let found = parts.codes.len();
-            return Err(wrong("codes", format!("it has {found} bytes, which is not shape {shape:?} in {bits} bits")));
+            return Err(wrong(
+                "codes",
+                format!("it has {found} bytes, which is not shape {shape:?} in {bits} bits"),
+            ));
         }
         let of_rows = |what: &str, bytes: &[u8], n: usize| match bytes.len() == n {
             true => Ok(()),
@@ -203,7 +206,10 @@ impl<'a> CodebookTensor<'a> {
             (None, None) if n == 1 => Groups::One,
             (None, None) if n == rows => Groups::Each(rows),
             (None, None) => {
-                return Err(wrong("groups", format!("there are {n} groups of {rows} rows, and nothing says which")));
+                return Err(wrong(
+                    "groups",
+                    format!("there are {n} groups of {rows} rows, and nothing says which"),
+                ));
             }
         };
         let (books, scales) = (halves(parts.books.1), parts.scales.map(halves));
@@ -371,7 +377,8 @@ mod tests {
         let x = [1.0, -2.0, 3.0, 0.5, 4.0];
         let mut values = vec![0.0; 30];
         tensor.values(0, &mut values);
-        let wanted: Vec<f32> = values.chunks(5).map(|row| row.iter().zip(x).map(|(w, x)| w * x).sum()).collect();
+        let wanted: Vec<f32> =
+            values.chunks(5).map(|row| row.iter().zip(x).map(|(w, x)| w * x).sum()).collect();
         assert_eq!(tensor.matvec(&x).unwrap(), wanted);
         assert_eq!(tensor.matvec(&x[1..]), None);
     }

@@ -51,7 +51,9 @@ fn row_dim(node: &Node, param: ParamId) -> Option<usize> {
         Op::Linear { weight, layout, .. } if *weight == param => Some(usize::from(*layout == Layout::InOut)),
         Op::Conv { weight, transposed, .. } if *weight == param => Some(usize::from(*transposed)),
         Op::Embedding { table } if *table == param => Some(0),
-        Op::Recurrent { input_weight, state_weight, .. } if [*input_weight, *state_weight].contains(&param) => {
+        Op::Recurrent { input_weight, state_weight, .. }
+            if [*input_weight, *state_weight].contains(&param) =>
+        {
             Some(0)
         }
         _ => None,
@@ -64,7 +66,9 @@ fn is_first(net: &Network, node: &Node) -> bool {
     loop {
         match maker(net, value) {
             None => return true,
-            Some((_, node)) if node.op.params().is_empty() && node.inputs.len() == 1 => value = node.inputs[0],
+            Some((_, node)) if node.op.params().is_empty() && node.inputs.len() == 1 => {
+                value = node.inputs[0]
+            }
             Some(_) => return false,
         }
     }
@@ -184,7 +188,8 @@ impl<'a> Plan<'a> {
             let found = described(rows, &weights);
             let axis = param.axes[target.dim];
             if free.contains(&axis) {
-                let (all, least, of) = axes.entry(axis).or_insert((vec![Vec::new(); rows.n], groups, Vec::new()));
+                let (all, least, of) =
+                    axes.entry(axis).or_insert((vec![Vec::new(); rows.n], groups, Vec::new()));
                 all.iter_mut().zip(found).for_each(|(all, found)| all.extend(found));
                 *least = groups.min(*least);
                 of.push(nth);
@@ -224,9 +229,11 @@ impl<'a> Plan<'a> {
         let odd = Gather::new(inherited, stored).read(0, Dtype::F32, bytemuck::cast_slice_mut(&mut values));
         match odd {
             None => Ok(values),
-            Some(odd) => {
-                Err(Error::NotFinite { method: ID.to_owned(), site: param.name.clone(), value: odd.to_string() })
-            }
+            Some(odd) => Err(Error::NotFinite {
+                method: ID.to_owned(),
+                site: param.name.clone(),
+                value: odd.to_string(),
+            }),
         }
     }
 
