@@ -196,6 +196,7 @@ impl Logits {
             let levels = &turn.levels[first_of..first_of + m];
             let values = &mut self.values[at * m..(at + 1) * m];
             let means = &mut self.means[at * m..(at + 1) * m];
+            let own = turn.levels[usize::from(*code)];
             let most = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let mut sum = 0.0;
             for (p, value) in p.iter_mut().zip(&*values) {
@@ -205,10 +206,12 @@ impl Logits {
             let soft: f32 = p.iter().zip(levels).map(|(p, level)| p / sum * level).sum();
             let mut square = 0.0;
             for ((h, p), level) in h.iter_mut().zip(&p).zip(levels) {
-                let off = level - soft;
-                let toward = match turn.gradient {
-                    Gradient::Plain => off,
-                    Gradient::Proximal => off.signum() * turn.gap * turn.gap / (off.abs() + NEAR * turn.gap),
+                let toward = match (turn.gradient, level - own) {
+                    (Gradient::Plain, _) => level - soft,
+                    (Gradient::Proximal, 0.0) => 0.0,
+                    (Gradient::Proximal, off) => {
+                        off.signum() * turn.gap * turn.gap / (off.abs() + NEAR * turn.gap)
+                    }
                 };
                 *h = g * p / sum * toward / turn.heat;
                 square += *h * *h / m as f32;

@@ -11,13 +11,14 @@
 //!    gate and up of a gated unit); k-means (k-means++, 50 rounds) makes G groups. On axes whose order nothing depends on,
 //!    neurons are put in the order of their groups, and the inputs of what reads them follow. Elsewhere a byte says the group of
 //!    a row.
-//! 2. Books of K = 2^bits numbers by k-means of the weights (from quantiles, 30 rounds): `mode=books`, Ŵ = C_g\[I\], one for each
+//! 2. Books of K = 2^bits numbers by k-means of the weights (from stretched quantiles): `mode=books`, Ŵ = C_g\[I\], one for each
 //!    group; `mode=scales`, Ŵ = s_g C\[I\], one book, and s_g the root mean square of the group.
 //! 3. Learning, with data. Layers in order: X̃ is what the layers before make now, Y what the layer made in the whole network;
 //!    ‖Y − Ŵ X̃‖² is made smaller by Adam, in books, scales, and logits A of the levels about each weight's own. Forward the level
 //!    with the largest logit counts; backward w̃ = Σ p_k c_k with p = softmax(A/τ), τ from 1 to 0.1.
 //! 4. Proximal gradient. ∂w̃/∂A_k = p_k (c_k − w̃)/τ is largest for the level that is farthest away. `gradient=proximal` has
-//!    sign(c_k − w̃) Δ² / (|c_k − w̃| + 0.1 Δ) for (c_k − w̃), Δ the middle gap between levels, so that the next level comes first.
+//!    sign(c_k − ŵ) Δ² / (|c_k − ŵ| + 0.1 Δ) for (c_k − w̃), Δ the middle gap between levels and ŵ the weight's own level, so
+//!    that the next level comes first.
 //! 5. A bias takes up the mean of what is lost.
 //!
 //! A file holds codes, packed, and f16 books: rows × columns × bits + 16 G K bits for books, 16 (K + G) for scales, 32 G for runs
@@ -35,6 +36,8 @@
 //! - The paper's text gives no formulas for grouping, books and gradient; those above are ours and keep to what it says of them.
 //! - Gradients are of all examples at once, through XᵀX, not of batches. Adam's second mean is one for all logits of a weight:
 //!   one for each would take away what the two gradients differ in. The best of all steps is kept.
+//! - Distances of the proximal gradient are from the level that a weight is at, which the forward pass has, not from w̃: from w̃ a
+//!   steady pull makes a weight's own logit grow fastest, and it stays.
 //! - The order of residual streams and heads stays, and their rows have a byte each. What is no code stays as it is: f16 holds no
 //!   variance above 65504.
 //! - More groups than a tensor has rows are as many as it has rows.
