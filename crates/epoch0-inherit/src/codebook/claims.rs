@@ -68,7 +68,9 @@ pub(super) static CLAIMS: &[Claim] = &[
         kind: ClaimKind::Effect,
         budget_s: 300,
         seeds: 5,
-        expectation: Expectation::NotMeasured { why: "not measured yet" },
+        expectation: Expectation::NotMeasured {
+            why: "no run has come to its end yet; that learning lowers losses is a test of it",
+        },
         run: learning_does_more,
     },
     Claim {
@@ -78,7 +80,9 @@ pub(super) static CLAIMS: &[Claim] = &[
         kind: ClaimKind::Effect,
         budget_s: 300,
         seeds: 5,
-        expectation: Expectation::NotMeasured { why: "not measured yet" },
+        expectation: Expectation::NotMeasured {
+            why: "no run has come to its end yet; that learning lowers losses is a test of it",
+        },
         run: proximal_steps_are_short,
     },
     Claim {
@@ -88,7 +92,9 @@ pub(super) static CLAIMS: &[Claim] = &[
         kind: ClaimKind::Effect,
         budget_s: 600,
         seeds: 3,
-        expectation: Expectation::NotMeasured { why: "not measured yet" },
+        expectation: Expectation::NotMeasured {
+            why: "no run has come to its end yet; that learning lowers losses is a test of it",
+        },
         run: letters_stay_likely,
     },
 ];
