@@ -19,6 +19,7 @@ mod trial;
 mod uses;
 
 pub mod adapter;
+pub mod codebook;
 pub mod expand;
 pub mod guidance;
 pub mod hyper_cloning;

@@ -33,6 +33,7 @@ pub fn methods() -> Vec<Method> {
         .chain(adapters)
         .chain(merge)
         .chain(align)
+        .chain([Method::of(&epoch0_inherit::codebook::ENTRY)])
         .collect();
     methods.sort_by_key(|method| method.info.id);
     methods
@@ -50,7 +51,9 @@ pub fn method(name: &str) -> Result<Method, Error> {
     let found = found.or_else(|_| epoch0_inherit::adapter::find(name).map(Method::of));
     let found = found.or_else(|_| epoch0_inherit::merge::find(name).map(Method::of));
     let align = || epoch0_method::find(epoch0_inherit::merge::ALIGNERS, name).map(Method::of);
-    found.or_else(|_| align()).map_err(|_| {
+    let found = found.or_else(|_| align());
+    let compress = || epoch0_method::find(&[&epoch0_inherit::codebook::ENTRY], name).map(Method::of);
+    found.or_else(|_| compress()).map_err(|_| {
         let methods = methods();
         let known =
             methods.iter().flat_map(|method| method.info.aliases.iter().copied().chain([method.info.id]));

@@ -6,6 +6,7 @@ mod base_shapes;
 mod calibration;
 mod cite;
 mod compare;
+mod compress;
 mod coord_check;
 mod data;
 mod diff;
@@ -132,6 +133,8 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Failure> {
         Command::Average(args) => average::run(&args, json),
         Command::Diff(args) => diff::run(&args, json),
         Command::Gossip(args) => gossip::run(&args, json),
+        Command::Compress(args) => compress::run(&args, json),
+        Command::Decompress(args) => compress::undo(&args, json),
         Command::Verify(args) => verify::run(&args, json),
         Command::Gain(args) => gain::run(&args, json),
         Command::Eoc(args) => eoc::run(&args, json),

@@ -16,7 +16,7 @@ use epoch0_num::Dtype;
 use serde::{Deserialize, Serialize};
 
 pub use descent::{Descent, Heirs, Layers, Taken};
-pub(crate) use parent::{Heir, Parent};
+pub(crate) use parent::{Heir, Parent, Tensors};
 pub use proof::Proof;
 
 use crate::initialize::layout;

@@ -8,8 +8,8 @@ use epoch0_examine::Probe;
 use epoch0_format::{Checkpoint, Tensor};
 use epoch0_inherit::{Gather, Inheritance, Inheritor, Kin, Needs, Origin, Stored, Training};
 use epoch0_init::start::Recipe;
-use epoch0_method::Entry;
 use epoch0_method::reading::ProbeSummary;
+use epoch0_method::{Entry, Family};
 use epoch0_net::{Network, ParamId};
 use epoch0_num::{Dtype, Element, with_element};
 
@@ -27,8 +27,11 @@ fn find(name: &str) -> Result<&'static Entry<dyn Inheritor>, epoch0_method::Erro
         Ok(other) => epoch0_method::Error::Unsupported {
             method: other.info.id.to_owned(),
             what: "a start from another network".to_owned(),
-            why: format!("it belongs to the family {}", other.info.family.name()),
-            hint: "leave `from` out, or take a method of the family inherit (`epoch0 list`)".to_owned(),
+            why: match other.info.family {
+                Family::Inherit => "it is of the family inherit, and makes no child of a parent".to_owned(),
+                family => format!("it belongs to the family {}", family.name()),
+            },
+            hint: format!("leave `from` out: `epoch0 explain {}` says what it is for", other.info.id),
         },
         Err(_) => unknown,
     })
@@ -45,9 +48,9 @@ pub(crate) struct Parent {
 }
 
 /// A parent's weights in its files.
-struct Tensors<'a> {
-    checkpoint: &'a Checkpoint,
-    net: &'a Network,
+pub(crate) struct Tensors<'a> {
+    pub(crate) checkpoint: &'a Checkpoint,
+    pub(crate) net: &'a Network,
 }
 
 impl epoch0_inherit::Tensors for Tensors<'_> {
