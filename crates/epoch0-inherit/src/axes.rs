@@ -161,6 +161,15 @@ impl<'a> Axes<'a> {
 
     fn made(&mut self, child: AxisId, parent: AxisId, at: &str) -> Result<Rc<Tree>, Error> {
         let size = self.parent.axis(parent).size.unwrap_or(0);
+        let own = self.child.axis(child).size.unwrap_or(0);
+        // What is mixed is mixed as a whole, whatever it is made of: a grid of positions behind tokens.
+        if let Some(&kind) = self.kinds.get(&child).filter(|_| own != size) {
+            let name = &self.child.axis(child).name;
+            let leaf = Leaf { name, axis: Some(child), from: Some(parent), parent: size, child: own };
+            if self.choose.mix(leaf, kind)?.is_some() {
+                return self.leaf_tree(Some(child), Some(parent), at);
+            }
+        }
         let tree = |parts| Ok(Rc::new(Tree { size, parts }));
         // Factors of 1 have no axis: what heads an axis has is said by attention.
         if let (Some(own), Some(from)) = (self.heads[0].get(&child), self.heads[1].get(&parent)) {

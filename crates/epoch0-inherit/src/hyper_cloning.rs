@@ -65,7 +65,7 @@ pub static ENTRY: Entry<dyn Inheritor> = Entry { info: &INFO, build, claims: CLA
 
 static INFO: Info = Info {
     id: "hyper_cloning",
-    aliases: &["hypercloning", "hyper-cloning"],
+    aliases: &["hypercloning"],
     family: Family::Inherit,
     papers: &["samragh2024scaling"],
     source: include_str!("hyper_cloning.rs"),

@@ -56,7 +56,7 @@ pub static ENTRY: Entry<dyn Inheritor> = Entry { info: &INFO, build, claims: CLA
 
 static INFO: Info = Info {
     id: "llama_pro",
-    aliases: &["llama-pro", "block-expansion"],
+    aliases: &["block_expansion"],
     family: Family::Inherit,
     papers: &["wu2024llama"],
     source: include_str!("llama_pro.rs"),

@@ -70,7 +70,7 @@ pub static ENTRY: Entry<dyn Inheritor> = Entry { info: &INFO, build, claims: CLA
 
 static INFO: Info = Info {
     id: "new_tokens",
-    aliases: &["new-tokens", "resize-vocab"],
+    aliases: &["resize_vocab"],
     family: Family::Inherit,
     papers: &["hewitt2021initializing"],
     source: include_str!("new_tokens.rs"),

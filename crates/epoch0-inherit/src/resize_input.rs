@@ -72,7 +72,7 @@ pub static ENTRY: Entry<dyn Inheritor> = Entry { info: &INFO, build, claims: CLA
 
 static INFO: Info = Info {
     id: "resize_input",
-    aliases: &["resize-input", "resize-positions"],
+    aliases: &["resize_positions"],
     family: Family::Inherit,
     papers: &["beyer2023flexivit", "dosovitskiy2020image"],
     source: include_str!("resize_input.rs"),

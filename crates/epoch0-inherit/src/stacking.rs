@@ -77,7 +77,7 @@ pub static ENTRY: Entry<dyn Inheritor> = Entry { info: &INFO, build, claims: CLA
 
 static INFO: Info = Info {
     id: "stacking",
-    aliases: &["block-duplication", "depth-up-scaling", "passthrough"],
+    aliases: &["block_duplication", "depth_up_scaling", "passthrough"],
     family: Family::Inherit,
     papers: &["gong2019efficient", "kim2024solar"],
     source: include_str!("stacking.rs"),

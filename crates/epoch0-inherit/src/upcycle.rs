@@ -51,7 +51,7 @@ pub static ENTRY: Entry<dyn Inheritor> = Entry { info: &INFO, build, claims: CLA
 
 static INFO: Info = Info {
     id: "upcycle",
-    aliases: &["sparse-upcycling"],
+    aliases: &["sparse_upcycling"],
     family: Family::Inherit,
     papers: &["komatsuzaki2023sparse"],
     source: include_str!("upcycle.rs"),

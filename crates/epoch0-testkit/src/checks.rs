@@ -53,6 +53,12 @@ pub(crate) fn info_is_complete<T: ?Sized>(entry: &'static Entry<T>) -> Result<()
     for key in info.papers {
         ensure(Bibliography::get().find(key).is_some(), || format!("paper `{key}` is not in papers.toml"))?;
     }
+    for alias in info.aliases {
+        // A name is looked up in lower case with `_`.
+        let is_plain =
+            alias.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        ensure(is_plain, || format!("alias `{alias}` is never found: it has to be in lower case with `_`"))?;
+    }
     for parameter in info.params {
         ensure(parameter.doc.ends_with('.'), || format!("the text of `{}` is no sentence", parameter.name))?;
     }

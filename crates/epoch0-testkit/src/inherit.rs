@@ -145,6 +145,7 @@ fn pairs(entry: Method) -> Vec<Pair> {
     let gpt = |layers: usize, heads: usize, embed: usize| {
         format!("gpt:layers={layers},heads={heads},embed={embed},vocab=19,positions=8")
     };
+    let vit = |size: usize| format!("vit:layers=1,heads=2,embed=8,patch=4,in=1,size={size},classes=4");
     let more_words = "gpt:layers=2,heads=2,embed=8,vocab=22,positions=8".to_owned();
     [
         ("mlp:8-16-12-4".to_owned(), "mlp:8-6-5-4".to_owned()),
@@ -153,6 +154,7 @@ fn pairs(entry: Method) -> Vec<Pair> {
         (gpt(2, 2, 8), gpt(3, 4, 16)),
         (gpt(2, 2, 8), gpt(3, 2, 8)),
         (gpt(2, 2, 8), more_words),
+        (vit(8), vit(16)),
     ]
     .iter()
     .take(if trains { 2 } else { usize::MAX })

@@ -81,7 +81,7 @@ pub static ENTRY: Entry<dyn Inheritor> = Entry { info: &INFO, build, claims: cla
 
 static INFO: Info = Info {
     id: "expand",
-    aliases: &["function-preserving"],
+    aliases: &["function_preserving"],
     family: Family::Inherit,
     papers: &["gesmundo2023composable"],
     source: include_str!("mod.rs"),

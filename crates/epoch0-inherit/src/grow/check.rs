@@ -1,7 +1,7 @@
 //! What cannot be grown so that answers stay.
 
 use epoch0_method::Error;
-use epoch0_net::{AxisId, NodeId, NormKind, Op};
+use epoch0_net::{AxisId, NodeId, NormKind, Op, Role};
 
 use super::{Grower, More, dims};
 use crate::axes::Tree;
@@ -27,6 +27,15 @@ impl Grower<'_, '_> {
             }
         }
         self.check_mixing()?;
+        for (param, _, trees) in self.pairs.params() {
+            let of = self.pairs.child.param(param);
+            let is_grid = |axis: AxisId| self.pairs.child.axis(axis).structure.is_some();
+            let mut dims = of.axes.iter().zip(trees);
+            if of.role == Role::Position && dims.any(|(&axis, tree)| is_grid(axis) && self.has_grown(tree)) {
+                let why = "the child has more positions on a grid, so that it is asked other questions than the parent";
+                return Err(self.refuse(&of.name, why, "`resize_input` makes it fit other images first"));
+            }
+        }
         for (param, _, trees) in self.pairs.params() {
             if self.sides[param.0 as usize].is_none() && trees.iter().any(|tree| self.has_grown(tree)) {
                 let name = &self.pairs.child.param(param).name;

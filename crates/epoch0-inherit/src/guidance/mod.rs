@@ -75,7 +75,7 @@ pub static ENTRY: Entry<dyn Inheritor> = Entry { info: &INFO, build, claims: cla
 
 static INFO: Info = Info {
     id: "guidance",
-    aliases: &["representational-alignment"],
+    aliases: &["representational_alignment"],
     family: Family::Inherit,
     papers: &["subramaniam2024training"],
     source: include_str!("mod.rs"),

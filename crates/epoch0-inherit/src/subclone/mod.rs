@@ -114,7 +114,7 @@ pub static ENTRY: Entry<dyn Inheritor> = Entry { info: &INFO, build, claims: cla
 
 static INFO: Info = Info {
     id: "subclone",
-    aliases: &["subcloning", "weight-subcloning"],
+    aliases: &["subcloning", "weight_subcloning"],
     family: Family::Inherit,
     papers: &["samragh2023weight"],
     source: include_str!("mod.rs"),

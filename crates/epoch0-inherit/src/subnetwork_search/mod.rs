@@ -109,7 +109,7 @@ pub static ENTRY: Entry<dyn Inheritor> = Entry { info: &INFO, build, claims: cla
 
 static INFO: Info = Info {
     id: "subnetwork_search",
-    aliases: &["subnetwork-search", "whittle"],
+    aliases: &["whittle"],
     family: Family::Inherit,
     papers: &["krishnakumar2025begin"],
     source: include_str!("mod.rs"),

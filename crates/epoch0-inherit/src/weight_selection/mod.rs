@@ -126,7 +126,7 @@ pub static ENTRY: Entry<dyn Inheritor> = Entry { info: &INFO, build, claims: cla
 
 static INFO: Info = Info {
     id: "weight_selection",
-    aliases: &["weight-selection"],
+    aliases: &[],
     family: Family::Inherit,
     papers: &["xu2023initializing"],
     source: include_str!("mod.rs"),
