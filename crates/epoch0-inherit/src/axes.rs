@@ -35,12 +35,14 @@ pub(crate) struct Places {
     pub(crate) of: Vec<Rc<[usize]>>,
     /// What each is the sum of, where it is of more than one.
     pub(crate) mix: Option<Mix>,
+    /// How many of the child's places each of the parent's is.
+    times: Vec<usize>,
 }
 
 impl Places {
     /// How many of the child's places are a parent's.
     pub(crate) fn times(&self, place: usize) -> usize {
-        self.of[0].iter().filter(|&&other| other == place).count()
+        self.times[place]
     }
 }
 
@@ -251,7 +253,9 @@ impl<'a> Axes<'a> {
             None => self.leaf(leaf, at)?,
         };
         let nth = self.found.len();
-        self.found.push(Places { name, axis: child, size: from, of, mix });
+        let mut times = vec![0; from];
+        of[0].iter().filter(|place| !is_new(**place)).for_each(|&place| times[place] += 1);
+        self.found.push(Places { name, axis: child, size: from, of, mix, times });
         self.by_axis.insert(key, nth);
         tree(nth)
     }
