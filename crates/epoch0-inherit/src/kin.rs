@@ -62,4 +62,16 @@ impl<'a> Kin<'a> {
     pub fn new(parent: &'a Network, child: &'a Network) -> Self {
         Self { parent, child, seed: 0, tensors: None, running: None, training: None }
     }
+
+    /// What the child learns on.
+    ///
+    /// # Errors
+    /// When there are no data.
+    pub(crate) fn training(&self, method: &str) -> Result<Training<'a>, Error> {
+        self.training.ok_or_else(|| Error::Missing {
+            method: method.to_owned(),
+            input: "data".to_owned(),
+            hint: "name them with `--data`".to_owned(),
+        })
+    }
 }

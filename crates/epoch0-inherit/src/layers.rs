@@ -43,6 +43,19 @@ pub(crate) fn no_fewer(method: &str, stack: &str, parent: usize, child: usize) -
     Err(refuse(method, stack, &why, hint))
 }
 
+/// The parent's layers, of which the child has as many.
+pub(crate) fn same(method: &str, stack: &str, parent: usize, child: usize) -> Result<Vec<Layer>, Error> {
+    fewer(method, stack, parent, child)?;
+    no_fewer(method, stack, parent, child)?;
+    Ok((0..child).map(Layer::Of).collect())
+}
+
+/// Layers evenly spaced, the first and the last among them; the first where there is one.
+pub(crate) fn even(parent: usize, child: usize) -> Vec<usize> {
+    let at = |nth: usize| (nth * (parent - 1)) as f64 / (child.max(2) - 1) as f64;
+    (0..child).map(|nth| at(nth).round_ties_even() as usize).collect()
+}
+
 /// Layers by number, as a user writes them: `0-3-7`.
 pub(crate) fn numbered(
     method: &str,

@@ -42,7 +42,7 @@ use epoch0_net::{Network, Param};
 
 use crate::axes::Leaf;
 use crate::case::{answers, built, trained};
-use crate::layers::{fewer, no_fewer};
+use crate::layers::same;
 use crate::pair::{Choose, Layer, Pairs};
 use crate::{DRAWN, Inheritance, Inheritor, Kin, MEAN, ZERO, made};
 
@@ -92,9 +92,7 @@ impl Inheritor for NewTokens {
 
 impl Choose for NewTokens {
     fn layers(&self, stack: &str, parent: usize, child: usize) -> Result<Vec<Layer>, Error> {
-        fewer(INFO.id, stack, parent, child)?;
-        no_fewer(INFO.id, stack, parent, child)?;
-        Ok((0..child).map(Layer::Of).collect())
+        same(INFO.id, stack, parent, child)
     }
 
     /// Of words, the only axis that may differ.

@@ -46,7 +46,7 @@ use epoch0_method::{
 use epoch0_net::{Network, Param, Role};
 
 use crate::axes::{Kind, Leaf};
-use crate::layers::{fewer, no_fewer};
+use crate::layers::same;
 use crate::pair::{Choose, Layer, Pairs, refuse};
 use crate::{Inheritance, Inheritor, Kin, Mix};
 
@@ -101,9 +101,7 @@ struct Resized {
 
 impl Choose for Resized {
     fn layers(&self, stack: &str, parent: usize, child: usize) -> Result<Vec<Layer>, Error> {
-        fewer(INFO.id, stack, parent, child)?;
-        no_fewer(INFO.id, stack, parent, child)?;
-        Ok((0..child).map(Layer::Of).collect())
+        same(INFO.id, stack, parent, child)
     }
 
     /// All other axes have the parent's size.

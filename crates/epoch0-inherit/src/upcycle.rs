@@ -38,7 +38,7 @@ use epoch0_net::{Network, Op, Param};
 
 use crate::axes::Leaf;
 use crate::case::{configured, deviation, trained};
-use crate::layers::{fewer, no_fewer};
+use crate::layers::same;
 use crate::pair::{Choose, Layer, Pairs, refuse};
 use crate::{Inheritance, Inheritor, Kin, made};
 
@@ -86,9 +86,7 @@ impl Inheritor for Upcycle {
 
 impl Choose for Upcycle {
     fn layers(&self, stack: &str, parent: usize, child: usize) -> Result<Vec<Layer>, Error> {
-        fewer(INFO.id, stack, parent, child)?;
-        no_fewer(INFO.id, stack, parent, child)?;
-        Ok((0..child).map(Layer::Of).collect())
+        same(INFO.id, stack, parent, child)
     }
 
     /// All axes have the parent's size.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use epoch0_data::Dataset;
-use epoch0_engine::{Batch, Device, Elements, Mode as Running, Precision, Tensor, Weights, run};
+use epoch0_engine::{Batch, Device, Mode as Running, Precision, Tensor, Weights, run};
 use epoch0_method::{Claim, ClaimKind, Error, Expectation, Values, Verdict};
 use epoch0_net::{Network, NodeId, Op, ParamId, zoo};
 use epoch0_num::{Dtype, Law, Stream};
@@ -16,6 +16,7 @@ use super::pack::{CodebookTensor, Parts};
 use super::plan::Plan;
 use super::{Codebook, ENTRY};
 use crate::case::{FAMILIES, built, configured, deviation, set, trained};
+use crate::trial::single;
 use crate::{Stored, Tensors};
 
 pub(super) static CLAIMS: &[Claim] = &[
@@ -214,13 +215,6 @@ fn codes_come_back() -> Result<Verdict, Error> {
     details.push(format!("8 bits in one group: {worst:.1e}"));
     let measured = if off > 0.0 { f64::INFINITY } else { worst };
     Ok(Verdict { details, ..Verdict::at_most(measured, 1e-4) })
-}
-
-/// Single precision of weights that were drawn in double.
-fn single(net: &Network, weights: &Weights) -> Result<Weights, Error> {
-    of(Weights::read::<epoch0_engine::Error>(net, Precision::Single, &Device::cpu(), |id, _| {
-        Ok(Elements::Double(weights.get(id).map(epoch0_engine::Tensor::to_f64).unwrap_or_default()))
-    }))
 }
 
 /// A network that has learned something, and what it has learned from.

@@ -95,13 +95,7 @@ impl Inheritor for Guidance {
     }
 
     fn inherit(&self, kin: &Kin<'_>) -> Result<Inheritance, Error> {
-        let Some(on) = kin.training else {
-            return Err(Error::Missing {
-                method: INFO.id.to_owned(),
-                input: "data".to_owned(),
-                hint: "name them with `--data`".to_owned(),
-            });
-        };
+        let on = kin.training(INFO.id)?;
         let failed = |error: epoch0_train::Error| {
             let hint = "give data that both networks take (`epoch0 data list`)";
             refuse(INFO.id, kin.child.name(), &error.to_string(), hint)

@@ -54,7 +54,7 @@ use epoch0_method::{Choice, Entry, Error, Family, Info, Params, Status, Values};
 use epoch0_net::{AxisId, Network, Op, Param};
 
 use crate::axes::Leaf;
-use crate::layers::{fewer, numbered};
+use crate::layers::{even, fewer, numbered};
 use crate::pair::{Choose, Layer, Pairs, refuse};
 use crate::score::Scores;
 use crate::uses::{is_tied, normed, norms_before, sides};
@@ -260,10 +260,7 @@ impl Choose for Cut<'_> {
         let numbers: Vec<usize> = match (self.by.layers, self.changes) {
             (Layers::First, _) => (0..child).collect(),
             (Layers::Last, _) => (parent - child..parent).collect(),
-            (Layers::Uniform, _) if child > 1 => {
-                let at = |nth: usize| (nth * (parent - 1)) as f64 / (child - 1) as f64;
-                (0..child).map(|nth| at(nth).round_ties_even() as usize).collect()
-            }
+            (Layers::Uniform, _) => even(parent, child),
             (Layers::Data, Some(changes)) if child > 1 => {
                 let blocks = self.parent.blocks().iter().enumerate();
                 let own = blocks.filter(|(_, block)| {

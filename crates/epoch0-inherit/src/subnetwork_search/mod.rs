@@ -129,13 +129,7 @@ impl Inheritor for SubnetworkSearch {
     }
 
     fn inherit(&self, kin: &Kin<'_>) -> Result<Inheritance, Error> {
-        let Some(on) = kin.training else {
-            return Err(Error::Missing {
-                method: INFO.id.to_owned(),
-                input: "data".to_owned(),
-                hint: "name them with `--data`".to_owned(),
-            });
-        };
+        let on = kin.training(INFO.id)?;
         let (best, history) = self.searched(kin, on)?;
         let mut found = Pairs::new(INFO.id, kin, &Cut { by: self, genes: RefCell::new(best) })?.taken();
         let (first, last) = (history[0], history[history.len() - 1]);

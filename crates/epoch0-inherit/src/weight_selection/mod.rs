@@ -53,7 +53,7 @@ use epoch0_net::{Network, Op, Param, Role};
 use epoch0_num::Stream;
 
 use crate::axes::Leaf;
-use crate::layers::{fewer, numbered};
+use crate::layers::{even, fewer, numbered};
 use crate::pair::{Choose, Layer, Pairs, refuse};
 use crate::{Inheritance, Inheritor, Kin};
 
@@ -174,11 +174,7 @@ impl Choose for Selection<'_> {
             Layers::First => from(0),
             Layers::Last => from(parent - child),
             Layers::Middle => from((parent - child) / 2),
-            Layers::Uniform if child == 1 => vec![0],
-            Layers::Uniform => {
-                let at = |nth: usize| (nth * (parent - 1)) as f64 / (child - 1) as f64;
-                (0..child).map(|nth| at(nth).round_ties_even() as usize).collect()
-            }
+            Layers::Uniform => even(parent, child),
         };
         Ok(numbers.into_iter().map(Layer::Of).collect())
     }
