@@ -15,6 +15,7 @@ mod op;
 mod param;
 mod poincare;
 mod site;
+mod work;
 pub mod zoo;
 
 pub use axis::{Axis, AxisId, Structure};
