@@ -74,6 +74,16 @@ impl Weights {
         *slot = Some(value);
     }
 
+    /// Some of them, in that order: weights of another network that has these parameters.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such parameter.
+    #[must_use]
+    pub fn picked(&self, params: &[ParamId]) -> Self {
+        Self(params.iter().map(|id| self.0[id.0 as usize].clone()).collect())
+    }
+
     /// Parameters and their values.
     pub fn iter(&self) -> impl Iterator<Item = (ParamId, &Tensor)> {
         let with_id = |(index, value): (usize, _)| (ParamId(index as u32), value);

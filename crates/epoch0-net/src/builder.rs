@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use epoch0_num::{Activation, Dtype};
 
 mod general;
+mod graft;
 mod learned;
 mod named;
 mod poincare;

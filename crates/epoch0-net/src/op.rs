@@ -60,6 +60,12 @@ impl Window {
         }
     }
 
+    /// A window of one place in so many dimensions.
+    pub fn pointwise(n_dims: usize) -> Self {
+        let ones = || vec![1; n_dims];
+        Self { kernel: ones(), stride: ones(), padding: vec![0; n_dims], dilation: ones() }
+    }
+
     /// Size of the output for an input of `size` along spatial dimension `dim`; `None` when the window does not fit.
     pub fn output(&self, dim: usize, size: usize) -> Option<usize> {
         let reach = self.dilation[dim].checked_mul(self.kernel[dim].checked_sub(1)?)? + 1;
@@ -425,6 +431,26 @@ impl Op {
                 [*input_weight, *state_weight].into_iter().chain(biases.iter().flatten().copied()).collect()
             }
             Self::Poincare { by, .. } => by.params(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The same parameters, to be changed.
+    pub(crate) fn params_mut(&mut self) -> Vec<&mut ParamId> {
+        match self {
+            Self::Linear { weight, bias, .. } | Self::Conv { weight, bias, .. } => {
+                std::iter::once(weight).chain(bias).collect()
+            }
+            Self::Embedding { table } | Self::RelativeBias { table, .. } => vec![table],
+            Self::Norm { scale, shift, running, .. } => {
+                scale.iter_mut().chain(shift).chain(running.iter_mut().flatten()).collect()
+            }
+            Self::Param(param) => vec![param],
+            Self::Rational { numerator, denominator, .. } => vec![numerator, denominator],
+            Self::Recurrent { input_weight, state_weight, biases, .. } => {
+                [input_weight, state_weight].into_iter().chain(biases.iter_mut().flatten()).collect()
+            }
+            Self::Poincare { by, .. } => by.params_mut(),
             _ => Vec::new(),
         }
     }

@@ -61,6 +61,16 @@ pub enum Poincare {
 }
 
 impl Poincare {
+    pub(crate) fn params_mut(&mut self) -> Vec<&mut ParamId> {
+        match self {
+            Self::Exp | Self::Log | Self::Add => Vec::new(),
+            Self::Linear { weight, bias }
+            | Self::Scores { weight, bias }
+            | Self::Conv { weight, bias, .. } => std::iter::once(weight).chain(bias).collect(),
+            Self::Norm { scale, shift, running, .. } => [scale, shift].into_iter().chain(running).collect(),
+        }
+    }
+
     pub(crate) fn params(&self) -> Vec<ParamId> {
         match self {
             Self::Exp | Self::Log | Self::Add => Vec::new(),

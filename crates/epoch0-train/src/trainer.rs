@@ -4,89 +4,17 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use epoch0_data::{Batch, BatchSize, Batches, Dataset, Examples, Order as DataOrder};
-use epoch0_engine::{Device, Mode, Order, Precision, Tensor, Var, Weights, run, vjp};
+use epoch0_engine::{
+    BatchStatistics, Device, Mode, Order, Parameters, Precision, Tensor, Var, Weights, run, vjp,
+};
 use epoch0_net::{Network, Op, Param, ParamId, Role};
-use serde::{Deserialize, Serialize};
 
-use crate::error::within;
 use crate::lesson::{Answered, Lesson};
-use crate::optimizer::{Clip, Decayed, Optimizer, PerParam, Sgd, State};
-use crate::schedule::{Curve, Schedule};
+use crate::optimizer::{PerParam, State};
+use crate::paths::Paths;
+use crate::schedule::Curve;
 use crate::statistics::{self, NormStatistics};
-use crate::{Error, Evaluation, Feed, Following, Look, Observer, Pace, Span, Status, Step, Task};
-
-/// How a network is trained.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Settings {
-    /// How long.
-    pub length: Span,
-    /// How gradients change weights.
-    pub optimizer: Optimizer,
-    /// The learning rate, at least 0; the schedule gives factors of it.
-    pub learning_rate: f64,
-    /// The learning rate over training.
-    pub schedule: Schedule,
-    /// Which parameters weight decay is for.
-    pub decayed: Decayed,
-    /// What gradients are kept from.
-    pub clip: Clip,
-    /// Examples in a batch, at least 1; a network that sees a whole graph is trained on all examples at once.
-    pub batch: usize,
-    /// Batches whose gradients make one step, at least 1: their mean, each example counting the same.
-    pub accumulate: usize,
-    /// Seed of the order of examples.
-    pub seed: u64,
-    /// How often the network is tested; at the start and the end it always is.
-    pub test_every: Span,
-    /// Where batch normalizations have the statistics from that they use in evaluation.
-    #[serde(default)]
-    pub statistics: NormStatistics,
-    /// How much of a running statistic a batch replaces, 0 to 1: torch's momentum (Keras counts what is kept, 1 less this).
-    #[serde(default = "statistics::momentum_of_torch")]
-    pub statistics_momentum: f64,
-}
-
-impl Default for Settings {
-    /// Gradient descent with a learning rate of 0.05, momentum 0.9 and batches of 128, for 3 epochs, tested after each.
-    fn default() -> Self {
-        Self {
-            length: Span::Epochs(3.0),
-            optimizer: Optimizer::Sgd(Sgd { momentum: 0.9, ..Sgd::default() }),
-            learning_rate: 0.05,
-            schedule: Schedule::default(),
-            decayed: Decayed::All,
-            clip: Clip::None,
-            batch: 128,
-            accumulate: 1,
-            seed: 0,
-            test_every: Span::Epochs(1.0),
-            statistics: NormStatistics::default(),
-            statistics_momentum: statistics::momentum_of_torch(),
-        }
-    }
-}
-
-impl Settings {
-    /// Whether all are in their ranges.
-    ///
-    /// # Errors
-    /// Names the first that is not.
-    pub fn check(&self) -> Result<(), Error> {
-        self.optimizer.check()?;
-        self.clip.check()?;
-        within("learning rate", self.learning_rate, 0.0.., "a finite number, at least 0")?;
-        within("accumulate", self.accumulate as f64, 1.0.., "1 or more")?;
-        within("momentum of running statistics", self.statistics_momentum, 0.0..=1.0, "0 to 1")?;
-        BatchSize::new(self.batch)?;
-        Ok(())
-    }
-
-    /// How fast steps go through that many examples.
-    pub fn pace(&self, n_examples: usize) -> Pace {
-        let (batch, accumulate) = (self.batch.max(1), self.accumulate.max(1) as u64);
-        Pace { per_epoch: n_examples.div_ceil(batch) as u64, per_step: accumulate, batch: batch as u64 }
-    }
-}
+use crate::{Error, Evaluation, Feed, Following, Look, Observer, Pace, Path, Settings, Status, Step, Task};
 
 /// Batches of tests hold at least this many numbers of inputs, or all examples.
 const TEST_NUMBERS: usize = 1 << 18;
@@ -113,6 +41,8 @@ pub struct Trainer<'a> {
     following: Option<Following>,
     /// What it learns from besides its data.
     lesson: Option<&'a dyn Lesson>,
+    /// Parts of the network, one of which a step trains.
+    paths: Option<Paths<'a>>,
     /// The epoch that is read, and its number.
     epoch: Option<(u64, epoch0_data::prepare::Epoch<'a>)>,
 }
@@ -150,6 +80,7 @@ impl<'a> Trainer<'a> {
             step: 0,
             following: None,
             lesson: None,
+            paths: None,
             epoch: None,
         })
     }
@@ -164,6 +95,23 @@ impl<'a> Trainer<'a> {
     #[must_use]
     pub fn with_lesson(self, lesson: &'a dyn Lesson) -> Self {
         Self { lesson: Some(lesson), ..self }
+    }
+
+    /// Trains one of these parts of the network in each step, and tests them all: what is told is the mean over them. A lesson
+    /// beside them must look at answers alone.
+    ///
+    /// # Errors
+    /// When there are none, or one does not go with the data.
+    pub fn with_paths(self, paths: &'a [Path]) -> Result<Self, Error> {
+        if self.settings.statistics == NormStatistics::Population {
+            return Err(Error::Setting {
+                name: "statistics",
+                found: "those of all examples".to_owned(),
+                allowed: "running ones, where several networks share weights".to_owned(),
+            });
+        }
+        let paths = Some(Paths::new(paths, self.data, self.settings.seed)?);
+        Ok(Self { paths, ..self })
     }
 
     /// Trains each parameter in its own way: factors of the learning rate, as muP needs, of the weight decay, or not at
@@ -306,23 +254,31 @@ impl<'a> Trainer<'a> {
         let learning_rate = self.settings.learning_rate * self.curve.factor(self.step);
         let (precision, device) = self.home();
         let n_examples: usize = batches.iter().map(Batch::len).sum();
-        let params = self.weights.parameters(|id| self.per_param[id.0 as usize].is_trained);
+        let path = self.paths.as_ref().map(|paths| {
+            let at = paths.at(self.step);
+            (&paths.all[at], &paths.feeds[at])
+        });
+        let is_trained = |id: ParamId| self.per_param[id.0 as usize].is_trained;
+        let (network, feed, params) = match path {
+            None => (self.network, &self.feed, self.weights.parameters(is_trained)),
+            Some((path, feed)) => (path.network(), feed, path.parameters(&self.weights, is_trained)),
+        };
         let (ids, vars): (Vec<ParamId>, Vec<&Var>) = params.tracked().unzip();
         let mut gradients: Vec<Option<Var>> = vec![None; ids.len()];
         let mut loss = 0.0;
         let mut trouble = None;
         let mut met = Vec::new();
         for batch in &batches {
-            let inputs = self.feed.inputs(&batch.inputs, precision, &device);
+            let inputs = feed.inputs(&batch.inputs, precision, &device);
             let wanted = self.lesson.map(|lesson| lesson.values(self.step)).unwrap_or_default();
             let mut values = HashMap::new();
-            let done = run(self.network, &params, &inputs, Mode::Train, &mut |done| {
+            let done = run(network, &params, &inputs, Mode::Train, &mut |done| {
                 let made = done.node.outputs.iter().zip(done.outputs).filter(|(id, _)| wanted.contains(id));
                 values.extend(made.filter_map(|(id, value)| Some((*id, value.real()?.clone()))));
                 Ok(())
             })?;
-            let answer = self.feed.answer(&done.outputs)?;
-            let found = self.feed.loss(answer, &batch.targets)?;
+            let answer = feed.answer(&done.outputs)?;
+            let found = feed.loss(answer, &batch.targets)?;
             let share = batch.len() as f64 / n_examples as f64;
             loss += share * found.mean.value().item();
             if !loss.is_finite() {
@@ -357,14 +313,16 @@ impl<'a> Trainer<'a> {
         if trouble.is_none() {
             let gradients: Vec<(ParamId, Tensor)> = ids
                 .into_iter()
+                .map(|id| path.map_or(id, |(path, _)| path.params()[id.0 as usize]))
                 .zip(gradients)
                 .filter_map(|(id, gradient)| Some((id, self.masked(id, gradient?.value().clone()))))
                 .collect();
             gradient_norm = self.state.step(&mut self.weights, gradients, &self.per_param, learning_rate);
             if gradient_norm.is_finite() {
                 let momentum = self.settings.statistics_momentum;
+                let at = path.map(|(path, _)| path);
                 for met in met.iter().flatten() {
-                    if let Some(count) = statistics::follow(self.network, &mut self.weights, met, momentum) {
+                    if let Some(count) = Self::followed(self.network, at, &mut self.weights, met, momentum) {
                         self.counts[count.0 as usize] += 1;
                     }
                 }
@@ -381,6 +339,21 @@ impl<'a> Trainer<'a> {
             gradient_norm,
         };
         Ok((step, trouble))
+    }
+
+    /// Moves running statistics towards those of a batch; the count of the normalization that has them.
+    fn followed(
+        network: &Network,
+        path: Option<&Path>,
+        weights: &mut Weights,
+        met: &BatchStatistics,
+        momentum: f64,
+    ) -> Option<ParamId> {
+        let Some(path) = path else { return statistics::follow(network, weights, met, momentum) };
+        let mut own = path.weights(weights);
+        let count = statistics::follow(path.network(), &mut own, met, momentum)?;
+        own.iter().for_each(|(id, value)| weights.set(path.params()[id.0 as usize], value.clone()));
+        Some(path.params()[count.0 as usize])
     }
 
     /// A gradient without the row of an embedding's padding word, which is not learned.
@@ -438,16 +411,50 @@ impl<'a> Trainer<'a> {
         Ok(Some(self.evaluate(examples)?))
     }
 
-    /// Tests the network on examples, in the order in which they are stored.
+    /// Tests the network on examples, in the order in which they are stored; where it has paths, all of them.
     ///
     /// # Errors
     /// When the network cannot be run on them.
     pub fn evaluate(&self, examples: &Examples) -> Result<Evaluation, Error> {
+        let Some(paths) = &self.paths else {
+            return self.tested(self.network, &self.feed, &self.weights.constants(), examples);
+        };
+        let found = (0..paths.all.len()).map(|at| self.evaluate_path(at, examples));
+        let found = found.collect::<Result<Vec<_>, _>>()?;
+        let mean = |of: &dyn Fn(&Evaluation) -> f64| found.iter().map(of).sum::<f64>() / found.len() as f64;
+        let accuracy = |one: &Evaluation| one.accuracy.unwrap_or(f64::NAN);
+        let has_accuracy = self.feed.task().has_accuracy();
+        Ok(Evaluation {
+            loss: mean(&|one| one.loss),
+            accuracy: has_accuracy.then(|| mean(&accuracy)),
+            ..found[0]
+        })
+    }
+
+    /// Tests one of its paths.
+    ///
+    /// # Errors
+    /// When it cannot be run on the examples.
+    ///
+    /// # Panics
+    /// When there is no such path.
+    pub fn evaluate_path(&self, path: usize, examples: &Examples) -> Result<Evaluation, Error> {
+        let paths = self.paths.as_ref().expect("a network with paths");
+        let params = paths.all[path].parameters(&self.weights, |_| false);
+        self.tested(paths.all[path].network(), &paths.feeds[path], &params, examples)
+    }
+
+    fn tested(
+        &self,
+        network: &Network,
+        feed: &Feed,
+        params: &Parameters,
+        examples: &Examples,
+    ) -> Result<Evaluation, Error> {
         let (precision, device) = self.home();
-        let params = self.weights.constants();
         let per_example: usize = examples.input_shape().iter().product();
-        let size = match self.feed.task() {
-            _ if self.feed.sees_graph() => examples.len(),
+        let size = match feed.task() {
+            _ if feed.sees_graph() => examples.len(),
             // Logits of many words for each token take more room than the tokens.
             Task::NextToken => self.settings.batch,
             _ => (TEST_NUMBERS / per_example.max(1)).max(self.settings.batch),
@@ -455,20 +462,20 @@ impl<'a> Trainer<'a> {
         let size = BatchSize::new(size)?;
         let (mut loss, mut right, mut n) = (0.0, 0.0, 0usize);
         for batch in Batches::new(examples, size, DataOrder::Stored).epoch(0) {
-            let inputs = self.feed.inputs(&batch.inputs, precision, &device);
-            let done = run(self.network, &params, &inputs, Mode::Eval, &mut |_| Ok(()))?;
-            let answer = self.feed.answer(&done.outputs)?;
-            let found = self.feed.loss(answer, &batch.targets)?;
+            let inputs = feed.inputs(&batch.inputs, precision, &device);
+            let done = run(network, params, &inputs, Mode::Eval, &mut |_| Ok(()))?;
+            let answer = feed.answer(&done.outputs)?;
+            let found = feed.loss(answer, &batch.targets)?;
             let share = found.n_answers as f64;
             loss += share * found.mean.value().item();
-            right += share * self.feed.accuracy(answer.value(), &batch.targets)?.unwrap_or(f64::NAN);
+            right += share * feed.accuracy(answer.value(), &batch.targets)?.unwrap_or(f64::NAN);
             n += found.n_answers;
         }
         Ok(Evaluation {
             step: self.step,
             epoch: self.epoch_number(),
             loss: loss / n as f64,
-            accuracy: self.feed.task().has_accuracy().then_some(right / n as f64),
+            accuracy: feed.task().has_accuracy().then_some(right / n as f64),
         })
     }
 

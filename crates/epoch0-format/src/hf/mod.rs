@@ -20,6 +20,7 @@ mod qwen3;
 mod resnet;
 mod roberta;
 mod rope;
+mod stitched;
 mod t5;
 mod vit;
 
@@ -70,6 +71,9 @@ pub static FAMILIES: &[&Family] = &[
     &vit::FAMILY,
 ];
 
+/// What configs of our own describe; `transformers` has nothing like it.
+pub static OWN: &[&Family] = &[&stitched::FAMILY];
+
 /// The network that a `config.json` describes.
 ///
 /// # Errors
@@ -109,7 +113,8 @@ pub fn network(config: &Config, any_key: bool) -> Result<Network, ConfigError> {
 }
 
 fn family_of(config: &Config) -> Result<&'static Family, ConfigError> {
-    let names = || FAMILIES.iter().map(|family| family.model_type);
+    let all = || FAMILIES.iter().chain(OWN).copied();
+    let names = || all().map(|family| family.model_type);
     let known = || names().collect::<Vec<_>>().join(", ");
     let Some(value) = config.get("model_type") else {
         return Err(ConfigError::Missing {
@@ -122,13 +127,11 @@ fn family_of(config: &Config) -> Result<&'static Family, ConfigError> {
     let Value::String(model_type) = value else {
         return Err(config.wrong("model_type", format!("one of {}", known())));
     };
-    FAMILIES.iter().copied().find(|family| family.model_type == model_type).ok_or_else(|| {
-        ConfigError::UnknownFamily {
-            path: config.path().to_owned(),
-            got: model_type.clone(),
-            near: config::closest(model_type, names()),
-            known: known(),
-        }
+    all().find(|family| family.model_type == model_type).ok_or_else(|| ConfigError::UnknownFamily {
+        path: config.path().to_owned(),
+        got: model_type.clone(),
+        near: config::closest(model_type, names()),
+        known: known(),
     })
 }
 

@@ -60,23 +60,31 @@ impl Lesson for Distillation<'_> {
         let inputs = self.feed.inputs(answered.examples, answered.precision, answered.device);
         let done = run(self.teacher, &self.weights.constants(), &inputs, Mode::Eval, &mut |_| Ok(()))?;
         let theirs = self.feed.answer(&done.outputs)?;
-        let (shape, other) = (answered.answer.shape(), theirs.shape());
-        if shape != other {
-            return Err(Error::Setting {
-                name: "teacher",
-                found: format!("one whose answers have shape {other:?}"),
-                allowed: format!("one that answers as the network does, {shape:?}"),
-            });
-        }
-        let last = shape.len() - 1;
-        let n = shape[..last].iter().product::<usize>().max(1) as f64;
-        let soft = |logits: &Var| logits.scale(1.0 / self.temperature).log_softmax(last);
-        let (own, theirs) = (soft(answered.answer), soft(theirs));
-        let distance = theirs.exp().mul(&theirs.sub(&own)).sum();
-        let factor = self.answers * self.temperature * self.temperature / n;
+        let distance = apart(answered.answer, theirs, self.temperature)?;
+        let factor = self.answers * self.temperature * self.temperature;
         let distance = distance.scale(factor).reshape(&answered.loss.shape());
         Ok(answered.loss.scale(self.loss).add(&distance))
     }
+}
+
+/// How far answers are from a teacher's: `KL(softmax(theirs / T) ‖ softmax(own / T))`, the mean over what is answered.
+///
+/// # Errors
+/// When they have different shapes.
+pub fn apart(own: &Var, theirs: &Var, temperature: f64) -> Result<Var, Error> {
+    let (shape, other) = (own.shape(), theirs.shape());
+    if shape != other {
+        return Err(Error::Setting {
+            name: "teacher",
+            found: format!("one whose answers have shape {other:?}"),
+            allowed: format!("one that answers as the network does, {shape:?}"),
+        });
+    }
+    let last = shape.len() - 1;
+    let n = shape[..last].iter().product::<usize>().max(1) as f64;
+    let soft = |logits: &Var| logits.scale(1.0 / temperature).log_softmax(last);
+    let (own, theirs) = (soft(own), soft(theirs));
+    Ok(theirs.exp().mul(&theirs.sub(&own)).sum().scale(1.0 / n))
 }
 
 #[cfg(test)]

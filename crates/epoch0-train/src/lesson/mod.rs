@@ -13,7 +13,7 @@ use epoch0_net::ValueId;
 use crate::Error;
 
 pub use alignment::{Alignment, alignable, cka, mapped};
-pub use distillation::Distillation;
+pub use distillation::{Distillation, apart};
 
 /// A batch that a network has just answered to.
 #[derive(Clone, Copy, Debug)]

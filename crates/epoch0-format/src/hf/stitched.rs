@@ -1,0 +1,40 @@
+//! Two networks in one: the first blocks of one, a linear map, and the last blocks of another. `transformers` has no such
+//! networks; the config is our own, and names both by a config or a specification of the zoo:
+//! `{"model_type": "stitched", "front": {"zoo": "vit:embed=16"}, "end": {"model_type": "vit", …}, "after": 2, "before": 1}`.
+
+use epoch0_net::{Builder, Network, Site, zoo};
+use epoch0_num::Law;
+use serde_json::Value;
+
+use super::{Config, ConfigError, Family, MOST_LAYERS, network, usual_start};
+
+pub(super) static FAMILY: Family =
+    Family { model_type: "stitched", architectures: &["Stitched"], ignored: &[], build, start };
+
+fn build(config: &Config, _: &str, b: &mut Builder) -> Result<(), ConfigError> {
+    let (front, end) = (part(config, "front")?, part(config, "end")?);
+    let block = |key: &str| -> Result<usize, ConfigError> {
+        let index = config.index_or(key, None)?.filter(|&index| index < MOST_LAYERS);
+        index.ok_or_else(|| config.wrong(key, format!("a block, counted from 0, below {MOST_LAYERS}")))
+    };
+    let (after, before) = (block("after")?, block("before")?);
+    b.stitched(&front, &end, after, before);
+    Ok(())
+}
+
+fn part(config: &Config, key: &str) -> Result<Network, ConfigError> {
+    let path = format!("{}: {key}", config.path());
+    match config.get(key) {
+        Some(Value::Object(keys)) => match keys.get("zoo") {
+            Some(Value::String(spec)) => {
+                zoo::build(spec).map_err(|source| ConfigError::Network { path, source })
+            }
+            _ => network(&Config::parse(&path, config.keys()[key].to_string().as_bytes())?, true),
+        },
+        _ => Err(config.wrong(key, "an object: a config, or {\"zoo\": SPECIFICATION}")),
+    }
+}
+
+fn start(_: &Config, net: &Network, site: &Site) -> Result<Law, ConfigError> {
+    Ok(net.param(site.param).native.clone().unwrap_or_else(|| usual_start(site, 0.02)))
+}
