@@ -23,6 +23,7 @@ pub mod codebook;
 pub mod expand;
 pub mod guidance;
 pub mod hyper_cloning;
+pub mod learngene_pool;
 pub mod llama_pro;
 pub mod merge;
 pub mod net2net;

@@ -4,7 +4,7 @@
 //! which maps have one ([`targets`]), rank and scale ([`Config`]), and the folder that peft loads ([`peft`]).
 
 mod config;
-mod matrix;
+pub(crate) mod matrix;
 pub mod peft;
 mod shared;
 pub mod targets;
