@@ -1,6 +1,7 @@
 //! Arguments.
 
 mod adapter;
+mod learngene;
 mod merge;
 mod train;
 
@@ -16,6 +17,7 @@ use epoch0::method::ClaimKind;
 use epoch0::num::{Activation, Dtype};
 
 pub(crate) use adapter::AdapterArgs;
+pub(crate) use learngene::{Distill, Export, Learngene, Stitch, Test, TrainPool};
 pub(crate) use merge::{Average, Diff, Gossip};
 pub(crate) use train::{Checking, Compare, OptimizerName, StartArgs, Train};
 
@@ -96,6 +98,9 @@ pub(crate) enum Command {
     Diff(Diff),
     /// Train networks that are averaged with their neighbours' in turn, and follow them.
     Gossip(Box<Gossip>),
+    /// Distill a network into a pool of small ones, and stitch their blocks into networks of many sizes.
+    #[command(subcommand)]
+    Learngene(Box<Learngene>),
     /// Write a checkpoint as codes of a few bits and the codebooks that they point into.
     Compress(Compress),
     /// Write what codes stand for as an ordinary checkpoint.

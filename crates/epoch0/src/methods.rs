@@ -33,7 +33,10 @@ pub fn methods() -> Vec<Method> {
         .chain(adapters)
         .chain(merge)
         .chain(align)
-        .chain([Method::of(&epoch0_inherit::codebook::ENTRY)])
+        .chain([
+            Method::of(&epoch0_inherit::codebook::ENTRY),
+            Method::of(&epoch0_inherit::learngene_pool::ENTRY),
+        ])
         .collect();
     methods.sort_by_key(|method| method.info.id);
     methods
@@ -53,7 +56,8 @@ pub fn method(name: &str) -> Result<Method, Error> {
     let align = || epoch0_method::find(epoch0_inherit::merge::ALIGNERS, name).map(Method::of);
     let found = found.or_else(|_| align());
     let compress = || epoch0_method::find(&[&epoch0_inherit::codebook::ENTRY], name).map(Method::of);
-    found.or_else(|_| compress()).map_err(|_| {
+    let pool = || epoch0_method::find(&[&epoch0_inherit::learngene_pool::ENTRY], name).map(Method::of);
+    found.or_else(|_| compress()).or_else(|_| pool()).map_err(|_| {
         let methods = methods();
         let known =
             methods.iter().flat_map(|method| method.info.aliases.iter().copied().chain([method.info.id]));

@@ -8,11 +8,11 @@ use epoch0_format::{
 };
 use epoch0_init::METHODS;
 use epoch0_init::start::{Plan, Recipe};
-use epoch0_net::{Network, ParamId};
+use epoch0_net::{Network, ParamId, Source};
 use epoch0_num::Dtype;
 
 use crate::calibrate::{Calibrating, calibrated};
-use crate::{Described, Error};
+use crate::{Described, Error, receipt};
 
 /// Reads a network's weights from a checkpoint: a folder, a safetensors file or an index. Tensors that the network does
 /// not have are left alone.
@@ -63,8 +63,8 @@ pub(crate) fn tensor_of<'a>(
     Ok(tensor)
 }
 
-/// Writes a network's weights as a checkpoint folder, with its `config.json` where it has one and without a receipt. The
-/// folder appears whole or not at all.
+/// Writes a network's weights as a checkpoint folder, with its `config.json` where it has one, or its name in the zoo, and
+/// without a receipt. The folder appears whole or not at all.
 ///
 /// # Errors
 /// When something else stands there, or it cannot be written.
@@ -74,7 +74,20 @@ pub fn write_weights(
     out: &Path,
     replace: Replace,
 ) -> Result<(), Error> {
-    let params = described.net.params().iter().enumerate();
+    let config = described.config_text();
+    let files: Vec<_> = config.iter().map(|text| ("config.json", text.as_bytes())).collect();
+    write_folder(&described.net, weights, &files, out, replace)
+}
+
+/// As [`write_weights`], with other files beside.
+pub(crate) fn write_folder(
+    net: &Network,
+    weights: &Weights,
+    files: &[(&str, &[u8])],
+    out: &Path,
+    replace: Replace,
+) -> Result<(), Error> {
+    let params = net.params().iter().enumerate();
     let params: Vec<_> = params.map(|(index, param)| (param, weights.get(ParamId(index as u32)))).collect();
     let specs = params.iter().map(|(param, value)| {
         let dtype = match value.map(Tensor::precision) {
@@ -85,7 +98,11 @@ pub fn write_weights(
         };
         TensorSpec::new(&param.name, dtype, param.shape.clone())
     });
-    let layout = format::Plan::new(specs.collect(), &pt_metadata(), ShardSize::default())?;
+    let mut metadata = pt_metadata();
+    if let Source::Zoo { spec } = net.source() {
+        metadata.insert(receipt::NETWORK_KEY.to_owned(), spec.clone());
+    }
+    let layout = format::Plan::new(specs.collect(), &metadata, ShardSize::default())?;
     let folder = NewFolder::begin(out, replace)?;
     let writer = Writer::create(folder.path(), layout)?;
     for (at, (param, value)) in params.iter().enumerate() {
@@ -98,8 +115,8 @@ pub fn write_weights(
         };
         writer.write_at(at, 0, &bytes)?;
     }
-    if let Some(text) = described.config_text() {
-        folder.write("config.json", text.as_bytes())?;
+    for (name, bytes) in files {
+        folder.write(name, bytes)?;
     }
     writer.finish()?;
     folder.commit()?;

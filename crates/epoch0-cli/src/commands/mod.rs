@@ -20,6 +20,7 @@ mod gossip;
 mod igb;
 mod inherit;
 mod init;
+mod learngene;
 mod list;
 mod start;
 mod strip_norm;
@@ -88,8 +89,8 @@ pub(crate) enum Failure {
         "{method}: it takes a start from another network, and none was named\nhint: name one with `--from CHECKPOINT`"
     )]
     NoParent { method: &'static str },
-    #[error("teacher `{given}`: it has no weights\nhint: name a checkpoint folder or an ONNX file")]
-    NoTeacher { given: String },
+    #[error("{what} `{given}`: it has no weights\nhint: name a checkpoint folder or an ONNX file")]
+    NoWeights { what: &'static str, given: String },
     #[error(
         "{option}: `{method}` starts no adapters\nhint: methods that do are lora_a, pissa and others (`epoch0 list`)"
     )]
@@ -133,6 +134,7 @@ pub(crate) fn run(args: Args) -> Result<Outcome, Failure> {
         Command::Average(args) => average::run(&args, json),
         Command::Diff(args) => diff::run(&args, json),
         Command::Gossip(args) => gossip::run(&args, json),
+        Command::Learngene(args) => learngene::run(&args, json),
         Command::Compress(args) => compress::run(&args, json),
         Command::Decompress(args) => compress::undo(&args, json),
         Command::Verify(args) => verify::run(&args, json),

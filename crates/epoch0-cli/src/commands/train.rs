@@ -83,7 +83,7 @@ pub(super) fn run(args: &Train, json: bool) -> Result<Outcome, Failure> {
 }
 
 /// A teacher with its weights.
-struct Teaching<'a> {
+pub(super) struct Teaching<'a> {
     by: Teacher,
     described: Described,
     weights: Weights,
@@ -91,15 +91,20 @@ struct Teaching<'a> {
 }
 
 impl<'a> Teaching<'a> {
-    fn open(by: Option<&Teacher>, data: &'a Dataset, device: &Device) -> Result<Option<Self>, Failure> {
+    pub(super) fn open(
+        by: Option<&Teacher>,
+        data: &'a Dataset,
+        device: &Device,
+    ) -> Result<Option<Self>, Failure> {
         let Some(by) = by else { return Ok(None) };
         let described = Described::open_with(&by.from, true)?;
         let weights = described.own_weights(Precision::Single, device)?;
-        let weights = weights.ok_or_else(|| Failure::NoTeacher { given: by.from.clone() })?;
+        let weights =
+            weights.ok_or_else(|| Failure::NoWeights { what: "teacher", given: by.from.clone() })?;
         Ok(Some(Self { by: by.clone(), described, weights, data }))
     }
 
-    fn lesson(&self) -> Result<Distillation<'_>, Failure> {
+    pub(super) fn lesson(&self) -> Result<Distillation<'_>, Failure> {
         let lesson = Distillation::new(&self.described.net, &self.weights, self.data, &self.by);
         Ok(lesson.map_err(epoch0::Error::from)?)
     }
@@ -286,16 +291,21 @@ impl Observer for Saver<'_> {
 }
 
 /// The bar, and Ctrl-C.
-struct Bar {
-    bar: ProgressBar,
+pub(super) struct Bar {
+    pub(super) bar: ProgressBar,
     tested: String,
 }
 
 impl Bar {
     fn new(trainer: &Trainer<'_>) -> Self {
-        let bar = terminal::step_bar(trainer.n_steps(), "training");
-        bar.set_position(trainer.step_number());
-        Self { bar, tested: String::new() }
+        let bar = Self::over(trainer.n_steps(), "training");
+        bar.bar.set_position(trainer.step_number());
+        bar
+    }
+
+    /// Over so many steps.
+    pub(super) fn over(steps: u64, what: &'static str) -> Self {
+        Self { bar: terminal::step_bar(steps, what), tested: String::new() }
     }
 
     fn flow() -> ControlFlow<()> {

@@ -4,6 +4,7 @@ mod adapt;
 mod command;
 mod examine;
 mod inherit;
+mod learngene;
 mod merge;
 mod room;
 mod theory;

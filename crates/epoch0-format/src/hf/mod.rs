@@ -31,6 +31,7 @@ use epoch0_num::Law;
 use serde_json::Value;
 
 pub use config::{Config, ConfigError};
+pub use stitched::described;
 
 /// More layers than this are a mistake, not a network: every operation of every layer is built.
 const MOST_LAYERS: usize = 1024;

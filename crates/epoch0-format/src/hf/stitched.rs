@@ -23,15 +23,25 @@ fn build(config: &Config, _: &str, b: &mut Builder) -> Result<(), ConfigError> {
 }
 
 fn part(config: &Config, key: &str) -> Result<Network, ConfigError> {
-    let path = format!("{}: {key}", config.path());
     match config.get(key) {
-        Some(Value::Object(keys)) => match keys.get("zoo") {
-            Some(Value::String(spec)) => {
-                zoo::build(spec).map_err(|source| ConfigError::Network { path, source })
-            }
-            _ => network(&Config::parse(&path, config.keys()[key].to_string().as_bytes())?, true),
-        },
-        _ => Err(config.wrong(key, "an object: a config, or {\"zoo\": SPECIFICATION}")),
+        Some(value @ Value::Object(_)) => described(&format!("{}: {key}", config.path()), value),
+        _ => Err(config.wrong(key, NAMED)),
+    }
+}
+
+/// What a description of a network may be.
+const NAMED: &str = "an object: a config, or {\"zoo\": SPECIFICATION}";
+
+/// The network that a description in another file names: a config, or `{"zoo": SPECIFICATION}`. `path` is what errors call it.
+///
+/// # Errors
+/// When it names none, or one that cannot be built.
+pub fn described(path: &str, value: &Value) -> Result<Network, ConfigError> {
+    match value.get("zoo") {
+        Some(Value::String(spec)) => {
+            zoo::build(spec).map_err(|source| ConfigError::Network { path: path.to_owned(), source })
+        }
+        _ => network(&Config::parse(path, value.to_string().as_bytes())?, true),
     }
 }
 
