@@ -1,10 +1,12 @@
 //! Several networks made one, streamed: pieces of all parents are averaged and go into the new files.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use epoch0_format::read::folder_of;
 use epoch0_format::{
     self as format, Checkpoint, NewFolder, Plan, Tensor, TensorSpec, Watch, Writer, pt_metadata,
 };
@@ -16,6 +18,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::align::{self, Aligned};
+use crate::describe::parts;
 use crate::inherit::copy_beside;
 use crate::weights::tensor_of;
 use crate::{Described, Error, Options, Receipt, receipt};
@@ -94,13 +97,17 @@ fn refuse(method: &str, place: String, found: String, allowed: impl Into<String>
 
 impl Parent {
     fn open(given: &str, notes: &mut Vec<String>) -> Result<Self, Error> {
-        let checkpoint = Checkpoint::open(given)?;
-        let path = Path::new(given);
+        let (net, path) = parts(given);
+        let checkpoint = Checkpoint::open(path)?;
         // A file of a checkpoint says nothing of its network; the folder that it stands in may.
-        let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
-        let described = match Described::open_with(&folder.to_string_lossy(), true) {
+        let folder = folder_of(path);
+        let of = net.map_or_else(|| folder.to_string_lossy(), Cow::Borrowed);
+        let described = match Described::open_with(&of, true) {
             Ok(described) => Some(described),
             Err(error) => {
+                if net.is_some() {
+                    return Err(error);
+                }
                 if folder.join("config.json").is_file() {
                     let why = error.to_string();
                     let why = why.lines().next().unwrap_or_default();
@@ -471,14 +478,13 @@ pub fn average(merging: &Merging, out: Option<&Path>, options: &Options<'_>) -> 
     let writer = Writer::create(folder.path(), layout)?;
     let moments = write(&merge, &writer, options)?;
     let mut report = report::of(&merge, merging, options.seed, moments);
-    let given = Path::new(&first.given);
-    let beside = if given.is_dir() { given } else { given.parent().unwrap_or(Path::new("")) };
-    let config = beside.join("config.json");
+    let place = parts(&first.given).1;
+    let config = folder_of(place).join("config.json");
     if config.is_file() {
         let text = std::fs::read(&config).map_err(|error| format::Error::io("read", &config)(error))?;
         folder.write("config.json", &text)?;
     }
-    report.copied = copy_beside(given, &folder)?;
+    report.copied = copy_beside(place, &folder)?;
     report.files = writer.finish()?.files;
     folder.commit()?;
     report.out = Some(out.display().to_string());

@@ -48,7 +48,7 @@ pub use calibrate::{Calibrated, Calibrating, start_training, start_weights};
 pub use compare::{Contender, Contest, Criterion, PairedTest, compare};
 pub use compress::{CODEBOOK_FILE, Coded, Compressed, Compressing, Decompressed, compress, decompress};
 pub use coord_check::{CoordCheck, coord_check};
-pub use describe::Described;
+pub use describe::{Described, checkpoint};
 pub use diff::{Comparing, Diff, Distance, Related, RelatedGroup, Relation, diff};
 pub use error::Error;
 pub use examine::{ALL, Examining, Said, USUAL, data_probe, examine, matched_probe, summary};

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use epoch0::format::{Checkpoint, Replace};
+use epoch0::checkpoint;
+use epoch0::format::Replace;
 use epoch0::method::Value;
 use epoch0::{Average as Report, Merging, Options};
 
@@ -21,8 +22,12 @@ pub(super) fn run(args: &Average, json: bool) -> Result<Outcome, Failure> {
         align: args.align.then(|| "git_rebasin".to_owned()),
     };
     terminal::catch_interrupts();
-    let total =
-        args.networks.first().map(Checkpoint::open).transpose()?.map_or(0, |first| first.total_bytes());
+    let total = args
+        .networks
+        .first()
+        .map(|given| checkpoint(given))
+        .transpose()?
+        .map_or(0, |first| first.total_bytes());
     let bar = terminal::byte_bar(total, "averaging");
     let progress = |bytes| bar.inc(bytes);
     let options = Options {
