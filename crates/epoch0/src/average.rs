@@ -47,6 +47,9 @@ pub struct Merging {
     /// Id of the method that aligns all with the first before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub align: Option<String>,
+    /// Type of the means, where it is not the first network's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dtype: Option<Dtype>,
 }
 
 /// Numbers that moments are taken of at a time: a constant, so that sums are the same on any machine.
@@ -133,11 +136,19 @@ impl Merge {
             return Err(refuse(id, "own".to_owned(), "it and weights".to_owned(), "one of them"));
         }
         let shares = shares(id, &*method, merging.weights.as_deref(), merging.parents.len())?;
+        if let Some(dtype) = merging.dtype.filter(|dtype| !dtype.is_float()) {
+            return Err(refuse(
+                id,
+                "the type of means".to_owned(),
+                dtype.to_string(),
+                "f64, f32, f16 or bf16",
+            ));
+        }
         let mut notes = Vec::new();
         let parents = merging.parents.iter().map(|given| Parent::open(given, &mut notes));
         let parents = parents.collect::<Result<Vec<_>, _>>()?;
         let mut merge = Self { id, method, shares, items: Vec::new(), parents, notes };
-        merge.items = merge.items()?;
+        merge.items = merge.items(merging.dtype)?;
         merge.check_networks()?;
         if let Some(align) = &merging.align {
             let found = align::align(align, &merge.parents_with_networks(align)?, seed)?;
@@ -161,8 +172,8 @@ impl Merge {
         with.collect()
     }
 
-    /// The tensors of the first, which all have to have.
-    fn items(&self) -> Result<Vec<Item>, Error> {
+    /// The tensors of the first, which all have to have; means of a type, where it is not the first's.
+    fn items(&self, means: Option<Dtype>) -> Result<Vec<Item>, Error> {
         let first = &self.parents[0];
         let params = first.described.as_ref().map(|described| by_tensor(described, &first.checkpoint));
         let mut items = Vec::with_capacity(first.checkpoint.len());
@@ -170,7 +181,8 @@ impl Merge {
             let param = params.as_ref().and_then(|params| params.get(tensor.name()).copied());
             let how = self.how(&tensor, param)?;
             let (name, shape) = (tensor.name().to_owned(), tensor.shape().to_vec());
-            items.push(Item { name, shape, dtype: tensor.dtype(), how, param });
+            let dtype = means.filter(|_| how != How::Copied).unwrap_or(tensor.dtype());
+            items.push(Item { name, shape, dtype, how, param });
         }
         for parent in &self.parents[1..] {
             if let Some(extra) =
@@ -418,6 +430,14 @@ fn find_method(name: &str) -> Result<&'static epoch0_method::Entry<dyn Averager>
     })
 }
 
+/// The text of a config with another type of numbers.
+fn with_dtype(text: &[u8], dtype: Dtype) -> Option<String> {
+    let mut keys: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(text).ok()?;
+    keys.shift_remove("torch_dtype");
+    keys.insert("dtype".to_owned(), dtype.torch_name().into());
+    Some(serde_json::to_string_pretty(&keys).ok()? + "\n")
+}
+
 /// A network's parameters by the names that a checkpoint has for them.
 fn by_tensor(described: &Described, checkpoint: &Checkpoint) -> HashMap<String, ParamId> {
     let net = &described.net;
@@ -442,7 +462,8 @@ fn differing(own: &Described, theirs: &Described) -> Option<(String, String, Str
 }
 
 /// Makes one network of several and writes it as a checkpoint folder, with what stands beside the first one's (config,
-/// tokenizers) and a receipt; without `out` it says what would be written. Tensors are of the first one's types.
+/// tokenizers) and a receipt; without `out` it says what would be written. Tensors are of the first one's types, means of
+/// another where one is said.
 ///
 /// # Errors
 /// When a network cannot be read, has not the tensors of the first or holds a number that is not finite, when shares do not sum
@@ -482,7 +503,8 @@ pub fn average(merging: &Merging, out: Option<&Path>, options: &Options<'_>) -> 
     let config = folder_of(place).join("config.json");
     if config.is_file() {
         let text = std::fs::read(&config).map_err(|error| format::Error::io("read", &config)(error))?;
-        folder.write("config.json", &text)?;
+        let changed = merging.dtype.and_then(|dtype| with_dtype(&text, dtype));
+        folder.write("config.json", changed.as_ref().map_or(&text[..], String::as_bytes))?;
     }
     report.copied = copy_beside(place, &folder)?;
     report.files = writer.finish()?.files;

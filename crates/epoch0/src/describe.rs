@@ -11,7 +11,7 @@ use epoch0_num::Dtype;
 use epoch0_train::checkpoint::Saved;
 use serde_json::{Map, Value};
 
-use crate::{Error, Receipt, receipt};
+use crate::{Error, Receipt, receipt, timm};
 
 /// A network and the files that describe it.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub struct Described {
 
 impl Described {
     /// The network that `given` names: a `config.json`, a folder with one, a file of weights beside one, a folder with a start or
-    /// training of a zoo network, or a zoo specification. `NET@FILE` is a network with the weights of a checkpoint that does not say
+    /// training of a zoo network or one that timm wrote, or a zoo specification. `NET@FILE` is a network with the weights of a checkpoint that does not say
     /// of which network they are.
     ///
     /// # Errors
@@ -57,6 +57,9 @@ impl Described {
         }
         let checkpoint = names_checkpoint(path).then(|| path.to_owned());
         if let Some(path) = config_path(path) {
+            if let Some(spec) = timm::spec(&path)? {
+                return Ok(Self::of(zoo::build(&spec)?, given, checkpoint));
+            }
             let config = Config::open(&path)?;
             let net = hf::network(&config, any_key)?;
             return Ok(Self { config: Some(config.keys().clone()), ..Self::of(net, given, checkpoint) });

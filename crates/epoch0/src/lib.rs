@@ -34,6 +34,7 @@ mod methods;
 mod receipt;
 mod report;
 mod strip_norm;
+mod timm;
 mod verify;
 mod weights;
 mod widths;

@@ -19,6 +19,7 @@ pub(super) fn run(args: &Average, json: bool) -> Result<Outcome, Failure> {
         weights: args.weights.clone(),
         method: args.with.clone(),
         set: args.set.iter().map(|(name, value)| (name.clone(), Value::parse(value))).collect(),
+        dtype: args.dtype,
         align: args.align.then(|| "git_rebasin".to_owned()),
     };
     terminal::catch_interrupts();

@@ -1,7 +1,7 @@
 //! Archives as `torch.save` writes them, around any pickle; the fuzzer has them too.
 
 /// A zip archive of entries as they are.
-pub fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let mut file = Vec::new();
     let mut directory = Vec::new();
     for (name, bytes) in entries {
@@ -32,7 +32,7 @@ pub fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// The archive of a pickle and a storage `0` of 64 bytes.
-pub fn with_pickle(pickle: &[u8]) -> Vec<u8> {
+pub(crate) fn with_pickle(pickle: &[u8]) -> Vec<u8> {
     let storage: Vec<u8> = (0..64).collect();
     archive(&[("a/data.pkl", pickle), ("a/byteorder", b"little"), ("a/data/0", &storage)])
 }
