@@ -83,7 +83,7 @@ def networks():
     yield "timm vit_tiny_patch16_224", timm.create_model("vit_tiny_patch16_224")
     yield "timm convnext_atto", timm.create_model("convnext_atto")
     for name in ("gpt2-1", "bert-1", "t5-1", "llama-2", "clip-1", "mixtral-1"):
-        config = transformers.AutoConfig.from_pretrained(HERE / "configs" / name)
+        config = transformers.AutoConfig.from_pretrained(HERE / "configs" / f"{name}.json")
         yield f"transformers {name}", getattr(transformers, config.architectures[0])(config)
 
 
@@ -199,7 +199,7 @@ def corpus():
 
 
 def large(command, room, gigabytes):
-    """A file with few and large tensors, one of them transposed, and the memory that it takes to read."""
+    """A file with few and large tensors, and the memory that it takes to read."""
     path = f"{room}/large.pt"
     rows = int(gigabytes * 2**30 / 4 / 4096 / 6)
     tensors = {f"{nth}.weight": torch.randn(rows, 4096) for nth in range(6)}

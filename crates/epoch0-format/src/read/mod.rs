@@ -93,13 +93,16 @@ pub enum Note {
     },
 }
 
+/// How elements lie, and a copy in which they follow each other.
+type Apart = (Strided, OnceLock<Box<[u8]>>);
+
 #[derive(Debug)]
 struct Mapped {
     path: PathBuf,
     map: Mmap,
     header: Header,
     /// Of tensors whose elements do not follow each other in the file, how they lie, and a copy from when they are looked at.
-    strided: HashMap<usize, (Strided, OnceLock<Box<[u8]>>)>,
+    strided: HashMap<usize, Apart>,
     /// Further names of tensors.
     ties: Vec<(String, usize)>,
     notes: Vec<Note>,

@@ -139,13 +139,14 @@ impl Machine<'_> {
             b'.' => return Ok(false),
             b'(' => self.marks.push(self.stack.len()),
             b'0' => drop(self.pop()?),
-            b'1' => drop(self.above_mark()?),
+            // POP_MARK, ADDITEMS: what is in a set is left.
+            b'1' | 0x90 => drop(self.above_mark()?),
             b'2' => {
                 let top = self.top()?;
                 self.stack.push(top);
             }
-            // None, truths, a fraction.
-            b'N' | 0x88 | 0x89 => self.stack.push(OTHER),
+            // None, truths, a set; a fraction.
+            b'N' | 0x88 | 0x89 | 0x8f => self.stack.push(OTHER),
             b'G' => {
                 self.take::<8>()?;
                 self.stack.push(OTHER);
@@ -202,9 +203,6 @@ impl Machine<'_> {
             }
             b']' | b')' => self.push(Value::Items(Vec::new()))?,
             b'}' => self.push(Value::Dict(Vec::new()))?,
-            // EMPTY_SET, ADDITEMS
-            0x8f => self.stack.push(OTHER),
-            0x90 => drop(self.above_mark()?),
             b't' | b'l' => {
                 let items = self.above_mark()?;
                 self.push(Value::Items(items))?;
