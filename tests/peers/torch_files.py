@@ -121,6 +121,7 @@ def views():
 
 def trained():
     """A checkpoint as training leaves it."""
+    torch.manual_seed(0)
     net = torch.nn.Sequential(OrderedDict(a=torch.nn.Linear(4, 3), norm=torch.nn.BatchNorm1d(3)))
     averaged = torch.optim.swa_utils.AveragedModel(net)
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.1)
@@ -191,6 +192,10 @@ def corpus():
     torch.save({"a": small["a.bias"], "b": torch.eye(3).to_sparse()}, CORPUS / "bad-sparse.pt")
     torch.save(small, CORPUS / "ok-small.pt")
     reference(small, CORPUS / "ok-small.safetensors")
+    # The zoo's mlp:3-4-2, from DataParallel; its second weight is stored transposed.
+    net = {"0.weight": torch.arange(12.0).reshape(4, 3), "0.bias": torch.arange(4.0), "2.weight": torch.arange(8.0).reshape(4, 2).t(), "2.bias": torch.ones(2)}
+    torch.save({"model": {f"module.{name}": value for name, value in net.items()}, "epoch": 1}, CORPUS / "ok-perceptron.pt")
+    reference(net, CORPUS / "ok-perceptron.safetensors")
     with zipfile.ZipFile(CORPUS / "ok-small.pt") as archive:
         for name, order, method in (("bad-big-endian", b"big", zipfile.ZIP_STORED), ("bad-packed", b"little", zipfile.ZIP_DEFLATED)):
             with zipfile.ZipFile(CORPUS / f"{name}.pt", "w", method) as out:

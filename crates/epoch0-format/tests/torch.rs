@@ -60,7 +60,7 @@ fn tensor(elements: u32, offset: i32, shape: &[i32], strides: &[i32]) -> Vec<u8>
 #[test]
 fn files_of_torch_are_read_as_torch_reads_them() {
     let mut n = 0;
-    for name in ["ok-views", "ok-trained2", "ok-trained4", "ok-small"] {
+    for name in ["ok-views", "ok-trained2", "ok-trained4", "ok-small", "ok-perceptron"] {
         let own = Checkpoint::open(corpus().join(format!("{name}.pt"))).unwrap();
         let theirs = Checkpoint::open(corpus().join(format!("{name}.safetensors"))).unwrap();
         assert_eq!(own.len(), theirs.len(), "{name}");
@@ -131,7 +131,7 @@ fn what_cannot_be_read_says_why() {
     tar[257..262].copy_from_slice(b"ustar");
     assert!(check(&tar).unwrap_err().contains("a tar archive"));
     let count = fs::read_dir(corpus()).unwrap().count();
-    assert_eq!(count, 4 * 2 + wanted.len() + 1, "each file of the corpus is tested");
+    assert_eq!(count, 5 * 2 + wanted.len() + 1, "each file of the corpus is tested");
 }
 
 #[test]
