@@ -2,15 +2,15 @@
 
     python -m venv venv && venv/bin/pip install mergekit==0.1.5
     cargo build --release -p epoch0-cli
-    python benches/mergekit.py --mergekit venv/bin/mergekit-yaml [--rounds 3] [--layers 16] [--width 2048] [--dir FOLDER] [--bin PATH]
+    python benches/passthrough.py --mergekit venv/bin/mergekit-yaml [--rounds 3] [--layers 16] [--width 2048] [--dir FOLDER] [--bin PATH]
 
 The parent is drawn first (1.9 GB with 16 layers of width 2048). They take turns, round after round; each ends when its bytes are on
 the disk (fsync), and before each the parent's pages are dropped from memory as far as the system lets one.
 
 - epoch0: `epoch0 init CHILD.json --from PARENT --with weight_selection --set explicit=0-…` with the layers of the first and the last
   quarter, and the most memory that the process held beside the mapped files (RssAnon) and with them.
-- mergekit: `mergekit-yaml` with `merge_method: passthrough` and the same slices, once as it is by itself and once with
-  `--lazy-unpickle --low-cpu-memory`, with the memory of its process.
+- mergekit: `mergekit-yaml` with `merge_method: passthrough` and the same slices, with the memory of its process. It reads safetensors
+  lazily by itself.
 
 At the end every tensor of both is compared: they have to be the same bits. mergekit starts Python and torch each time, which a
 small parent does not repay; `python -c "import mergekit.merge"` has a row of its own.
@@ -62,11 +62,9 @@ def main():
         subprocess.run([command, "init", room / "parent.json", "--shard-size", "1GB", "-o", parent], check=True, stdout=subprocess.DEVNULL)
         (room / "recipe.yaml").write_text(recipe(parent, slices))
         python = args.mergekit.parent / "python"
-        merge = [args.mergekit, room / "recipe.yaml", out]
         runs = {
             "epoch0": [command, "init", room / "child.json", "--from", parent, "--with", "weight_selection", "--set", f"explicit={taken}", "-o", out],
-            "mergekit": merge,
-            "mergekit, lazy": [*merge, "--lazy-unpickle", "--low-cpu-memory"],
+            "mergekit": [args.mergekit, room / "recipe.yaml", out, "--no-copy-tokenizer"],
             "importing it": [python, "-c", "import mergekit.merge"],
         }
         times = {name: [] for name in runs}
@@ -81,20 +79,21 @@ def main():
                 times[name].append(seconds)
                 memory[name] = tuple(max(pair) for pair in zip(memory[name], (anonymous, most)))
                 if turn == 0 and out.exists():
-                    kept[name] = out.rename(room / name.replace(", ", "-"))
+                    kept[name] = out.rename(room / name)
                     size = size or sum(path.stat().st_size for path in kept[name].glob("*.safetensors"))
                 shutil.rmtree(out, ignore_errors=True)
-        for name in ("mergekit", "mergekit, lazy"):
-            told = subprocess.run([command, "diff", kept["epoch0"], kept[name], "--json"], capture_output=True, text=True)
-            counts = json.loads(told.stdout)["counts"]
-            if set(counts) != {"same"}:
-                sys.exit(f"{name} made something else: {counts}")
+        told = subprocess.run([command, "diff", kept["epoch0"], kept["mergekit"], "--json"], capture_output=True, text=True)
+        counts = json.loads(told.stdout)["counts"]
+        if set(counts) != {"same"}:
+            sys.exit(f"mergekit made something else: {counts}")
     for name, found in times.items():
-        print(f"{name:14} {min(found):6.2f} s (median {statistics.median(found):.2f}), {memory[name][0]:.0f} MB of its own, {memory[name][1]:.0f} MB with mapped files")
+        print(f"{name:12} {min(found):6.2f} s (median {statistics.median(found):.2f}), {memory[name][0]:.0f} MB of its own, {memory[name][1]:.0f} MB with mapped files")
     least = {name: min(found) for name, found in times.items()}
+    own, theirs = memory["epoch0"][0], memory["mergekit"][0]
+    beside = (least["mergekit"] - least["importing it"]) / least["epoch0"]
     print(
-        f"child of {size / 1e9:.2f} GB, the same bits: {least['mergekit'] / least['epoch0']:.1f} times as fast as mergekit, {least['mergekit, lazy'] / least['epoch0']:.1f} times as fast"
-        f" as mergekit, lazy, with {memory['mergekit, lazy'][0] / memory['epoch0'][0]:.0f} times less memory of its own"
+        f"child of {size / 1e9:.2f} GB, the same bits: {least['mergekit'] / least['epoch0']:.1f} times as fast as mergekit, {beside:.1f} times beside importing it,"
+        f" in {theirs / own:.0f} times less memory of its own"
     )
 
 
