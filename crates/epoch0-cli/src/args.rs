@@ -141,7 +141,8 @@ pub(crate) struct Init {
     /// Parameter of the method.
     #[arg(long, value_name = "NAME=VALUE", requires = "with", value_parser = pair)]
     pub(crate) set: Vec<(String, String)>,
-    /// A checkpoint to begin from, with the method that says what is taken of it; the base draws what it has not.
+    /// A checkpoint to begin from, safetensors or torch's, with the method that says what is taken of it; the base draws what
+    /// it has not. NET@FILE names the network of a file that does not say it.
     #[arg(long, value_name = "CHECKPOINT", requires = "with", conflicts_with_all = ["recipe", "base_shapes"])]
     pub(crate) from: Option<String>,
     /// Base shapes of mup: the width at which learning rates were found, for a method with `base` (mup).
@@ -196,7 +197,8 @@ pub(crate) struct CalibratingArgs {
 /// A network with weights: those of a checkpoint, or drawn.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Start {
-    /// A checkpoint folder, a config.json, an ONNX file, or a network of the zoo (resnet18, mlp:784-512-10).
+    /// A checkpoint folder or file, a config.json, an ONNX file, a network of the zoo (resnet18, mlp:784-512-10), or one with
+    /// the weights of a file, resnet18@resnet18.pth.
     #[arg(value_name = "NET")]
     pub(crate) net: String,
     #[command(flatten)]
@@ -286,7 +288,7 @@ pub(crate) struct Eval {
 /// Arguments of `fold-bn`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct FoldBn {
-    /// A checkpoint (folder, safetensors file or index), or an ONNX file.
+    /// A checkpoint (folder, file of weights or index), or an ONNX file.
     #[arg(value_name = "CHECKPOINT|MODEL.onnx")]
     pub(crate) from: PathBuf,
     /// The network, where the checkpoint does not say: a config.json or a network of the zoo (resnet18).
@@ -429,7 +431,7 @@ pub(crate) struct Cite {
 /// Arguments of `verify-weights`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct VerifyWeights {
-    /// A checkpoint: a folder, a safetensors file or an index.
+    /// A checkpoint: a folder, a file of weights (safetensors, torch's) or an index.
     #[arg(value_name = "CHECKPOINT")]
     pub(crate) path: PathBuf,
 }

@@ -64,14 +64,14 @@ pub enum Error {
     },
     /// A folder without a checkpoint.
     #[error(
-        "`{}` holds no checkpoint, allowed model.safetensors or model.safetensors.index.json, found {}",
+        "`{}` holds no checkpoint, allowed model.safetensors, pytorch_model.bin or either in shards with its index, found {}",
         path.display(),
-        listed(found, "no safetensors file")
+        listed(found, "no file of weights")
     )]
     NoCheckpoint {
         /// The folder.
         path: PathBuf,
-        /// Names of safetensors files in it, which may be opened by their own path.
+        /// Names of files of weights in it, which may be opened by their own path.
         found: Vec<String>,
     },
     /// A name that the checkpoint does not hold.
@@ -156,6 +156,9 @@ pub enum Error {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
+    /// A file of torch that cannot be read.
+    #[error(transparent)]
+    Torch(#[from] crate::read::torch::TorchFault),
     /// Not even a header length.
     #[error("the file has {found} bytes, a safetensors file has at least 8")]
     TooShort {

@@ -438,9 +438,15 @@ fn kinds(net: &Network) -> HashMap<AxisId, Kind> {
     }
     let is_conv =
         |at: u32| net.nodes().iter().any(|node| matches!(node.op, Op::Conv { weight, .. } if weight.0 == at));
+    let tables = net.params().iter().filter(|param| param.role == Role::Embedding);
+    let words = tables.map(|param| param.shape[0]).max();
     for (at, param) in net.params().iter().enumerate() {
         let last = param.axes.len().saturating_sub(1);
         match param.role {
+            // A map to words that is no table of them too.
+            Role::Readout if param.axes.len() == 2 && param.shape.first().copied() == words => {
+                kinds.insert(param.axes[0], Kind::Named("words"));
+            }
             Role::Embedding => {
                 kinds.insert(param.axes[0], Kind::Named("words"));
             }

@@ -9,6 +9,7 @@ use epoch0_num::{Dtype, Element, Stream, with_element};
 use rayon::prelude::*;
 
 use crate::axes::first_of;
+use crate::new_places::Made;
 use crate::{DRAWN, Dim, Inherited, MEAN, Noise, is_new};
 
 /// A parent's tensor.
@@ -44,6 +45,8 @@ pub struct Gather<'a> {
     noise: Option<Signs>,
     /// For each dimension that has places of the mean, the means along it by all other places of the parent.
     means: Vec<Option<Arc<[f64]>>>,
+    /// What places of the mean are, where they are not that of all.
+    new: Option<Made>,
 }
 
 /// Noise on places of a dimension that are the same.
@@ -92,8 +95,9 @@ struct Row {
     base: usize,
     /// A new place that all of it is.
     new: Option<usize>,
-    /// The dimension of that place.
+    /// The dimension of that place, and the child's place there.
     dim: usize,
+    at: usize,
     scale: f64,
 }
 
@@ -115,14 +119,17 @@ impl<'a> Gather<'a> {
             .iter()
             .enumerate()
             .map(|(dim, of)| of.places.contains(&MEAN).then(|| means(&tensor, dim).into()));
-        let means = means.collect();
+        let means: Vec<Option<Arc<[f64]>>> = means.collect();
+        let new = inherited.new.as_ref().filter(|_| is_number(tensor.dtype)).and_then(|new| {
+            Some(Made::new(new, &inherited.dims[new.dim].places, &tensor, means[new.dim].as_ref()?))
+        });
         let noise = inherited.noise.as_ref().map(|noise| {
             let of = &inherited.dims[noise.dim];
             let scale =
                 of.scales.as_ref().map_or(1.0, |scales| scales.iter().sum::<f64>() / scales.len() as f64);
             Signs::new(noise, &of.places, scale * root_mean_square(&tensor))
         });
-        Self { tensor, outer, inner, is_run, is_plain, affine: inherited.affine, noise, means }
+        Self { tensor, outer, inner, is_run, is_plain, affine: inherited.affine, noise, means, new }
     }
 
     /// Fills `out` with the elements from `start` on, as `dtype`, but for those that are to be drawn, which stay; answers the
@@ -225,7 +232,10 @@ impl<'a> Gather<'a> {
                     Some((MEAN, dim)) if dim == last || !is_new(place) => {
                         let inner = if dim == last { 0 } else { place };
                         let beside = self.beside(dim, row.base + inner);
-                        self.means[dim].as_ref().map_or(0.0, |means| means[beside])
+                        let at = if dim == last { column } else { row.at };
+                        let made = self.new.as_ref().filter(|new| new.dim == dim);
+                        let made = made.and_then(|new| new.value(at, beside));
+                        made.unwrap_or_else(|| self.means[dim].as_ref().map_or(0.0, |means| means[beside]))
                     }
                     Some(_) => {
                         to.copy_from_slice(bytemuck::bytes_of(&To::from_f64(0.0)));
@@ -278,14 +288,14 @@ impl<'a> Gather<'a> {
     }
 
     fn row(&self, mut row: usize) -> Row {
-        let mut found = Row { nth: row, base: 0, new: None, dim: 0, scale: 1.0 };
+        let mut found = Row { nth: row, base: 0, new: None, dim: 0, at: 0, scale: 1.0 };
         for (dim, (of, stride)) in self.outer.iter().enumerate().rev() {
             let at = row % of.places.len();
             row /= of.places.len();
             let place = of.places[at];
             if is_new(place) {
                 if found.new.is_none_or(|new| first_of(place, new) == place) {
-                    (found.new, found.dim) = (Some(place), dim);
+                    (found.new, found.dim, found.at) = (Some(place), dim, at);
                 }
             } else {
                 found.base += place * stride;

@@ -12,6 +12,7 @@ mod grow;
 mod kin;
 mod layers;
 mod made;
+mod new_places;
 mod origin;
 mod pair;
 mod score;
@@ -43,6 +44,7 @@ pub use axes::{Kind, Leaf};
 pub use gather::{Gather, Stored};
 pub use kin::{Kin, Needs, Tensors, Training};
 pub use made::made;
+pub use new_places::{How, NewPlaces};
 pub use origin::{DRAWN, Dim, Inheritance, Inherited, MEAN, Mix, Noise, Origin, ZERO, is_new};
 pub use pair::{Choose, Layer, Pairs};
 

@@ -6,7 +6,7 @@ use epoch0_engine::Weights;
 use epoch0_net::ParamId;
 use epoch0_num::Stream;
 
-use crate::Layer;
+use crate::{Layer, NewPlaces};
 
 /// A place that is drawn, as the child's parameter is by itself.
 pub const DRAWN: usize = usize::MAX;
@@ -47,6 +47,8 @@ pub struct Inherited {
     pub affine: (f64, f64),
     /// What is added to places that are the same, such that its sum over them is zero.
     pub noise: Option<Noise>,
+    /// What places of the mean are, where they are not that of all.
+    pub new: Option<NewPlaces>,
 }
 
 /// Noise on repeated places, which makes them differ and leaves their sum.

@@ -165,7 +165,7 @@ impl<'a> Pairs<'a> {
         for (param, from, trees) in self.params() {
             let dims = trees.iter().map(dim).collect();
             params[param.0 as usize] =
-                Origin::Taken(Inherited { from, dims, affine: (1.0, 0.0), noise: None });
+                Origin::Taken(Inherited { from, dims, affine: (1.0, 0.0), noise: None, new: None });
         }
         self.inheritance(params)
     }

@@ -340,6 +340,7 @@ impl Inheritor for Broken {
                     dims: param.shape.iter().map(|&size| self.dim(size)).collect(),
                     affine: (1.0, 0.0),
                     noise: None,
+                    new: None,
                 }),
                 None => first.take().map_or(Origin::Drawn, Origin::Constant),
             }

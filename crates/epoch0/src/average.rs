@@ -1,10 +1,12 @@
 //! Several networks made one, streamed: pieces of all parents are averaged and go into the new files.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use epoch0_format::read::folder_of;
 use epoch0_format::{
     self as format, Checkpoint, NewFolder, Plan, Tensor, TensorSpec, Watch, Writer, pt_metadata,
 };
@@ -16,6 +18,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::align::{self, Aligned};
+use crate::describe::parts;
 use crate::inherit::copy_beside;
 use crate::weights::tensor_of;
 use crate::{Described, Error, Options, Receipt, receipt};
@@ -44,6 +47,9 @@ pub struct Merging {
     /// Id of the method that aligns all with the first before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub align: Option<String>,
+    /// Type of the means, where it is not the first network's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dtype: Option<Dtype>,
 }
 
 /// Numbers that moments are taken of at a time: a constant, so that sums are the same on any machine.
@@ -94,13 +100,17 @@ fn refuse(method: &str, place: String, found: String, allowed: impl Into<String>
 
 impl Parent {
     fn open(given: &str, notes: &mut Vec<String>) -> Result<Self, Error> {
-        let checkpoint = Checkpoint::open(given)?;
-        let path = Path::new(given);
+        let (net, path) = parts(given);
+        let checkpoint = Checkpoint::open(path)?;
         // A file of a checkpoint says nothing of its network; the folder that it stands in may.
-        let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
-        let described = match Described::open_with(&folder.to_string_lossy(), true) {
+        let folder = folder_of(path);
+        let of = net.map_or_else(|| folder.to_string_lossy(), Cow::Borrowed);
+        let described = match Described::open_with(&of, true) {
             Ok(described) => Some(described),
             Err(error) => {
+                if net.is_some() {
+                    return Err(error);
+                }
                 if folder.join("config.json").is_file() {
                     let why = error.to_string();
                     let why = why.lines().next().unwrap_or_default();
@@ -126,11 +136,19 @@ impl Merge {
             return Err(refuse(id, "own".to_owned(), "it and weights".to_owned(), "one of them"));
         }
         let shares = shares(id, &*method, merging.weights.as_deref(), merging.parents.len())?;
+        if let Some(dtype) = merging.dtype.filter(|dtype| !dtype.is_float()) {
+            return Err(refuse(
+                id,
+                "the type of means".to_owned(),
+                dtype.to_string(),
+                "f64, f32, f16 or bf16",
+            ));
+        }
         let mut notes = Vec::new();
         let parents = merging.parents.iter().map(|given| Parent::open(given, &mut notes));
         let parents = parents.collect::<Result<Vec<_>, _>>()?;
         let mut merge = Self { id, method, shares, items: Vec::new(), parents, notes };
-        merge.items = merge.items()?;
+        merge.items = merge.items(merging.dtype)?;
         merge.check_networks()?;
         if let Some(align) = &merging.align {
             let found = align::align(align, &merge.parents_with_networks(align)?, seed)?;
@@ -154,8 +172,8 @@ impl Merge {
         with.collect()
     }
 
-    /// The tensors of the first, which all have to have.
-    fn items(&self) -> Result<Vec<Item>, Error> {
+    /// The tensors of the first, which all have to have; means of a type, where it is not the first's.
+    fn items(&self, means: Option<Dtype>) -> Result<Vec<Item>, Error> {
         let first = &self.parents[0];
         let params = first.described.as_ref().map(|described| by_tensor(described, &first.checkpoint));
         let mut items = Vec::with_capacity(first.checkpoint.len());
@@ -163,7 +181,8 @@ impl Merge {
             let param = params.as_ref().and_then(|params| params.get(tensor.name()).copied());
             let how = self.how(&tensor, param)?;
             let (name, shape) = (tensor.name().to_owned(), tensor.shape().to_vec());
-            items.push(Item { name, shape, dtype: tensor.dtype(), how, param });
+            let dtype = means.filter(|_| how != How::Copied).unwrap_or(tensor.dtype());
+            items.push(Item { name, shape, dtype, how, param });
         }
         for parent in &self.parents[1..] {
             if let Some(extra) =
@@ -411,6 +430,14 @@ fn find_method(name: &str) -> Result<&'static epoch0_method::Entry<dyn Averager>
     })
 }
 
+/// The text of a config with another type of numbers.
+fn with_dtype(text: &[u8], dtype: Dtype) -> Option<String> {
+    let mut keys: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(text).ok()?;
+    keys.shift_remove("torch_dtype");
+    keys.insert("dtype".to_owned(), dtype.torch_name().into());
+    Some(serde_json::to_string_pretty(&keys).ok()? + "\n")
+}
+
 /// A network's parameters by the names that a checkpoint has for them.
 fn by_tensor(described: &Described, checkpoint: &Checkpoint) -> HashMap<String, ParamId> {
     let net = &described.net;
@@ -435,7 +462,8 @@ fn differing(own: &Described, theirs: &Described) -> Option<(String, String, Str
 }
 
 /// Makes one network of several and writes it as a checkpoint folder, with what stands beside the first one's (config,
-/// tokenizers) and a receipt; without `out` it says what would be written. Tensors are of the first one's types.
+/// tokenizers) and a receipt; without `out` it says what would be written. Tensors are of the first one's types, means of
+/// another where one is said.
 ///
 /// # Errors
 /// When a network cannot be read, has not the tensors of the first or holds a number that is not finite, when shares do not sum
@@ -471,14 +499,14 @@ pub fn average(merging: &Merging, out: Option<&Path>, options: &Options<'_>) -> 
     let writer = Writer::create(folder.path(), layout)?;
     let moments = write(&merge, &writer, options)?;
     let mut report = report::of(&merge, merging, options.seed, moments);
-    let given = Path::new(&first.given);
-    let beside = if given.is_dir() { given } else { given.parent().unwrap_or(Path::new("")) };
-    let config = beside.join("config.json");
+    let place = parts(&first.given).1;
+    let config = folder_of(place).join("config.json");
     if config.is_file() {
         let text = std::fs::read(&config).map_err(|error| format::Error::io("read", &config)(error))?;
-        folder.write("config.json", &text)?;
+        let changed = merging.dtype.and_then(|dtype| with_dtype(&text, dtype));
+        folder.write("config.json", changed.as_ref().map_or(&text[..], String::as_bytes))?;
     }
-    report.copied = copy_beside(given, &folder)?;
+    report.copied = copy_beside(place, &folder)?;
     report.files = writer.finish()?.files;
     folder.commit()?;
     report.out = Some(out.display().to_string());

@@ -164,7 +164,7 @@ pub fn compress(
         return Err(epoch0_method::Error::Missing {
             method: codebook::ENTRY.info.id.to_owned(),
             input: format!("a checkpoint in `{}`", described.given),
-            hint: "name a folder with a config.json and safetensors".to_owned(),
+            hint: "name a folder with a config.json and weights, or NET@FILE".to_owned(),
         }
         .into());
     };
@@ -193,7 +193,7 @@ pub fn compress(
     if let Some(text) = described.config_text() {
         folder.write("config.json", text.as_bytes())?;
     }
-    copy_beside(Path::new(&described.given), &folder)?;
+    copy_beside(described.place(), &folder)?;
     folder.commit()?;
     let n_coded: u64 = plan.targets().iter().map(|target| net.param(target.param).len() as u64).sum();
     let own: u64 = coded.iter().map(|coded| coded.bytes).sum();

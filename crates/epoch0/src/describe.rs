@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use epoch0_format::Checkpoint;
 use epoch0_format::hf::{self, Config};
 use epoch0_format::onnx;
+use epoch0_format::read::{folder_of, names_checkpoint};
 use epoch0_net::{Network, zoo};
 use epoch0_num::Dtype;
 use epoch0_train::checkpoint::Saved;
 use serde_json::{Map, Value};
 
-use crate::{Error, Receipt, receipt};
+use crate::{Error, Receipt, receipt, timm};
 
 /// A network and the files that describe it.
 #[derive(Debug)]
@@ -28,8 +29,9 @@ pub struct Described {
 }
 
 impl Described {
-    /// The network that `given` names: a `config.json`, a folder with one, a folder with a start or training of a zoo
-    /// network, or a zoo specification.
+    /// The network that `given` names: a `config.json`, a folder with one, a file of weights beside one, a folder with a start or
+    /// training of a zoo network or one that timm wrote, or a zoo specification. `NET@FILE` is a network with the weights of a checkpoint that does not say
+    /// of which network they are.
     ///
     /// # Errors
     /// When it names none, or one that cannot be built.
@@ -43,8 +45,21 @@ impl Described {
     /// When it names none, or one that cannot be built.
     pub fn open_with(given: &str, any_key: bool) -> Result<Self, Error> {
         let path = Path::new(given);
-        let checkpoint = holds_weights(path).then(|| path.to_owned());
+        if let (Some(net), file) = parts(given) {
+            if !names_checkpoint(file) {
+                let why = format!("`{}` is no checkpoint", file.display());
+                let hint =
+                    "name a folder or file of weights behind the @, as in resnet18@resnet18.pth".to_owned();
+                return Err(Error::NoNetwork { given: given.to_owned(), why, hint });
+            }
+            let of = Self::open_with(net, any_key)?;
+            return Ok(Self { config: of.config, ..Self::of(of.net, given, Some(file.to_owned())) });
+        }
+        let checkpoint = names_checkpoint(path).then(|| path.to_owned());
         if let Some(path) = config_path(path) {
+            if let Some(spec) = timm::spec(&path)? {
+                return Ok(Self::of(zoo::build(&spec)?, given, checkpoint));
+            }
             let config = Config::open(&path)?;
             let net = hf::network(&config, any_key)?;
             return Ok(Self { config: Some(config.keys().clone()), ..Self::of(net, given, checkpoint) });
@@ -62,12 +77,19 @@ impl Described {
         let no = |why: &str| {
             Err(Error::NoNetwork { given: given.to_owned(), why: why.to_owned(), hint: hint.to_owned() })
         };
-        if path.is_dir() {
+        if path.is_dir() || checkpoint.is_some() {
             return match zoo_spec(path)? {
                 Some(spec) => Ok(Self::of(zoo::build(&spec)?, given, checkpoint)),
-                None => {
+                None if path.is_dir() => {
                     no("the folder holds no config.json, and no checkpoint whose receipt names a network")
                 }
+                None => Err(Error::NoNetwork {
+                    given: given.to_owned(),
+                    why:
+                        "no config.json beside it and no receipt in it says of which network its weights are"
+                            .to_owned(),
+                    hint: format!("name the network before it, as in resnet18@{given}"),
+                }),
             };
         }
         let looks_like_path =
@@ -87,6 +109,16 @@ impl Described {
 
     pub(crate) fn of(net: Network, given: &str, checkpoint: Option<PathBuf>) -> Self {
         Self { net, given: given.to_owned(), config: None, checkpoint, onnx: None }
+    }
+
+    /// Where its files lie: its checkpoint, or else what was named.
+    pub fn place(&self) -> &Path {
+        self.checkpoint.as_deref().unwrap_or(Path::new(&self.given))
+    }
+
+    /// What was named, without a checkpoint behind an `@`.
+    pub fn given_network(&self) -> &str {
+        parts(&self.given).0.unwrap_or(&self.given)
     }
 
     /// The text of its `config.json`, where it has one.
@@ -127,11 +159,25 @@ impl Described {
     }
 }
 
-/// Whether a folder, or a file, is a safetensors checkpoint.
-fn holds_weights(path: &Path) -> bool {
-    let is_file = |name: &str| path.join(name).is_file();
-    path.is_dir() && (is_file("model.safetensors") || is_file("model.safetensors.index.json"))
-        || path.is_file() && path.extension().is_some_and(|ext| ext == "safetensors")
+/// The checkpoint that is named, by itself or behind a network and an `@`.
+///
+/// # Errors
+/// When there is none, or it cannot be read.
+pub fn checkpoint(given: &str) -> Result<Checkpoint, Error> {
+    Ok(Checkpoint::open(parts(given).1)?)
+}
+
+/// Network and checkpoint of `NET@FILE`; of anything else, the whole as a path.
+pub(crate) fn parts(given: &str) -> (Option<&str>, &Path) {
+    let split = if Path::new(given).exists() || names_checkpoint(Path::new(given)) {
+        None
+    } else {
+        given.split_once('@')
+    };
+    match split {
+        Some((net, file)) => (Some(net), Path::new(file)),
+        None => (None, Path::new(given)),
+    }
 }
 
 /// The specification of a zoo network whose start or training a folder holds.
@@ -151,8 +197,8 @@ fn zoo_spec(folder: &Path) -> Result<Option<String>, Error> {
 }
 
 fn config_path(given: &Path) -> Option<PathBuf> {
-    if given.is_dir() {
-        let path = given.join("config.json");
+    if given.is_dir() || names_checkpoint(given) {
+        let path = folder_of(given).join("config.json");
         return path.exists().then_some(path);
     }
     let is_json = given.extension().is_some_and(|ext| ext == "json");

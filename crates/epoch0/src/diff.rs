@@ -196,7 +196,7 @@ const TRIES: usize = 8;
 /// Tensors of other layers that are looked through for a selection, before that is given up.
 const LAYER_TRIES: usize = 32;
 
-/// Says how two checkpoints relate: folders, safetensors files or indices.
+/// Says how two checkpoints relate: folders, files of weights (safetensors, torch's) or indices.
 ///
 /// # Errors
 /// When one cannot be opened.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use epoch0_data::Dataset;
 use epoch0_engine::Device;
+use epoch0_format::read::folder_of;
 use epoch0_format::{Checkpoint, onnx};
 use epoch0_init::METHODS;
 use epoch0_init::start::{Plan, Recipe, Use};
@@ -162,7 +163,7 @@ fn of_onnx(place: &str, progress: Option<Progress<'_>>) -> Result<Verified, Erro
 }
 
 fn network_of(path: &Path, receipt: Option<&Receipt>) -> Result<Network, Error> {
-    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
+    let folder = folder_of(path);
     if let Some(spec) = receipt.and_then(|receipt| receipt.zoo.as_ref()) {
         return Ok(Described::open(spec)?.net);
     }

@@ -14,7 +14,7 @@ use epoch0_num::Dtype;
 use crate::calibrate::{Calibrating, calibrated};
 use crate::{Described, Error, receipt};
 
-/// Reads a network's weights from a checkpoint: a folder, a safetensors file or an index. Tensors that the network does
+/// Reads a network's weights from a checkpoint: a folder, a file of weights (safetensors, torch's) or an index. Tensors that the network does
 /// not have are left alone.
 ///
 /// # Errors

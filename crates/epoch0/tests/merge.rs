@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use epoch0::engine::{Device, Mode, Precision, Tensor, Value, Var, run};
 use epoch0::format::{Checkpoint, NewFolder, Plan, Replace, ShardSize, TensorSpec, Writer, pt_metadata};
 use epoch0::method::Value as Setting;
-use epoch0::num::{Dtype, Law, Stream, bf16};
+use epoch0::num::{Dtype, Law, Stream, bf16, f16};
 use epoch0::{Comparing, Described, Merging, Options, Relation, Verified, average, diff, initialize, verify};
 use tempfile::TempDir;
 
@@ -88,6 +88,25 @@ fn a_mean_is_the_mean_and_can_be_made_again() {
         panic!("it differs");
     };
     assert!(found.what.contains("differs from what the networks give"), "{found:?}");
+}
+
+#[test]
+fn a_mean_can_be_of_another_type() {
+    let (room, parents) = starts("mlp:30-200-10,norm=batch");
+    let out = room.path().join("out");
+    let merging = Merging { dtype: Some(Dtype::F16), ..merging(&parents, "average") };
+    average(&merging, Some(&out), &Options::default()).unwrap();
+    for tensor in Checkpoint::open(&out).unwrap().tensors().filter(|tensor| tensor.dtype() != Dtype::I64) {
+        assert_eq!(tensor.dtype(), Dtype::F16, "{}", tensor.name());
+        let [a, b] = [0, 1].map(|nth| values(Path::new(&parents[nth]), tensor.name()));
+        let mean = |(&a, &b): (&f32, &f32)| f16::from_f64(0.5 * f64::from(a) + 0.5 * f64::from(b)).to_f32();
+        let wanted: Vec<f32> = a.iter().zip(&b).map(mean).collect();
+        assert_eq!(values(&out, tensor.name()), wanted, "{}", tensor.name());
+    }
+    assert!(holds(&out));
+    let merging = Merging { dtype: Some(Dtype::I32), ..merging };
+    let error = average(&merging, None, &Options::default()).unwrap_err().to_string();
+    assert!(error.contains("i32") && error.contains("f64, f32, f16 or bf16"), "{error}");
 }
 
 #[test]

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use clap::Args as ClapArgs;
 use epoch0::format::ShardSize;
 use epoch0::inheriting::merge::gossip::{Partition, Topology};
+use epoch0::num::Dtype;
 
-use super::pair;
+use super::{float_dtype, pair};
 
 /// Arguments of `average`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Average {
-    /// Checkpoints with the same tensors: folders, safetensors files or indices.
+    /// Checkpoints with the same tensors: folders, files of weights (safetensors, torch's) or indices.
     #[arg(value_name = "CHECKPOINT", required = true)]
     pub(crate) networks: Vec<String>,
     /// How much is taken of each, of sum 1 [default: of all alike].
@@ -26,6 +27,9 @@ pub(crate) struct Average {
     /// First put the units of each network into the order of the first one's (Git Re-Basin), which changes no function.
     #[arg(long)]
     pub(crate) align: bool,
+    /// Type of the means [default: that of the first network].
+    #[arg(long, value_name = "TYPE", value_parser = float_dtype)]
+    pub(crate) dtype: Option<Dtype>,
     /// Folder to write; it appears whole or not at all.
     #[arg(short, long, value_name = "FOLDER", required_unless_present = "dry_run")]
     pub(crate) out: Option<PathBuf>,
@@ -46,7 +50,7 @@ pub(crate) struct Average {
 /// Arguments of `diff`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Diff {
-    /// A checkpoint: a folder, a safetensors file or an index.
+    /// A checkpoint: a folder, a file of weights (safetensors, torch's) or an index.
     #[arg(value_name = "A")]
     pub(crate) first: PathBuf,
     /// Another, perhaps made of it.

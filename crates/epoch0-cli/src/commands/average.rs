@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use epoch0::format::{Checkpoint, Replace};
+use epoch0::checkpoint;
+use epoch0::format::Replace;
 use epoch0::method::Value;
 use epoch0::{Average as Report, Merging, Options};
 
@@ -18,11 +19,16 @@ pub(super) fn run(args: &Average, json: bool) -> Result<Outcome, Failure> {
         weights: args.weights.clone(),
         method: args.with.clone(),
         set: args.set.iter().map(|(name, value)| (name.clone(), Value::parse(value))).collect(),
+        dtype: args.dtype,
         align: args.align.then(|| "git_rebasin".to_owned()),
     };
     terminal::catch_interrupts();
-    let total =
-        args.networks.first().map(Checkpoint::open).transpose()?.map_or(0, |first| first.total_bytes());
+    let total = args
+        .networks
+        .first()
+        .map(|given| checkpoint(given))
+        .transpose()?
+        .map_or(0, |first| first.total_bytes());
     let bar = terminal::byte_bar(total, "averaging");
     let progress = |bytes| bar.inc(bytes);
     let options = Options {

@@ -27,7 +27,8 @@ fn fold(args: &FoldBn) -> Result<Folding, epoch0::Error> {
     }
     let given = args.net.clone().unwrap_or_else(|| args.from.to_string_lossy().into_owned());
     let described = Described::open_with(&given, true)?;
-    fold_checkpoint(&described, &args.from, &args.out, replace)
+    let from = if args.net.is_some() { &args.from } else { described.place() };
+    fold_checkpoint(&described, from, &args.out, replace)
 }
 
 fn show(folding: &Folding) -> String {

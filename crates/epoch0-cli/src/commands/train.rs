@@ -51,7 +51,7 @@ pub(super) fn run(args: &Train, json: bool) -> Result<Outcome, Failure> {
             let (begun, start) =
                 begin(&args.start, &described, (spec, &data), args.seed, &settings.optimizer, &device)?;
             let mut about = About {
-                network: given.to_owned(),
+                network: described.given_network().to_owned(),
                 data: spec.to_owned(),
                 start_seed: start.is_drawn().then_some(args.seed),
                 start: start.name().to_owned(),

@@ -22,8 +22,9 @@ pub(crate) const LONGEST_HEADER: u64 = 100_000_000;
 /// What a safetensors file says about itself.
 ///
 /// Whatever is here has been checked: every tensor's bytes lie in the file, are as many as its shape and dtype ask
-/// for, and belong to no other tensor; no byte belongs to none; no name is there twice.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// for, and belong to no other tensor; no byte belongs to none; no name is there twice. (Of a file of torch only the first
+/// and the last; see [`super::torch`].)
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Header {
     /// The tensors, in the order of their data.
     pub tensors: Vec<TensorInfo>,

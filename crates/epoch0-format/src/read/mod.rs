@@ -1,12 +1,14 @@
-//! Reading safetensors checkpoints: one file, or shards and an index.
+//! Reading checkpoints, safetensors or torch's: one file, or shards and an index.
 
 mod header;
 mod index;
 mod tensor;
+pub mod torch;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use memmap2::Mmap;
 
@@ -18,11 +20,14 @@ pub use tensor::Tensor;
 pub(crate) use tensor::{convert_f32, convert_f64};
 
 use crate::error::{Error, Fault, shown};
+use torch::{Strided, TorchFault, TorchFile};
 
 /// Name of a checkpoint in one file.
 pub const SINGLE_FILE: &str = "model.safetensors";
 /// Name of the index of a checkpoint in shards.
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
+/// Names of a checkpoint that torch wrote, in one file and in shards.
+pub const TORCH_FILES: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 /// The longest index that is read.
 const LONGEST_INDEX: u64 = 100_000_000;
 
@@ -70,40 +75,68 @@ pub enum Note {
         /// The shard that differs.
         shard: String,
     },
+    /// Two tensors of a file are one: it stands under the first name, and is found by both.
+    #[error("`{tensor}` is tied to `{with}`")]
+    Tied {
+        /// The second name.
+        tensor: String,
+        /// The first.
+        with: String,
+    },
+    /// Something among the tensors that is none. It is left alone.
+    #[error("`{entry}` is {found}, no tensor")]
+    NoTensor {
+        /// Its name.
+        entry: String,
+        /// What it is.
+        found: &'static str,
+    },
 }
+
+/// How elements lie, and a copy in which they follow each other.
+type Apart = (Strided, OnceLock<Box<[u8]>>);
 
 #[derive(Debug)]
 struct Mapped {
     path: PathBuf,
     map: Mmap,
     header: Header,
+    /// Of tensors whose elements do not follow each other in the file, how they lie, and a copy from when they are looked at.
+    strided: HashMap<usize, Apart>,
+    /// Further names of tensors.
+    ties: Vec<(String, usize)>,
+    notes: Vec<Note>,
 }
 
 impl Checkpoint {
-    /// Opens a safetensors file, an index with its shards, or a folder with either.
+    /// Opens a safetensors file, one that torch wrote (`.bin`, `.pt`, `.pth`, `.ckpt`), an index with its shards, or a folder with
+    /// any of these.
     ///
-    /// In a folder with both, `model.safetensors` is the checkpoint, as it is for `transformers`.
+    /// In a folder with several, safetensors come first, and one file before shards, as it is for `transformers`. A file of torch
+    /// may hold tensors under several keys; `model.pth#ema` opens those under `ema`.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let meta = fs::metadata(path).map_err(Error::io("open", path))?;
+        let (at, key) = with_key(path);
+        let meta = fs::metadata(at).map_err(Error::io("open", at))?;
         if !meta.is_dir() {
-            return if path.to_string_lossy().ends_with(".json") {
-                Self::open_index(path, path)
-            } else {
-                Self::of_files(path, vec![Mapped::open(path)?])
-            };
+            return Self::open_file(path, at, key);
         }
-        let (single, index) = (path.join(SINGLE_FILE), path.join(INDEX_FILE));
-        if single.exists() {
-            Self::of_files(path, vec![Mapped::open(&single)?])
-        } else if index.exists() {
-            Self::open_index(path, &index)
-        } else {
-            Err(Error::NoCheckpoint { path: path.to_owned(), found: safetensors_in(path)? })
+        let names = [SINGLE_FILE, INDEX_FILE].into_iter().chain(TORCH_FILES);
+        match names.map(|name| at.join(name)).find(|file| file.exists()) {
+            Some(file) => Self::open_file(path, &file, key),
+            None => Err(Error::NoCheckpoint { path: path.to_owned(), found: weights_in(at)? }),
         }
     }
 
-    fn open_index(path: &Path, index_path: &Path) -> Result<Self, Error> {
+    fn open_file(path: &Path, file: &Path, key: Option<&str>) -> Result<Self, Error> {
+        if file.to_string_lossy().ends_with(".json") {
+            Self::open_index(path, file, key)
+        } else {
+            Self::of_files(path, vec![Mapped::open(file, key)?])
+        }
+    }
+
+    fn open_index(path: &Path, index_path: &Path, key: Option<&str>) -> Result<Self, Error> {
         let length = regular_length(index_path)?;
         if LONGEST_INDEX < length {
             let fault = Fault::IndexLength { found: length, allowed: LONGEST_INDEX };
@@ -122,7 +155,7 @@ impl Checkpoint {
                 let fault = Fault::MissingShard { tensor: shown(tensor), shard: shown(shard) };
                 return Err(Error::malformed(index_path)(fault));
             }
-            files.push(Mapped::open(&shard_path)?);
+            files.push(Mapped::open(&shard_path, key)?);
         }
         let mut checkpoint = Self::of_files(path, files)?;
         checkpoint.check_index(&index).map_err(Error::malformed(index_path))?;
@@ -139,15 +172,18 @@ impl Checkpoint {
             notes: Vec::new(),
         };
         for (nth, file) in files.iter().enumerate() {
-            for (at, tensor) in file.header.tensors.iter().enumerate() {
-                if let Some(&other) = checkpoint.by_name.get(&tensor.name) {
+            let first = checkpoint.order.len();
+            checkpoint.order.extend((0..file.header.tensors.len()).map(|at| (nth, at)));
+            let tensors = file.header.tensors.iter().enumerate().map(|(at, tensor)| (&tensor.name, at));
+            for (name, at) in tensors.chain(file.ties.iter().map(|(name, at)| (name, *at))) {
+                if let Some(&other) = checkpoint.by_name.get(name) {
                     let (first, second) = (files[checkpoint.order[other].0].name(), file.name());
-                    let fault = Fault::TwoShards { tensor: shown(&tensor.name), first, second };
+                    let fault = Fault::TwoShards { tensor: shown(name), first, second };
                     return Err(Error::malformed(path)(fault));
                 }
-                checkpoint.by_name.insert(tensor.name.clone(), checkpoint.order.len());
-                checkpoint.order.push((nth, at));
+                checkpoint.by_name.insert(name.clone(), first + at);
             }
+            checkpoint.notes.extend(file.notes.iter().cloned());
             for (key, text) in &file.header.metadata {
                 let kept = checkpoint.metadata.entry(key.clone()).or_insert_with(|| text.clone());
                 if kept != text {
@@ -206,7 +242,7 @@ impl Checkpoint {
         (0..self.len()).map(|at| self.nth(at))
     }
 
-    /// The tensor with this name.
+    /// The tensor with this name, also where that is a further name of one: tied tensors of torch's files have several.
     pub fn get(&self, name: &str) -> Option<Tensor<'_>> {
         self.by_name.get(name).map(|&at| self.nth(at))
     }
@@ -244,7 +280,12 @@ impl Checkpoint {
         let (nth, at) = self.order[at];
         let file = &self.files[nth];
         let info = &file.header.tensors[at];
-        Tensor { info, file: &file.path, bytes: &file.map[info.range.clone()] }
+        let bytes = &file.map[info.range.clone()];
+        let bytes = match file.strided.get(&at) {
+            Some((strided, copy)) => copy.get_or_init(|| strided.gather(bytes)),
+            None => bytes,
+        };
+        Tensor { info, file: &file.path, bytes }
     }
 
     fn near(&self, name: &str) -> Vec<String> {
@@ -259,7 +300,7 @@ impl Checkpoint {
 }
 
 impl Mapped {
-    fn open(path: &Path) -> Result<Self, Error> {
+    fn open(path: &Path, key: Option<&str>) -> Result<Self, Error> {
         let length = regular_length(path)?;
         if length < LENGTH_BYTES as u64 {
             return Err(Error::malformed(path)(Fault::TooShort { found: length }));
@@ -270,8 +311,17 @@ impl Mapped {
         // that `Checkpoint` documents; changed bytes change numbers but never lengths, which were checked once, and
         // nothing here relies on the bytes being valid beyond the header, whose parsed form is an owned copy.
         let map = unsafe { Mmap::map(&file) }.map_err(Error::io("map", path))?;
-        let header = Header::parse(&map).map_err(Error::malformed(path))?;
-        Ok(Self { path: path.to_owned(), map, header })
+        let found = if torch::is_torch(path, &map) {
+            TorchFile::parse(&map, key)
+        } else if let Some(key) = key {
+            Err(TorchFault::NoKey { wanted: shown(key), keys: Vec::new() }.into())
+        } else {
+            Header::parse(&map).map(|header| TorchFile { header, ..TorchFile::default() })
+        };
+        let TorchFile { header, strided, ties, notes } = found.map_err(Error::malformed(path))?;
+        let strided = strided.into_iter().enumerate();
+        let strided = strided.filter_map(|(at, how)| Some((at, (how?, OnceLock::new())))).collect();
+        Ok(Self { path: path.to_owned(), map, header, strided, ties, notes })
     }
 
     fn name(&self) -> String {
@@ -294,12 +344,43 @@ pub(crate) fn regular_length(path: &Path) -> Result<u64, Error> {
     }
 }
 
-fn safetensors_in(folder: &Path) -> Result<Vec<String>, Error> {
+/// A path, and the key behind its last `#` where there is no file of the whole name.
+fn with_key(path: &Path) -> (&Path, Option<&str>) {
+    let split = path.to_str().filter(|_| !path.exists()).and_then(|text| text.rsplit_once('#'));
+    match split {
+        Some((file, key)) if Path::new(file).exists() => (Path::new(file), Some(key)),
+        _ => (path, None),
+    }
+}
+
+/// Whether a path names a checkpoint, by the names of files alone: a folder with one, or a file of weights.
+pub fn names_checkpoint(path: &Path) -> bool {
+    let (path, _) = with_key(path);
+    if path.is_dir() {
+        return [SINGLE_FILE, INDEX_FILE].iter().chain(&TORCH_FILES).any(|name| path.join(name).is_file());
+    }
+    path.is_file() && is_weights(&path.to_string_lossy())
+}
+
+/// The folder that a checkpoint is, or that its file stands in.
+pub fn folder_of(path: &Path) -> &Path {
+    let (path, _) = with_key(path);
+    if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) }
+}
+
+/// Whether a file of this name holds weights.
+fn is_weights(name: &str) -> bool {
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    ending == "safetensors" || torch::ENDINGS.contains(&ending)
+}
+
+fn weights_in(folder: &Path) -> Result<Vec<String>, Error> {
     const MOST: usize = 5;
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
         let name = entry.map_err(Error::io("list", folder))?.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json") {
+        if is_weights(&name) || name.ends_with(".safetensors.index.json") || name.ends_with(".bin.index.json")
+        {
             names.push(shown(&name));
         }
     }

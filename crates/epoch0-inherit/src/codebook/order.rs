@@ -293,7 +293,7 @@ pub(super) fn ordered(net: &Network, orders: &Orders, param: ParamId) -> Inherit
         let places = if places.len() == size { places } else { (0..size).collect() };
         Dim { places: places.into(), scales: None, mix: None }
     });
-    Inherited { from: param, dims: dims.collect(), affine: (1.0, 0.0), noise: None }
+    Inherited { from: param, dims: dims.collect(), affine: (1.0, 0.0), noise: None, new: None }
 }
 
 #[cfg(test)]

@@ -122,7 +122,7 @@ impl<'a, 'n> Grower<'a, 'n> {
             let dims: Vec<Dim> =
                 trees.iter().enumerate().map(|(dim, tree)| self.dim(param, dim, tree)).collect();
             let noise = self.noise(param, trees);
-            params[param.0 as usize] = Origin::Taken(Inherited { from, dims, affine, noise });
+            params[param.0 as usize] = Origin::Taken(Inherited { from, dims, affine, noise, new: None });
         }
         let is_new = |name: &str| {
             child.blocks().iter().enumerate().any(|(at, block)| {

@@ -153,7 +153,7 @@ fn finish_base(
     if let Some(text) = work.described.config_text() {
         folder.write("config.json", text.as_bytes())?;
     }
-    copy_beside(Path::new(&work.described.given), folder)?;
+    copy_beside(work.described.place(), folder)?;
     writer.finish()?;
     Ok(())
 }

@@ -7,6 +7,7 @@ mod proof;
 use std::path::Path;
 use std::time::Instant;
 
+use epoch0_format::read::folder_of;
 use epoch0_format::{self as format, NewFolder, Watch, Writer, pt_metadata};
 use epoch0_init::METHODS;
 use epoch0_init::start::{Plan, Recipe};
@@ -111,11 +112,11 @@ pub fn inherit(
     if let Some(text) = child.config_text() {
         folder.write("config.json", text.as_bytes())?;
     }
-    report.copied = copy_beside(Path::new(&lineage.from), &folder)?;
+    report.copied = copy_beside(&parent.place, &folder)?;
     report.files = writer.finish()?.files;
     folder.commit()?;
     if parent.inheritance.preserves {
-        report.proof = proof::proof(&parent.net, lineage, plan.net(), out, options.seed)?;
+        report.proof = proof::proof((&parent.net, &parent.place), plan.net(), out, options.seed)?;
     }
     report.out = Some(out.display().to_string());
     report.seconds = Some(begun.elapsed().as_secs_f64());
@@ -184,7 +185,7 @@ fn write(
 
 /// Copies tokenizers and the like; answers their names.
 pub(crate) fn copy_beside(parent: &Path, folder: &NewFolder) -> Result<Vec<String>, Error> {
-    let from = if parent.is_dir() { parent } else { parent.parent().unwrap_or(Path::new("")) };
+    let from = folder_of(parent);
     let mut copied = Vec::new();
     for name in BESIDE.into_iter().chain(["vocab.txt"]) {
         let path = from.join(name);

@@ -1,6 +1,6 @@
 //! A parent, opened, and where each of a child's parameters comes from.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use epoch0_data::Dataset;
 use epoch0_engine::{Device, Precision, Weights};
@@ -40,6 +40,8 @@ fn find(name: &str) -> Result<&'static Entry<dyn Inheritor>, epoch0_method::Erro
 /// A parent with its weights, and what a child takes of it.
 pub(crate) struct Parent {
     pub(super) net: Network,
+    /// Where its files lie.
+    pub(super) place: PathBuf,
     /// None where the parent is as it is drawn.
     checkpoint: Option<Checkpoint>,
     pub(super) inheritance: Inheritance,
@@ -70,7 +72,7 @@ fn no_checkpoint(lineage: &Lineage) -> Error {
     epoch0_method::Error::Missing {
         method: lineage.method.clone(),
         input: format!("a checkpoint in `{}`", lineage.from),
-        hint: "name a folder with a config.json and safetensors".to_owned(),
+        hint: "name a folder with a config.json and weights, or NET@FILE".to_owned(),
     }
     .into()
 }
@@ -126,7 +128,7 @@ impl Parent {
         };
         let inheritance = method.inherit(&kin)?;
         let asked = running.map(|(_, probe)| probe.summary);
-        Ok(Self { checkpoint: Some(checkpoint), net: described.net, inheritance, asked })
+        Ok(Self { checkpoint: Some(checkpoint), net: described.net, place: path, inheritance, asked })
     }
 
     /// Has the child learn from the parent, whose weights are its own or as they are drawn.
@@ -162,7 +164,8 @@ impl Parent {
         if inheritance.learned.is_none() && checkpoint.is_none() {
             return Err(no_checkpoint(lineage));
         }
-        Ok(Self { checkpoint, net: described.net, inheritance, asked: None })
+        let place = described.place().to_owned();
+        Ok(Self { checkpoint, net: described.net, place, inheritance, asked: None })
     }
 
     /// Where a child's parameter comes from.

@@ -9,7 +9,6 @@ use epoch0_net::Network;
 use epoch0_num::Dtype;
 use serde::Serialize;
 
-use super::Lineage;
 use crate::Error;
 use crate::weights::read_weights;
 
@@ -33,8 +32,7 @@ const EXAMPLES: usize = 2;
 
 /// How far the answers of what was written are from the parent's; none where both are too large to be run.
 pub(super) fn proof(
-    parent: &Network,
-    lineage: &Lineage,
+    (parent, from): (&Network, &Path),
     child: &Network,
     out: &Path,
     seed: u64,
@@ -51,7 +49,7 @@ pub(super) fn proof(
         let run = run(net, &weights.constants(), &probe.inputs, Mode::Eval, &mut |_| Ok(()))?;
         Ok(run.outputs.iter().filter_map(Value::real).flat_map(|var| var.value().to_f64()).collect())
     };
-    let (wanted, found) = (answers(parent, Path::new(&lineage.from))?, answers(child, out)?);
+    let (wanted, found) = (answers(parent, from)?, answers(child, out)?);
     let largest = wanted.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
     let off = wanted.iter().zip(&found).fold(0.0, |most: f64, (a, b)| most.max((a - b).abs()));
     let deviation =
