@@ -25,6 +25,7 @@ pub mod guidance;
 pub mod hyper_cloning;
 pub mod llama_pro;
 pub mod merge;
+pub mod mixture_growth;
 pub mod net2net;
 pub mod new_tokens;
 pub mod resize_input;
@@ -39,10 +40,10 @@ use std::fmt::Debug;
 use epoch0_method::{Entry, Error};
 
 pub use axes::{Kind, Leaf};
-pub use gather::{Gather, Stored};
-pub use kin::{Kin, Needs, Tensors, Training};
-pub use made::made;
-pub use origin::{DRAWN, Dim, Inheritance, Inherited, MEAN, Mix, Noise, Origin, ZERO, is_new};
+pub use gather::{Gather, Stored, Sum};
+pub use kin::{Further, Kin, Memory, Needs, Tensors, Training};
+pub use made::{Weighed, made, made_of};
+pub use origin::{DRAWN, Dim, Inheritance, Inherited, MEAN, Mix, Noise, Origin, Term, ZERO, is_new};
 pub use pair::{Choose, Layer, Pairs};
 
 /// A way to make a child of a parent.
@@ -57,6 +58,11 @@ pub trait Inheritor: Send + Sync + Debug {
     fn needs(&self) -> Needs {
         Needs::Nothing
     }
+
+    /// How many parents a child has.
+    fn n_parents(&self) -> usize {
+        1
+    }
 }
 
 /// Every method that makes a child of a parent, by id.
@@ -65,6 +71,7 @@ pub static METHODS: &[&Entry<dyn Inheritor>] = &[
     &guidance::ENTRY,
     &hyper_cloning::ENTRY,
     &llama_pro::ENTRY,
+    &mixture_growth::ENTRY,
     &net2net::ENTRY,
     &new_tokens::ENTRY,
     &resize_input::ENTRY,
