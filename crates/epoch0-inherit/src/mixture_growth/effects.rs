@@ -1,7 +1,7 @@
 //! What training makes of grown networks.
 
+use epoch0_data::Dataset;
 use epoch0_data::prepare::{Normalize, Per};
-use epoch0_data::{Dataset, Inputs};
 use epoch0_engine::{Device, Elements, Precision, Tensor, Weights};
 use epoch0_method::{Claim, ClaimKind, Error, Expectation, Verdict};
 use epoch0_net::{Builder, Linear, Network, NormKind, Op, Pool, Role, Source, Window};
@@ -86,7 +86,6 @@ fn images() -> Result<Dataset, Error> {
     let part = |examples: &epoch0_data::Examples, n: usize| examples.pick(&(0..n).collect::<Vec<_>>());
     let train = part(&data.train, N[0]);
     let test = data.test.as_ref().map(|test| part(test, N[1]));
-    debug_assert!(!matches!(train.inputs(), Inputs::Tokens(_)));
     Ok(of(Normalize::dataset(Dataset::new("CIFAR-10", train, test), Per::Channel))?.0)
 }
 
