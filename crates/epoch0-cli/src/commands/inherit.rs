@@ -94,13 +94,14 @@ fn table(report: &Descent) -> String {
     let mut out = String::new();
     let _ = writeln!(
         out,
-        "{HEADING}{}{HEADING:#} {} parameters · {} · {} · from {}, {} parameters, by {}\n",
+        "{HEADING}{}{HEADING:#} {} parameters · {} · {} · from {}, {} parameters{}, by {}\n",
         report.network,
         grouped(report.n_params[0]),
         report.dtype,
         bytes(report.bytes),
         report.lineage.named(),
         grouped(report.n_params[1]),
+        if report.lineage.also.is_empty() { "" } else { " each" },
         report.lineage.method,
     );
     let shape = |shape: &[usize]| match shape {

@@ -1,5 +1,6 @@
 //! What each of the child's parameters is made of: blocks of both members' weights.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use epoch0_method::Error;
@@ -8,6 +9,7 @@ use epoch0_num::{Element, Stream, with_element};
 
 use super::flow::Flow;
 use super::{Coefficients, Half, INFO, MixtureGrowth};
+use crate::axes::Tree;
 use crate::pair::{Choose, Pairs, refuse};
 use crate::uses::{Side, is_tied, sides};
 use crate::{DRAWN, Dim, Inheritance, Inherited, Kin, Origin, Tensors, Term, is_new};
@@ -25,6 +27,12 @@ pub(super) fn joined(by: &MixtureGrowth, kin: &Kin<'_>) -> Result<Inheritance, E
         let name = &kin.child.param(weight).name;
         let why = "it is made of templates in the child too";
         return Err(refuse(INFO.id, name, why, "leave `templates=` out of the child: its weights are plain"));
+    }
+    for net in [kin.parent, kin.child] {
+        if let Some((weight, _)) = net.shifts().next() {
+            let why = "it is a signed power of two, and no sum of templates";
+            return Err(refuse(INFO.id, &net.param(weight).name, why, TRAIN));
+        }
     }
     let flow = Flow::new(kin.parent, kin.child)?;
     let halves = [Half(0), Half(1)];
@@ -47,8 +55,8 @@ pub(super) fn joined(by: &MixtureGrowth, kin: &Kin<'_>) -> Result<Inheritance, E
     let mut from: Vec<Option<ParamId>> = vec![None; params.len()];
     for (nth, pairs) in pairs.iter().enumerate() {
         for (id, theirs, trees) in pairs.params() {
-            let dim = |tree| pairs.axes.dim(tree, &|_| None, &|_, place, _| (place, 1.0));
-            dims[id.0 as usize][nth] = trees.iter().map(|tree| dim(tree)).collect();
+            let dim = |tree: &Rc<Tree>| pairs.axes.dim(tree, &|_| None, &|_, place, _| (place, 1.0));
+            dims[id.0 as usize][nth] = trees.iter().map(dim).collect();
             from[id.0 as usize] = Some(theirs);
         }
     }

@@ -1,6 +1,6 @@
 //! What has to hold of networks grown of templates.
 
-use epoch0_engine::{Batch, Device, Mode, Order, Precision, Tensor, Value, Weights, grad, run};
+use epoch0_engine::{Batch, Device, Mode, Order, Precision, Tensor, Value, Var, Weights, grad, run};
 use epoch0_method::{Claim, ClaimKind, Error, Expectation, Verdict};
 use epoch0_net::{Builder, Linear, Network, NormKind, ParamId, Pool, Role, Source, Window};
 use epoch0_num::{Activation, Dtype, Law, Stream};
@@ -92,10 +92,11 @@ fn gradients(net: &Network, weights: &Weights) -> Result<Vec<Option<Vec<f64>>>, 
     let n = answer.value().len();
     let factors: Vec<f64> = (0..n).map(|at| (at as f64 * 0.7).sin()).collect();
     let factors = Tensor::from_f64(factors, &answer.shape(), Precision::Double, &Device::cpu());
-    let sum = answer.mul(&epoch0_engine::Var::constant(factors)).sum();
+    let sum = answer.mul(&Var::constant(factors)).sum();
     let mut found = vec![None; net.params().len()];
-    for (id, var) in params.tracked() {
-        found[id.0 as usize] = Some(grad(&sum, &[var], Order::Last).remove(0).value().to_f64());
+    let (ids, vars): (Vec<ParamId>, Vec<&Var>) = params.tracked().unzip();
+    for (id, gradient) in ids.iter().zip(grad(&sum, &vars, Order::Last)) {
+        found[id.0 as usize] = Some(gradient.value().to_f64());
     }
     Ok(found)
 }
@@ -155,7 +156,7 @@ pub(super) fn grown(
     let further = [Further { net: &member, tensors: Some(&memories[1]) }];
     let kin = Kin { seed: 5, further: &further, tensors: Some(&memories[0]), ..Kin::new(&member, &child) };
     let found = (ENTRY.build)(&set(values))?.inherit(&kin)?;
-    Ok(Grown { found, weights, child, member })
+    Ok(Grown { member, weights, child, found })
 }
 
 impl Grown {
@@ -328,6 +329,7 @@ mod tests {
                 &[("answers", "mean")],
                 "take `answers=sum`",
             ),
+            ("mlp:8-6-6-4,shift=2", "mlp:8-12-12-4", &[("coefficients", "zero")], "signed power of two"),
             ("resnet18:classes=3", "resnet18:classes=3", &[("coefficients", "zero")], "as wide in the child"),
         ] {
             let found = Grown::of(member, child, values).map(|grown| grown.found.notes);

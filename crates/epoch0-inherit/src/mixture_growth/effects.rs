@@ -3,7 +3,7 @@
 use epoch0_data::Dataset;
 use epoch0_data::prepare::{Normalize, Per};
 use epoch0_engine::{Device, Elements, Precision, Tensor, Weights};
-use epoch0_method::{Claim, ClaimKind, Error, Expectation, Verdict};
+use epoch0_method::{Claim, ClaimKind, Error, Expectation, Values, Verdict};
 use epoch0_net::{Builder, Linear, Network, NormKind, Op, Pool, Role, Source, Window};
 use epoch0_num::{Activation, Dtype, Stream};
 use epoch0_train::claims::{at_least, draw, listed, mean, of};
@@ -243,7 +243,7 @@ fn mixtures_beat_random_blocks() -> Result<Verdict, Error> {
         let (parent, _) =
             trained(&small, start(&small, seed, "parent")?, &data, RATE, 2.0 * EPOCHS[0], seed)?;
         let kin = Kin { seed, ..Kin::new(&small, &child) };
-        let wider = (find("net2net")?.build)(&Default::default())?.inherit(&kin)?;
+        let wider = (find("net2net")?.build)(&Values::new())?.inherit(&kin)?;
         let wider = made(&wider, (&small, &parent), &child, &start(&child, seed, "child")?)?;
         arms.push(best(&child, &wider, &data, EPOCHS[1], seed)?);
         let whole = 2.0 * EPOCHS[0] * work(&small) / work(&child) + EPOCHS[1];
