@@ -142,9 +142,10 @@ pub(crate) struct Init {
     #[arg(long, value_name = "NAME=VALUE", requires = "with", value_parser = pair)]
     pub(crate) set: Vec<(String, String)>,
     /// A checkpoint to begin from, safetensors or torch's, with the method that says what is taken of it; the base draws what
-    /// it has not. NET@FILE names the network of a file that does not say it.
+    /// it has not. NET@FILE names the network of a file that does not say it. Once for each parent, where the method takes
+    /// several.
     #[arg(long, value_name = "CHECKPOINT", requires = "with", conflicts_with_all = ["recipe", "base_shapes"])]
-    pub(crate) from: Option<String>,
+    pub(crate) from: Vec<String>,
     /// Base shapes of mup: the width at which learning rates were found, for a method with `base` (mup).
     #[arg(long, value_name = "FILE.bsh", requires = "with")]
     pub(crate) base_shapes: Option<PathBuf>,

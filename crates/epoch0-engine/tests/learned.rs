@@ -70,6 +70,32 @@ fn rational_functions_that_begin_as_the_identity_learn_their_denominators() {
     }
 }
 
+/// The sum by hand; `∂α_j = ⟨∂W, T_j⟩` and `∂T_j = α_j ∂W`.
+#[test]
+fn mixed_weights() {
+    let (n, shape) = (3, [2, 3, 1, 2]);
+    let templates: Vec<Tensor> = (0..n).map(|nth| random(51 + nth, &shape)).collect();
+    let coefficients = tensor(&[0.6, -0.8, 0.1], &[3]);
+    let leaves: Vec<Var> = templates.iter().cloned().map(Var::leaf).collect();
+    let (parts, by) = (leaves.iter().collect::<Vec<_>>(), Var::leaf(coefficients.clone()));
+    let mixed = Var::mixed(&parts, &by);
+    let incoming = noise(55, 12);
+    let vars: Vec<&Var> = leaves.iter().chain([&by]).collect();
+    let back = vjp(&[(&mixed, Var::constant(tensor(&incoming, &shape)))], &vars, Order::Last);
+    let back: Vec<Vec<f64>> = back.into_iter().map(|found| found.unwrap().value().to_f64()).collect();
+    let (values, by) = (templates.iter().map(Tensor::to_f64).collect::<Vec<_>>(), coefficients.to_f64());
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let sum: Vec<f64> = (0..12).map(|at| (0..3).map(|nth| by[nth] * values[nth][at]).sum()).collect();
+    close(&mixed.value().to_f64(), &sum, 1e-14, "the sum");
+    for nth in 0..3 {
+        let of_template: Vec<f64> = incoming.iter().map(|g| by[nth] * g).collect();
+        close(&back[nth], &of_template, 1e-14, "a template");
+        close(&back[3][nth..=nth], &[dot(&incoming, &values[nth])], 1e-13, "a coefficient");
+    }
+    let all: Vec<Tensor> = templates.into_iter().chain([coefficients]).collect();
+    check("mixed", &all, |v| Var::mixed(&v[..3].iter().collect::<Vec<_>>(), &v[3]));
+}
+
 /// The paper's gradients, by hand, for 3 bits: three gates, `∂w = g √(S + 1)`, `∂S = g s / (2 √(S + 1))`, and back
 /// through `S_j = (S_(j−1) + 1) g_j`.
 #[test]

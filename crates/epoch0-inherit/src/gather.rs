@@ -306,6 +306,38 @@ impl<'a> Gather<'a> {
     }
 }
 
+/// The sum of what is chosen out of several tensors.
+#[derive(Clone, Debug)]
+pub struct Sum<'a>(Vec<Gather<'a>>);
+
+impl<'a> Sum<'a> {
+    /// Of what each reads.
+    pub fn new(terms: Vec<Gather<'a>>) -> Self {
+        Self(terms)
+    }
+
+    /// Fills `out` with the elements from `start` on, as `dtype`, summed in double precision and rounded once; answers the
+    /// first that is not finite.
+    ///
+    /// # Panics
+    /// As [`Gather::read`].
+    pub fn read(&self, start: usize, dtype: Dtype, out: &mut [u8]) -> Option<f64> {
+        let n = out.len() / dtype.bytes();
+        let (mut sum, mut term) = (vec![0.0f64; n], vec![0.0f64; n]);
+        for gather in &self.0 {
+            term.fill(0.0);
+            gather.read(start, Dtype::F64, bytemuck::cast_slice_mut(&mut term));
+            sum.iter_mut().zip(&term).for_each(|(sum, term)| *sum += term);
+        }
+        with_element!(dtype, T => {
+            for (value, to) in sum.iter().zip(out.chunks_exact_mut(size_of::<T>())) {
+                to.copy_from_slice(bytemuck::bytes_of(&T::from_f64(*value)));
+            }
+            odd::<T>(out)
+        })
+    }
+}
+
 fn root_mean_square(tensor: &Stored<'_>) -> f64 {
     if !is_number(tensor.dtype) {
         return 0.0;

@@ -27,6 +27,7 @@ pub mod hyper_cloning;
 pub mod learngene_pool;
 pub mod llama_pro;
 pub mod merge;
+pub mod mixture_growth;
 pub mod net2net;
 pub mod new_tokens;
 pub mod resize_input;
@@ -41,11 +42,11 @@ use std::fmt::Debug;
 use epoch0_method::{Entry, Error};
 
 pub use axes::{Kind, Leaf};
-pub use gather::{Gather, Stored};
-pub use kin::{Kin, Needs, Tensors, Training};
-pub use made::made;
+pub use gather::{Gather, Stored, Sum};
+pub use kin::{Further, Kin, Memory, Needs, Tensors, Training};
+pub use made::{Weighed, made, made_of};
 pub use new_places::{How, NewPlaces};
-pub use origin::{DRAWN, Dim, Inheritance, Inherited, MEAN, Mix, Noise, Origin, ZERO, is_new};
+pub use origin::{DRAWN, Dim, Inheritance, Inherited, MEAN, Mix, Noise, Origin, Term, ZERO, is_new};
 pub use pair::{Choose, Layer, Pairs};
 
 /// A way to make a child of a parent.
@@ -60,6 +61,11 @@ pub trait Inheritor: Send + Sync + Debug {
     fn needs(&self) -> Needs {
         Needs::Nothing
     }
+
+    /// How many parents a child has.
+    fn n_parents(&self) -> usize {
+        1
+    }
 }
 
 /// Every method that makes a child of a parent, by id.
@@ -68,6 +74,7 @@ pub static METHODS: &[&Entry<dyn Inheritor>] = &[
     &guidance::ENTRY,
     &hyper_cloning::ENTRY,
     &llama_pro::ENTRY,
+    &mixture_growth::ENTRY,
     &net2net::ENTRY,
     &new_tokens::ENTRY,
     &resize_input::ENTRY,

@@ -85,15 +85,33 @@ pub enum Origin {
     Constant(f64),
     /// The parent.
     Taken(Inherited),
+    /// The sum of what is taken of several parameters, of the parent or of further ones. Nothing of it is drawn.
+    Sum(Vec<Term>),
+}
+
+/// What a parameter is the sum of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Term {
+    /// Which parent: 0 is the first.
+    pub parent: usize,
+    /// What is taken of it.
+    pub of: Inherited,
 }
 
 impl Origin {
-    /// What comes from the parent.
+    /// What comes from the parent, where that is all.
     pub fn taken(&self) -> Option<&Inherited> {
         match self {
             Self::Taken(inherited) => Some(inherited),
-            Self::Drawn | Self::Constant(_) => None,
+            Self::Drawn | Self::Constant(_) | Self::Sum(_) => None,
         }
+    }
+
+    /// All that comes from parents, with their numbers.
+    pub fn all_taken(&self) -> impl Iterator<Item = (usize, &Inherited)> {
+        let terms = if let Self::Sum(terms) = self { &terms[..] } else { &[] };
+        let one = self.taken().map(|inherited| (0, inherited));
+        one.into_iter().chain(terms.iter().map(|term| (term.parent, &term.of)))
     }
 }
 
@@ -111,6 +129,8 @@ pub struct Inheritance {
     pub epsilon: Option<f64>,
     /// Whether the child computes what the parent does.
     pub preserves: bool,
+    /// How much of each parent's answers its own are the sum of then, where there are several.
+    pub shares: Vec<f64>,
     /// What to know of how it was chosen.
     pub notes: Vec<String>,
     /// The child's weights, where it has learned them: then these count, and not where parameters come from.

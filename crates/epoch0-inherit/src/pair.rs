@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use epoch0_method::Error;
-use epoch0_net::{Network, Param, ParamId, Role};
+use epoch0_net::{Made, Network, Param, ParamId, Role};
 
 use crate::axes::{Axes, Kind, Leaf, Places, Tree};
 use crate::{Inheritance, Inherited, Kin, Mix, Origin};
@@ -73,6 +73,11 @@ pub trait Choose {
         Ok(None)
     }
 
+    /// Whether it knows what to make of templates.
+    fn reads_templates(&self) -> bool {
+        false
+    }
+
     /// Whether words may be more than the parent's.
     fn adds_words(&self) -> bool {
         false
@@ -122,6 +127,17 @@ impl<'a> Pairs<'a> {
                 continue;
             };
             let theirs = parent.param(from);
+            let own = child.find(&param.name).and_then(|id| child.made_of(id));
+            if !choose.reads_templates() && !is_alike(own, parent.made_of(from)) {
+                let said = |made: Option<&Made>| match made {
+                    None => "learned as it is".to_owned(),
+                    Some(Made::Shift(shift)) => format!("a signed power of two of {} bits", shift.bits),
+                    Some(Made::Mixture(mixture)) => format!("made of {} templates", mixture.templates.len()),
+                };
+                let why = format!("it is {}, and {} in the parent", said(own), said(parent.made_of(from)));
+                let hint = "build both with the same `shift=` or `templates=`; `mixture_growth` makes plain weights of templates";
+                return Err(refuse(method, &param.name, &why, hint));
+            }
             if theirs.axes.len() != param.axes.len() {
                 let why = format!("it has shape {:?}, and the parent's has {:?}", param.shape, theirs.shape);
                 return Err(refuse(method, &param.name, &why, "the parent has to be of the child's family"));
@@ -174,6 +190,18 @@ impl<'a> Pairs<'a> {
     pub(crate) fn inheritance(self, params: Vec<Origin>) -> Inheritance {
         let axes = self.axes.found.into_iter().map(|leaf| (leaf.name, leaf.size, leaf.of[0].to_vec().into()));
         Inheritance { params, layers: self.blocks.layers, axes: axes.collect(), ..Inheritance::default() }
+    }
+}
+
+/// Whether two weights are made of the same.
+fn is_alike(own: Option<&Made>, theirs: Option<&Made>) -> bool {
+    match (own, theirs) {
+        (None, None) => true,
+        (Some(Made::Shift(own)), Some(Made::Shift(theirs))) => own.bits == theirs.bits,
+        (Some(Made::Mixture(own)), Some(Made::Mixture(theirs))) => {
+            own.templates.len() == theirs.templates.len()
+        }
+        _ => false,
     }
 }
 

@@ -19,8 +19,8 @@ pub(crate) fn sides(net: &Network) -> Vec<Option<Vec<Side>>> {
     let ranks = net.params().iter().map(|param| param.shape.len());
     let mut sides: Vec<Option<Vec<Side>>> = ranks.map(|rank| Some(vec![Side::default(); rank])).collect();
     for node in net.nodes() {
-        for param in node.op.params() {
-            let found = uses(net, node, param);
+        for param in net.params_of(node) {
+            let found = uses(net, node, net.weight_of(param));
             let all = &mut sides[param.0 as usize];
             match (found, &mut *all) {
                 (Some(found), Some(all)) => {

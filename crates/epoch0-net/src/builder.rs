@@ -95,7 +95,7 @@ pub struct Builder {
     ties: Vec<(String, String)>,
     blocks: Vec<String>,
     block: Option<usize>,
-    shift: Option<u32>,
+    maps: Option<learned::Maps>,
     error: Option<NetError>,
 }
 
@@ -116,7 +116,7 @@ impl Builder {
             ties: Vec::new(),
             blocks: Vec::new(),
             block: None,
-            shift: None,
+            maps: None,
             error: None,
         }
     }
@@ -845,7 +845,7 @@ impl Builder {
     /// # Errors
     /// The first mistake made while building.
     pub fn finish(mut self) -> Result<Network, NetError> {
-        let shifts = self.shifts();
+        let made = self.made();
         let mut ties = Vec::new();
         for (alias, target) in std::mem::take(&mut self.ties) {
             match self.find(&target) {
@@ -874,7 +874,7 @@ impl Builder {
             ties,
             blocks: self.blocks,
             by_name: self.by_name,
-            shifts,
+            made,
         };
         net.sites = crate::site::derive(&net);
         Ok(net)

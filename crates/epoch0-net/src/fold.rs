@@ -41,8 +41,8 @@ pub enum WhyNot {
     NoStatistics,
     /// Its features are not the outputs of the layer before it.
     OtherFeatures,
-    /// The weights before it are powers of two.
-    Shift(String),
+    /// The weights before it are made of what is learned in their place.
+    Made(String),
     /// What is added to the variance leaves no normalization that does nothing.
     Eps(f64),
 }
@@ -60,7 +60,9 @@ impl fmt::Display for WhyNot {
                 f.write_str("it has no running statistics, and normalizes by each batch's own")
             }
             Self::OtherFeatures => f.write_str("its features are not the outputs of the layer before it"),
-            Self::Shift(name) => write!(f, "`{name}` holds powers of two, which no factor leaves"),
+            Self::Made(name) => {
+                write!(f, "`{name}` is not learned as it is: weights are made of it and others")
+            }
             Self::Eps(eps) => write!(f, "its eps is {eps}, allowed less than 1"),
         }
     }
@@ -141,8 +143,8 @@ impl Network {
         }
         refuse_shared(layer)?;
         let weight = self.nodes[layer.0 as usize].op.params().first().copied();
-        match weight.filter(|weight| self.shift_of(*weight).is_some()) {
-            Some(weight) => Err(WhyNot::Shift(self.param(weight).name.clone())),
+        match weight.filter(|weight| self.made_of(*weight).is_some()) {
+            Some(weight) => Err(WhyNot::Made(self.param(weight).name.clone())),
             None => Ok(layer),
         }
     }

@@ -1,11 +1,48 @@
-//! What a network learns besides plain weights: coefficients of rational functions, and weights that are signed powers
-//! of two.
+//! What a network learns besides plain weights: coefficients of rational functions, and what weights are made of: signs and
+//! exponents, or templates that are mixed.
 
 use epoch0_num::rational::{DENOMINATOR, NUMERATOR};
 
 use crate::{Network, Node, Op, ParamId};
 
-/// How a weight is made of what is learned in its place: `sign · 2^S` (Li et al. 2022).
+/// How a weight is made of what is learned in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// It is a signed power of two.
+    Shift(Shift),
+    /// It is a sum of templates.
+    Mixture(Mixture),
+}
+
+impl Made {
+    /// Parameters that lie as the weight does, besides the one that the operation names.
+    fn alike(&self) -> &[ParamId] {
+        match self {
+            Self::Shift(shift) => &shift.gates,
+            Self::Mixture(mixture) => &mixture.templates[1..],
+        }
+    }
+
+    /// All parameters besides the one that the operation names.
+    fn more(&self) -> impl Iterator<Item = ParamId> {
+        let coefficients = match self {
+            Self::Shift(_) => None,
+            Self::Mixture(mixture) => Some(mixture.coefficients),
+        };
+        self.alike().iter().copied().chain(coefficients)
+    }
+}
+
+/// How a weight is made of templates: `Σ_j α_j T_j` (Pham et al. 2023). All of it is learned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mixture {
+    /// The templates, of the weight's shape. The first is the parameter that the operation names.
+    pub templates: Vec<ParamId>,
+    /// Their coefficients, in this order.
+    pub coefficients: ParamId,
+}
+
+/// How a weight is made a signed power of two, `sign · 2^S` (Li et al. 2022).
 ///
 /// The parameter that the operation names is learned for the sign, which is 1 where it is at least 0. The gates are
 /// parameters of the same shape; with `g_j` = 1 where gate j is above 0 and 0 elsewhere, `S_1 = g_1` and
@@ -53,31 +90,57 @@ pub enum Share {
 }
 
 impl Network {
+    /// What a weight is made of, where it is not learned as it is.
+    pub fn made_of(&self, weight: ParamId) -> Option<&Made> {
+        self.made.get(&weight)
+    }
+
     /// What makes a weight a signed power of two, where something does.
     pub fn shift_of(&self, weight: ParamId) -> Option<&Shift> {
-        self.shifts.get(&weight)
+        if let Made::Shift(shift) = self.made_of(weight)? { Some(shift) } else { None }
     }
 
     /// Weights that are signed powers of two, with what makes them that.
     pub fn shifts(&self) -> impl Iterator<Item = (ParamId, &Shift)> {
-        self.shifts.iter().map(|(weight, shift)| (*weight, shift))
+        self.made.keys().filter_map(|&weight| Some((weight, self.shift_of(weight)?)))
     }
 
-    /// Whether a parameter is learned in the place of a weight that is a signed power of two.
+    /// The templates that a weight is made of, where it is.
+    pub fn mixture_of(&self, weight: ParamId) -> Option<&Mixture> {
+        if let Made::Mixture(mixture) = self.made_of(weight)? { Some(mixture) } else { None }
+    }
+
+    /// Weights that are made of templates, with those.
+    pub fn mixtures(&self) -> impl Iterator<Item = (ParamId, &Mixture)> {
+        self.made.keys().filter_map(|&weight| Some((weight, self.mixture_of(weight)?)))
+    }
+
+    /// Whether a parameter is learned in the place of a weight that is made of it and others.
     pub fn is_latent(&self, param: ParamId) -> bool {
-        self.shifts().any(|(weight, shift)| weight == param || shift.gates.contains(&param))
+        self.made.iter().any(|(weight, made)| *weight == param || made.more().any(|more| more == param))
     }
 
-    /// Parameters that an operation uses: those that it names, and gates behind its weight.
+    /// The weight in whose place a parameter that lies as it does is learned; the parameter itself where there is none.
+    pub fn weight_of(&self, param: ParamId) -> ParamId {
+        let found = self.made.iter().find(|(_, made)| made.alike().contains(&param));
+        found.map_or(param, |(weight, _)| *weight)
+    }
+
+    /// Parameters that an operation uses: those that it names, and the others that its weight is made of.
     pub fn params_of(&self, node: &Node) -> Vec<ParamId> {
         let mut params = node.op.params();
-        let gates = params.first().and_then(|weight| self.shift_of(*weight));
-        params.extend(gates.into_iter().flat_map(|shift| shift.gates.iter().copied()));
+        let made = params.first().and_then(|weight| self.made_of(*weight));
+        params.extend(made.into_iter().flat_map(Made::more));
         params
     }
 
-    /// What a parameter of coefficients starts as where nothing else is said, in its order; `None` for others.
+    /// What a parameter of coefficients starts as where nothing else is said, in its order; `None` for others. Those of
+    /// templates have squares whose sum is 1: of templates that are drawn alike, any such mixture has their variance.
     pub fn coefficients(&self, param: ParamId) -> Option<Vec<f64>> {
+        if let Some((_, mixture)) = self.mixtures().find(|(_, mixture)| mixture.coefficients == param) {
+            let n = mixture.templates.len();
+            return Some(vec![1.0 / (n as f64).sqrt(); n]);
+        }
         self.nodes.iter().find_map(|node| {
             let Op::Rational { numerator, denominator, start, .. } = &node.op else { return None };
             let row: &[f64] = match param {

@@ -23,7 +23,7 @@ pub use builder::{Builder, Head, Linear, NamedConv, NamedLinear, NamedNorm, Name
 pub use error::NetError;
 pub use fold::{Fold, Outputs, Unfoldable, WhyNot};
 pub use general::{Binary, Cell, Constant, ConstantData, Extent, Reduction, Relation, Unary};
-pub use learned::{Share, Shift};
+pub use learned::{Made, Mixture, Share, Shift};
 pub use network::{GraphInputs, Network, Node, NodeId, Source, Tie, Value, ValueId};
 pub use op::{Attention, Layout, NormKind, Op, Pool, Rope, Window};
 pub use param::{Fixed, Param, ParamId, Role};

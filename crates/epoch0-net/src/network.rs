@@ -6,7 +6,7 @@ use epoch0_num::Dtype;
 use serde::Serialize;
 
 use crate::site::ends;
-use crate::{Axis, AxisId, BranchEnd, NormKind, Op, Param, ParamId, Role, Shift, Site};
+use crate::{Axis, AxisId, BranchEnd, Made, NormKind, Op, Param, ParamId, Role, Site};
 
 /// Index of a value in its network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -105,7 +105,7 @@ pub struct Network {
     pub(crate) ties: Vec<Tie>,
     pub(crate) blocks: Vec<String>,
     pub(crate) by_name: HashMap<String, ParamId>,
-    pub(crate) shifts: BTreeMap<ParamId, Shift>,
+    pub(crate) made: BTreeMap<ParamId, Made>,
 }
 
 impl Network {

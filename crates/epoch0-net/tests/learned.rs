@@ -59,3 +59,30 @@ fn maps_between_the_first_and_the_readout_can_be_shifts() {
     let none = why("mlp:3-4-2,shift=3");
     assert!(none.contains("a map between the first one and the readout"), "{none}");
 }
+
+#[test]
+fn maps_can_be_made_of_templates() {
+    let net = build("resnet20,templates=3");
+    let weight = net.find("layer1.0.conv1.weight").unwrap();
+    let mixture = net.mixture_of(weight).unwrap();
+    let names: Vec<&str> = mixture.templates.iter().map(|of| net.param(*of).name.as_str()).collect();
+    let named = ["weight", "weight_t2", "weight_t3"].map(|end| format!("layer1.0.conv1.{end}"));
+    assert_eq!(names, named);
+    let (weight, second) = (site(&net, &named[0]), site(&net, &named[1]));
+    assert_eq!((&weight.view, weight.fans, weight.branch), (&second.view, second.fans, second.branch));
+    assert_eq!(net.weight_of(second.param), weight.param);
+    let mix = site(&net, "layer1.0.conv1.weight_mix");
+    assert_eq!((mix.role, mix.fans, mix.view.len()), (Role::Coefficient, None, 3));
+    let start = net.coefficients(mix.param).unwrap();
+    assert!((start.iter().map(|a| a * a).sum::<f64>() - 1.0).abs() < 1e-15 && start.len() == 3);
+    assert!(net.is_latent(mix.param) && net.is_latent(second.param) && net.is_latent(weight.param));
+    let end = net.mixture_of(net.find("fc.weight").or(net.find("linear.weight")).unwrap()).unwrap();
+    assert!(end.templates.iter().all(|of| net.param(*of).role == Role::Readout));
+    assert_eq!(net.mixtures().count(), 20, "all maps, the first and the readout too");
+    assert!(net.folds().0.is_empty());
+    let tied = build("gpt:layers=1,heads=2,embed=8,vocab=9,positions=4,tied=true,templates=2");
+    assert!(tied.mixtures().all(|(weight, _)| tied.param(weight).role == Role::Weight));
+    assert_eq!(build("mlp:3-2,templates=1").mixtures().next().unwrap().1.templates.len(), 1);
+    assert_eq!(why("mlp:3-2,templates=65"), "templates is `65`, allowed 1 to 64");
+    assert!(why("mlp:3-2-2,shift=2,templates=2").contains("allowed one of them"));
+}

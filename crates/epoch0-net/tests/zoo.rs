@@ -130,7 +130,8 @@ fn entries_build_and_say_which_options_they_have() {
             .split(['[', ',', ':', ']'])
             .filter_map(|part| Some(part.split_once('=')?.0))
             .collect();
-        let mut asked: Vec<_> = allowed.split(", ").filter(|option| *option != "shift").collect();
+        let is_of_all = |option: &&str| ["shift", "templates"].contains(option);
+        let mut asked: Vec<_> = allowed.split(", ").filter(|option| !is_of_all(option)).collect();
         said.sort_unstable();
         asked.sort_unstable();
         assert_eq!(said, asked, "{}: the syntax names the options that are read", entry.name);
@@ -145,6 +146,9 @@ fn own_sites_cover_every_element_of_small_networks() {
         "kat:layers=1,share=denominator,form=abs_sum",
         "vit:layers=1,shift=2",
         "resnet20,shift=3",
+        "vit:layers=1,templates=2",
+        "mobilenet_v2,templates=1",
+        "gpt:layers=1,heads=3,embed=12,vocab=20,positions=8,templates=3",
         "mlp:5-4-4-3,norm=batch,residual=true,shift=4",
         "mlp:5-4-4-3,norm=batch,residual=true",
         "gcn:5-4-4-3,norm=batch,residual=true",
@@ -448,7 +452,7 @@ fn mistakes_are_named_with_what_is_allowed() {
         ("mlp:8-8-8,bias=true,bias=false", "option `bias` is given twice"),
         (
             "mlp:8-8-8,bais=true",
-            "option `bais` is unknown, allowed act, bias, norm, residual, shift\nhint: did you mean bias",
+            "option `bais` is unknown, allowed act, bias, norm, residual, shift, templates\nhint: did you mean bias",
         ),
         (
             "mlp:8-8,,bias=true",

@@ -3,12 +3,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use epoch0_data::Dataset;
-use epoch0_engine::{Batch, Device, Elements, Mode, Precision, Tensor, Value, Weights, run};
+use epoch0_engine::{Batch, Device, Elements, Mode, Precision, Value, Weights, run};
 use epoch0_inherit::{
-    Inheritance, Inherited, Inheritor, Kin, Needs, Origin, Stored, Tensors, Training, is_new, made,
+    Further, Inheritance, Inherited, Inheritor, Kin, Memory, Needs, Origin, Tensors, Training, Weighed,
+    is_new, made_of,
 };
 use epoch0_method::{Entry, Error, Family, Info, Params, Status, Values};
-use epoch0_net::{Network, Param, ParamId, Role, zoo};
+use epoch0_net::{Network, Param, Role, zoo};
 use epoch0_num::{Dtype, Law, Stream};
 
 use crate::Check;
@@ -70,12 +71,20 @@ impl Pair {
 
     fn inherit(&self, method: &dyn Inheritor, seed: u64) -> Result<Inheritance, Error> {
         let batch = Batch::matched(&self.parent, 4, 0, Precision::Double, &Device::cpu()).expect("no graph");
-        let tensors = Memory::new(&self.parent, &self.theirs);
         let needs = method.needs();
+        let tensors = Memory::new(&self.parent, &self.theirs);
+        let others: Vec<Memory<'_>> =
+            self.others(method).iter().map(|weights| Memory::new(&self.parent, weights)).collect();
+        let further = others.iter().map(|memory| Further {
+            net: &self.parent,
+            tensors: (needs == Needs::Weights).then_some(memory as &dyn Tensors),
+        });
+        let further: Vec<Further<'_>> = further.collect();
         let training = Training { parent: &self.theirs, child: &self.own, data: &self.data };
         method.inherit(&Kin {
             parent: &self.parent,
             child: &self.child,
+            further: &further,
             seed,
             tensors: (needs == Needs::Weights).then_some(&tensors),
             running: (needs == Needs::Activations).then_some((&self.theirs, &batch)),
@@ -83,11 +92,24 @@ impl Pair {
         })
     }
 
+    /// Weights of further parents, which are the same network.
+    fn others(&self, method: &dyn Inheritor) -> Vec<Weights> {
+        (1..method.n_parents() as u64).map(|nth| weights(&self.parent, 10 + nth)).collect()
+    }
+
+    /// The weights of a child.
+    fn made(&self, method: &dyn Inheritor, found: &Inheritance, child: &Network) -> Result<Weights, Error> {
+        let others = self.others(method);
+        let all = std::iter::once(&self.theirs).chain(&others);
+        let parents: Vec<Weighed<'_>> = all.map(|weights| (&self.parent, weights)).collect();
+        made_of(found, &parents, child, &self.own)
+    }
+
     /// The child to the last bit, or what is said instead.
     fn shown(&self, entry: Method, seed: u64) -> String {
-        let found = build(entry).and_then(|method| self.inherit(&*method, seed));
-        let made = found.and_then(|found| {
-            let weights = made(&found, (&self.parent, &self.theirs), &self.child, &self.own)?;
+        let made = build(entry).and_then(|method| {
+            let found = self.inherit(&*method, seed)?;
+            let weights = self.made(&*method, &found, &self.child)?;
             let values = weights.iter().flat_map(|(_, value)| value.to_f64());
             Ok(values.map(f64::to_bits).collect::<Vec<_>>())
         });
@@ -95,29 +117,6 @@ impl Pair {
             Ok(bits) => format!("{bits:?}"),
             Err(error) => error.to_string(),
         }
-    }
-}
-
-/// A parent's weights as they would stand in a file.
-struct Memory<'a> {
-    net: &'a Network,
-    values: Vec<Vec<u8>>,
-}
-
-impl<'a> Memory<'a> {
-    fn new(net: &'a Network, weights: &Weights) -> Self {
-        let values = (0..net.params().len()).map(|at| {
-            let values = weights.get(ParamId(at as u32)).map(Tensor::to_f64).unwrap_or_default();
-            values.iter().flat_map(|value| value.to_le_bytes()).collect()
-        });
-        Self { net, values: values.collect() }
-    }
-}
-
-impl Tensors for Memory<'_> {
-    fn tensor(&self, param: ParamId) -> Result<Stored<'_>, Error> {
-        let shape = &self.net.param(param).shape;
-        Ok(Stored { dtype: Dtype::F64, shape, bytes: &self.values[param.0 as usize] })
     }
 }
 
@@ -155,6 +154,7 @@ fn pairs(entry: Method) -> Vec<Pair> {
         (gpt(2, 2, 8), gpt(3, 2, 8)),
         (gpt(2, 2, 8), more_words),
         (vit(8), vit(16)),
+        ("mlp:8-6-5-4,norm=batch,templates=2".to_owned(), "mlp:8-12-10-4,norm=batch".to_owned()),
     ]
     .iter()
     .take(if trains { 2 } else { usize::MAX })
@@ -223,15 +223,18 @@ fn places_are_the_parents(entry: Method) -> Result<(), String> {
             "it does not say it of all parameters".to_owned()
         })?;
         for (own, origin) in pair.child.params().iter().zip(&found.params) {
-            let Some(taken) = origin.taken() else { continue };
-            let theirs = &pair.parent.param(taken.from).shape;
-            let is_right = taken.dims.len() == own.shape.len()
-                && taken.dims.iter().zip(own.shape.iter().zip(theirs)).all(|(dim, (size, of))| {
-                    dim.places.len() == *size && dim.places.iter().all(|place| is_new(*place) || place < of)
-                });
-            ensure(is_right, || {
-                format!("{} has shape {:?}, and takes {taken:?} of {theirs:?}", own.name, own.shape)
-            })?;
+            for (nth, taken) in origin.all_taken() {
+                let theirs = &pair.parent.param(taken.from).shape;
+                let is_right = nth < method.n_parents()
+                    && taken.dims.len() == own.shape.len()
+                    && taken.dims.iter().zip(own.shape.iter().zip(theirs)).all(|(dim, (size, of))| {
+                        dim.places.len() == *size
+                            && dim.places.iter().all(|place| is_new(*place) || place < of)
+                    });
+                ensure(is_right, || {
+                    format!("{} has shape {:?}, and takes {taken:?} of {theirs:?}", own.name, own.shape)
+                })?;
+            }
         }
     }
     Ok(())
@@ -253,10 +256,15 @@ fn answers_stay_if_it_says(entry: Method) -> Result<(), String> {
         }
         let mut child = pair.child.clone();
         found.epsilon.into_iter().for_each(|epsilon| child.set_norm_epsilon(epsilon));
-        let weights = made(&found, (&pair.parent, &pair.theirs), &child, &pair.own);
-        let weights = weights.map_err(|error| error.to_string())?;
-        let (wanted, got) =
-            (answers(&pair.parent, &pair.theirs, &pair.parent), answers(&child, &weights, &pair.parent));
+        let weights = pair.made(&*method, &found, &child).map_err(|error| error.to_string())?;
+        let (others, got) = (pair.others(&*method), answers(&child, &weights, &pair.parent));
+        let mut wanted = vec![0.0; got.len()];
+        for (nth, weights) in std::iter::once(&pair.theirs).chain(&others).enumerate() {
+            let share = found.shares.get(nth).copied().unwrap_or(1.0);
+            let own = answers(&pair.parent, weights, &pair.parent);
+            wanted.resize(own.len(), 0.0);
+            wanted.iter_mut().zip(own).for_each(|(sum, own)| *sum += share * own);
+        }
         let off = wanted.iter().zip(&got).fold(0.0, |most: f64, (a, b)| most.max((a - b).abs()));
         ensure(wanted.len() == got.len() && off < 1e-9, || {
             format!("{} to {}: answers differ by {off:e}", pair.parent.name(), pair.child.name())

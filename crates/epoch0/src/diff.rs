@@ -272,7 +272,7 @@ fn receipt(path: &Path, checkpoint: &Checkpoint) -> Option<String> {
     let receipt = Receipt::read(&place.to_string(), checkpoint.metadata()).ok()??;
     let made = match (&receipt.merged, &receipt.lineage) {
         (Some(merging), _) => format!("the {} of {}", merging.method, merging.parents.join(", ")),
-        (None, Some(lineage)) => format!("made of {} by {}", lineage.from, lineage.method),
+        (None, Some(lineage)) => format!("made of {} by {}", lineage.named(), lineage.method),
         (None, None) => format!("drawn with seed {}", receipt.seed),
     };
     Some(format!("{place} is {made}"))

@@ -246,7 +246,7 @@ fn against_receipt<'a>(
     let parent = receipt.lineage.as_ref().map(|lineage| {
         Parent::open(lineage, net, &receipt.recipe, receipt.seed).map_err(|error| Error::Receipt {
             place: place.to_owned(),
-            why: format!("it inherits from `{}`, which cannot be had: {error}", lineage.from),
+            why: format!("it inherits from `{}`, which cannot be had: {error}", lineage.named()),
         })
     });
     let parent = parent.transpose()?;

@@ -27,7 +27,7 @@ pub(super) fn method(args: &Init) -> Result<Option<&str>, Failure> {
         (None, Some(option)) => {
             Err(Failure::NoAdapter { option, method: args.with.clone().unwrap_or_default() })
         }
-        (Some(with), _) if args.from.is_some() => Err(Failure::Unknown {
+        (Some(with), _) if !args.from.is_empty() => Err(Failure::Unknown {
             what: "way to inherit",
             given: with.to_owned(),
             hint: "an adapter stands beside NET itself: leave `--from` out".to_owned(),

@@ -17,7 +17,7 @@ use crate::terminal;
 pub(super) fn run(
     args: &Init,
     described: &mut Described,
-    from: &str,
+    (from, also): (&str, &[String]),
     with: &str,
     json: bool,
 ) -> Result<Outcome, Failure> {
@@ -25,6 +25,7 @@ pub(super) fn run(
         args.set.iter().map(|(name, value)| (name.clone(), Value::parse(value))).collect();
     let lineage = Lineage {
         from: from.to_owned(),
+        also: also.to_vec(),
         method: with.to_owned(),
         set,
         data: args.calibrating.data.clone(),
@@ -93,13 +94,14 @@ fn table(report: &Descent) -> String {
     let mut out = String::new();
     let _ = writeln!(
         out,
-        "{HEADING}{}{HEADING:#} {} parameters · {} · {} · from {}, {} parameters, by {}\n",
+        "{HEADING}{}{HEADING:#} {} parameters · {} · {} · from {}, {} parameters{}, by {}\n",
         report.network,
         grouped(report.n_params[0]),
         report.dtype,
         bytes(report.bytes),
-        report.lineage.from,
+        report.lineage.named(),
         grouped(report.n_params[1]),
+        if report.lineage.also.is_empty() { "" } else { " each" },
         report.lineage.method,
     );
     let shape = |shape: &[usize]| match shape {

@@ -20,8 +20,8 @@ pub(super) fn run(args: &Init, json: bool) -> Result<Outcome, Failure> {
     if let Some(with) = adapt::method(args)? {
         return adapt::run(args, &described, with, json);
     }
-    if let (Some(from), Some(with)) = (&args.from, &args.with) {
-        return inherit::run(args, &mut described, from, with, json);
+    if let ([from, also @ ..], Some(with)) = (&args.from[..], &args.with) {
+        return inherit::run(args, &mut described, (from, also), with, json);
     }
     if let Some(entry) = args.with.as_deref().and_then(|with| epoch0::inheriting::find(with).ok()) {
         return Err(Failure::NoParent { method: entry.info.id });

@@ -59,7 +59,7 @@ fn show(verified: &Verified) -> String {
         Verified::Receipt { receipt, n_tensors, difference } => {
             let from = format!("seed {}, epoch0 {}", receipt.seed, receipt.version);
             let from = match &receipt.lineage {
-                Some(lineage) => format!("{} takes of {}, or {from}", lineage.method, lineage.from),
+                Some(lineage) => format!("{} takes of {}, or {from}", lineage.method, lineage.named()),
                 None => from,
             };
             let from = match &receipt.merged {

@@ -82,6 +82,40 @@ fn a_start_learns_from_a_guide_and_from_a_teacher() {
 }
 
 #[test]
+fn two_networks_of_templates_stand_in_one_of_twice_the_width() {
+    let room = Room::new();
+    let (member, child) = ("wide_resnet:10-1,size=8,stem=8,templates=2", "wide_resnet:10-2,size=8,stem=16");
+    for (seed, out) in [("1", "a"), ("2", "b")] {
+        room.ok(&["init", member, "--seed", seed, "-o", out]);
+    }
+    let grow = ["init", child, "--from", "a", "--from", "b", "--with", "mixture_growth", "-o", "child"];
+    let zero = [&grow[..], &["--set", "coefficients=zero"]].concat();
+    let report = room.json(&[&zero[..], &["--json"]].concat());
+    assert_eq!(report["proof"]["holds"], true, "{report}");
+    assert_eq!(report["also"], serde_json::json!(["b"]));
+    assert!(room.ok(&["verify-weights", "child"]).contains("same bits"));
+    let out = room.ok(&[&grow[..], &["--force"]].concat());
+    for part in
+        ["from a and b", "all 8, repeated to 16", "sum of 8, placed, of 2 parents", "--bn-stats population"]
+    {
+        assert!(out.contains(part), "{part} in {out}");
+    }
+    assert!(room.ok(&["verify-weights", "child"]).contains("same bits"));
+    for (with, froms, said) in [
+        ("mixture_growth", &["a"][..], "one parent: it makes a child of 2 parents"),
+        ("mixture_growth", &["a", "b", "a"], "3 parents: it makes a child of 2 parents"),
+        ("expand", &["a", "b"], "2 parents: it makes a child of one parent"),
+        ("expand", &["a"], "made of 2 templates in the parent"),
+        ("mixture_growth", &["a", child], "a checkpoint in `wide_resnet"),
+    ] {
+        let froms: Vec<&str> = froms.iter().flat_map(|from| ["--from", from]).collect();
+        let error = room.refused(&[&["init", child, "--with", with, "-o", "none"][..], &froms].concat());
+        assert!(error.contains(said) && error.contains("hint: "), "{with}: {error}");
+        assert!(!room.path("none").exists());
+    }
+}
+
+#[test]
 fn what_cannot_be_made_is_refused_and_leaves_nothing() {
     let room = room(&[("hidden_size", "48"), ("num_attention_heads", "6")]);
     for (method, more, said) in [

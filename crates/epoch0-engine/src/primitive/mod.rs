@@ -5,6 +5,7 @@ pub(crate) mod conv;
 pub(crate) mod elementwise;
 pub(crate) mod fused;
 mod matmul;
+mod mixture;
 pub(crate) mod poincare;
 pub(crate) mod pool;
 mod propagate;

@@ -9,7 +9,7 @@ pub(crate) mod recurrent;
 mod rope;
 mod sweep;
 
-use epoch0_net::{Network, Node, NodeId, Op, ParamId};
+use epoch0_net::{Made, Network, Node, NodeId, Op, ParamId};
 
 pub use sweep::{Turn, sweep};
 
@@ -239,9 +239,14 @@ impl Step<'_> {
 
     /// A weight: a parameter, or what is made of those that are learned in its place.
     fn weight(&self, id: ParamId) -> Result<Var, Error> {
-        let Some(shift) = self.network.shift_of(id) else { return self.param(id).cloned() };
-        let gates = shift.gates.iter().map(|gate| self.param(*gate)).collect::<Result<Vec<_>, _>>()?;
-        Ok(self.param(id)?.shifted(&gates))
+        let all = |ids: &[ParamId]| ids.iter().map(|id| self.param(*id)).collect::<Result<Vec<_>, _>>();
+        match self.network.made_of(id) {
+            None => self.param(id).cloned(),
+            Some(Made::Shift(shift)) => Ok(self.param(id)?.shifted(&all(&shift.gates)?)),
+            Some(Made::Mixture(mixture)) => {
+                Ok(Var::mixed(&all(&mixture.templates)?, self.param(mixture.coefficients)?))
+            }
+        }
     }
 
     /// A parameter as a value; factors of channels come with the dimensions behind the channels.

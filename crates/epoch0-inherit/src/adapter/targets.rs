@@ -90,6 +90,9 @@ pub fn all(net: &Network) -> Vec<Target> {
             Op::Conv { weight, groups: 1, transposed: false, .. } => (*weight, Kind::Conv, false),
             _ => continue,
         };
+        if net.made_of(param).is_some() {
+            continue;
+        }
         let weight = net.param(param);
         // What reads a table of words as a linear map has the table's other name.
         let is_tied = kind == Kind::Linear && weight.role == Role::Embedding;

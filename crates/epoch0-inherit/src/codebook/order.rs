@@ -21,7 +21,7 @@ pub(super) fn free(net: &Network) -> HashSet<AxisId> {
     }
     for (at, param) in net.params().iter().enumerate() {
         let id = ParamId(at as u32);
-        if net.shift_of(id).is_some() || param.fixed.is_some() || net.coefficients(id).is_some() {
+        if net.is_latent(id) || param.fixed.is_some() || net.coefficients(id).is_some() {
             walk.fix_all(&param.axes);
         }
     }

@@ -81,7 +81,7 @@ fn target(by: &Codebook, net: &Network, id: ParamId) -> Option<Target> {
     let param = net.param(id);
     let is_number = matches!(param.dtype, Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16);
     let is_kind = param.role.is_matrix() || param.role == Role::Embedding;
-    let is_made = param.fixed.is_some() || net.coefficients(id).is_some() || net.shift_of(id).is_some();
+    let is_made = param.fixed.is_some() || net.coefficients(id).is_some() || net.is_latent(id);
     if !is_kind || !is_number || is_made || param.shape.len() < 2 || param.is_empty() {
         return None;
     }

@@ -37,6 +37,11 @@ impl Grower<'_, '_> {
             }
         }
         for (param, _, trees) in self.pairs.params() {
+            if self.pairs.child.shift_of(param).is_some() && trees.iter().any(|tree| self.has_grown(tree)) {
+                let name = &self.pairs.child.param(param).name;
+                let why = "its weights are signed powers of two, of which none is zero";
+                return Err(self.refuse(name, why, "keep its size"));
+            }
             if self.sides[param.0 as usize].is_none() && trees.iter().any(|tree| self.has_grown(tree)) {
                 let name = &self.pairs.child.param(param).name;
                 let why = "it is larger in the child, and how it is used does not say what keeps the answers";

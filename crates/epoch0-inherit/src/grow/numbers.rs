@@ -200,7 +200,7 @@ fn makers_of(net: &Network, mut value: ValueId) -> (Vec<ParamId>, Option<usize>)
     let mut part = None;
     while let Some((_, node)) = maker(net, value) {
         match &node.op {
-            Op::Linear { .. } => return (node.op.params(), part),
+            Op::Linear { .. } => return (net.params_of(node), part),
             Op::Split { .. } | Op::SplitInHeads { .. } => {
                 part = node.outputs.iter().position(|&output| output == value);
             }

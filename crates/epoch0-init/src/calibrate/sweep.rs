@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use epoch0_engine::{Mode, Tensor, Turn, Value, Var, Weights};
+use epoch0_engine::{Mode, Parameters, Tensor, Turn, Value, Var, Weights};
 use epoch0_net::{Network, NodeId, NormKind, Op, ParamId, Role, Site};
 
 use super::meeting::{Change, Factor, Kind, Meeting};
@@ -29,10 +29,10 @@ pub fn sweep(
     let mut walk = Walk::new(method, network, decide);
     epoch0_engine::sweep(network, &mut params, inputs, Mode::Train, |turn| walk.visit(turn))?;
     for (id, by) in &walk.decided {
-        if by.is_changed
-            && let Some(var) = params.get(*id)
-        {
-            weights.set(*id, var.value().clone());
+        for part in parts(network, *id).into_iter().filter(|_| by.is_changed) {
+            if let Some(var) = params.get(part) {
+                weights.set(part, var.value().clone());
+            }
         }
     }
     let is_unmet = |(at, _): &(usize, &epoch0_net::Param)| {
@@ -46,6 +46,21 @@ pub fn sweep(
     let unused = unused.map(|(_, param)| param.name.clone()).collect();
     let passes = walk.done as f64 / network.nodes().len().max(1) as f64;
     Ok(Calibration { method, layers: walk.layers, unused, passes, rates: Vec::new() })
+}
+
+/// What a weight is made of: itself, or templates.
+fn parts(network: &Network, weight: ParamId) -> Vec<ParamId> {
+    network.mixture_of(weight).map_or_else(|| vec![weight], |mixture| mixture.templates.clone())
+}
+
+/// A weight, mixed where it is made of templates, with their coefficients.
+fn whole(network: &Network, weight: ParamId, params: &Parameters) -> Option<(Tensor, Vec<f64>)> {
+    let Some(mixture) = network.mixture_of(weight) else {
+        return Some((params.get(weight)?.value().clone(), vec![1.0]));
+    };
+    let templates = mixture.templates.iter().map(|id| params.get(*id)).collect::<Option<Vec<_>>>()?;
+    let coefficients = params.get(mixture.coefficients)?;
+    Some((Var::mixed(&templates, coefficients).value().clone(), coefficients.value().to_f64()))
 }
 
 /// Where a weight was decided.
@@ -95,7 +110,9 @@ where
         let (id, op) = (turn.id, &turn.node.op);
         match *op {
             // No factor of what is learned changes a signed power of two.
-            Op::Linear { weight, .. } | Op::Conv { weight, .. } if self.network.is_latent(weight) => {
+            Op::Linear { weight, .. } | Op::Conv { weight, .. }
+                if self.network.shift_of(weight).is_some() =>
+            {
                 self.evaluate(turn)
             }
             Op::Linear { weight, bias, .. } | Op::Conv { weight, bias, .. } => {
@@ -183,8 +200,8 @@ where
         let sites = self.sites.get(&met.node).cloned().unwrap_or_default();
         let sites = sites.into_iter().filter(|site| site.param == met.weight);
         let param = network.param(met.weight);
-        let weight = turn.params.get(met.weight).map(|var| var.value().clone());
-        let elements = weight.as_ref().map(Tensor::to_f64).unwrap_or_default();
+        let weight = whole(network, met.weight, turn.params);
+        let elements = weight.as_ref().map(|(weight, _)| weight.to_f64()).unwrap_or_default();
         let used_before = self.decided.get(&met.weight).map(|by| by.at);
         let mut changes: Vec<(&Site, Factor)> = Vec::new();
         let mut factors = vec![1.0; met.output.channels()];
@@ -241,8 +258,13 @@ where
                 note: change.note,
             });
         }
-        if let (Some(weight), false) = (&weight, changes.is_empty()) {
-            turn.params.set(met.weight, Var::constant(multiplied(weight, elements, &changes)));
+        if let (Some((_, coefficients)), false) = (&weight, changes.is_empty()) {
+            let squares: f64 = coefficients.iter().map(|a| a * a).sum();
+            for (part, coefficient) in parts(network, met.weight).into_iter().zip(coefficients) {
+                let Some(own) = turn.params.get(part).map(|var| var.value().clone()) else { continue };
+                let share = coefficient / squares;
+                turn.params.set(part, Var::constant(multiplied(&own, (&elements, share), &changes)));
+            }
         }
         let is_changed = !changes.is_empty();
         self.decided.entry(met.weight).or_insert(Decided { at: met.op.name(), is_changed });
@@ -287,16 +309,21 @@ fn scaled(y: &Var, dim: usize, factors: &[f64]) -> Var {
     y.mul(&Var::constant(Tensor::from_f64(factors.to_vec(), &shape, value.precision(), &value.device())))
 }
 
-/// The weight with its parts multiplied, each element rounded once.
-fn multiplied(weight: &Tensor, mut elements: Vec<f64>, changes: &[(&Site, Factor)]) -> Tensor {
-    let shape = weight.shape();
+/// A weight, or a template of it, with its parts multiplied, each element rounded once; of what is new, its share of what
+/// that differs by from the whole.
+fn multiplied(weight: &Tensor, (whole, share): (&[f64], f64), changes: &[(&Site, Factor)]) -> Tensor {
+    let (shape, mut elements) = (weight.shape(), weight.to_f64());
     for (site, factor) in changes {
         match factor {
             Factor::One(factor) => site.view.runs(|_, start, length, stride| {
                 (0..length).for_each(|step| elements[start + step * stride] *= factor);
             }),
             Factor::New(values) => site.view.runs(|canonical, start, length, stride| {
-                (0..length).for_each(|step| elements[start + step * stride] = values[canonical + step]);
+                for step in 0..length {
+                    let (at, new) = (start + step * stride, values[canonical + step]);
+                    let is_whole = share == 1.0;
+                    elements[at] = if is_whole { new } else { elements[at] + share * (new - whole[at]) };
+                }
             }),
             Factor::Rows(factors) => {
                 let width = shape.last().copied().unwrap_or(1).max(1);

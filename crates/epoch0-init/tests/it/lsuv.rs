@@ -85,7 +85,7 @@ fn passes(net: &Network, weights: &Weights, inputs: &[Value], done: &Calibration
 
 #[test]
 fn every_layer_has_unit_variance_after_one_division() {
-    for spec in ["mlp:20-64-64-64-64-5", "mlp:20-64-64-5,act=tanh,norm=layer", "lenet"] {
+    for spec in ["mlp:20-64-64-64-64-5", "mlp:20-64-64-5,act=tanh,norm=layer", "lenet", "lenet:templates=3"] {
         let net = zoo::build(spec).unwrap();
         let inputs = batch(&net, 256, 1.0, 0);
         let (_, weights, done) = started(&net, &recipe(&[]), &inputs).unwrap();

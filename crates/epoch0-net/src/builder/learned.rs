@@ -1,11 +1,23 @@
-//! Learned functions, and maps whose weights are signed powers of two.
+//! Learned functions, and maps whose weights are made of what is learned in their place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use epoch0_num::rational::{DENOMINATOR, NUMERATOR, Rational};
 
 use super::Builder;
-use crate::{NetError, Op, ParamId, Role, Share, Shift, ValueId};
+use crate::{Made, Mixture, NetError, Op, ParamId, Role, Share, Shift, ValueId};
+
+/// What weights of maps are made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Maps {
+    /// Signs and gates of so many bits.
+    Shifts(u32),
+    /// So many templates.
+    Mixtures(usize),
+}
+
+/// Templates of a weight.
+const TEMPLATES: std::ops::RangeInclusive<usize> = 1..=64;
 
 impl Builder {
     /// A rational function of each number, one for each of `groups` groups of the last dimension's features: parameters
@@ -44,25 +56,44 @@ impl Builder {
     /// the first map and of readouts, once the network is finished (see [`Shift`]). Gates are called `WEIGHT_t1`,
     /// `WEIGHT_t2`, ….
     pub fn shift_maps(&mut self, bits: u32) {
-        self.shift = Some(bits);
+        self.maps = Some(Maps::Shifts(bits));
     }
 
-    pub(super) fn shifts(&mut self) -> BTreeMap<ParamId, Shift> {
-        let Some(bits) = self.shift else { return BTreeMap::new() };
+    /// Makes the weights of linear maps and convolutions sums of so many templates (1 to 64), once the network is finished
+    /// (see [`Mixture`]). Tables that are read as maps too stay as they are. Templates are called WEIGHT, `WEIGHT_t2`,
+    /// `WEIGHT_t3`, …, their coefficients `WEIGHT_mix`.
+    pub fn mix_maps(&mut self, templates: usize) {
+        self.maps = Some(Maps::Mixtures(templates));
+    }
+
+    /// Weights of linear maps and convolutions, in the order of the network.
+    fn maps(&self) -> Vec<ParamId> {
+        let maps = self.nodes.iter().filter_map(|node| match node.op {
+            Op::Linear { weight, .. } | Op::Conv { weight, .. } => Some(weight),
+            _ => None,
+        });
+        maps.collect()
+    }
+
+    pub(super) fn made(&mut self) -> BTreeMap<ParamId, Made> {
+        match self.maps {
+            None => BTreeMap::new(),
+            Some(Maps::Shifts(bits)) => self.shifts(bits),
+            Some(Maps::Mixtures(templates)) => self.mixtures(templates),
+        }
+    }
+
+    fn shifts(&mut self, bits: u32) -> BTreeMap<ParamId, Made> {
         let place = self.name.clone();
         if !(2..=4).contains(&bits) {
             self.attribute(&place, "shift", bits, "2 to 4 bits");
             return BTreeMap::new();
         }
-        let maps = self.nodes.iter().filter_map(|node| match node.op {
-            Op::Linear { weight, .. } | Op::Conv { weight, .. } => Some(weight),
-            _ => None,
-        });
-        let maps: Vec<ParamId> = maps.collect();
+        let maps = self.maps();
         let inner = maps.iter().skip(1).filter(|&&weight| {
             Some(&weight) != maps.first() && self.params[weight.0 as usize].role == Role::Weight
         });
-        let inner: std::collections::BTreeSet<ParamId> = inner.copied().collect();
+        let inner: BTreeSet<ParamId> = inner.copied().collect();
         if inner.is_empty() {
             self.refuse(NetError::Attribute {
                 place,
@@ -75,8 +106,33 @@ impl Builder {
             let param = self.params[weight.0 as usize].clone();
             let names = (1..1usize << (bits - 1)).map(|gate| format!("{}_t{gate}", param.name));
             let gates = names.map(|name| self.declare(&name, Role::Weight, param.axes.clone())).collect();
-            (weight, Shift { bits, gates })
+            (weight, Made::Shift(Shift { bits, gates }))
         };
         inner.into_iter().map(gates_of).collect()
+    }
+
+    fn mixtures(&mut self, n: usize) -> BTreeMap<ParamId, Made> {
+        let place = self.name.clone();
+        if !TEMPLATES.contains(&n) {
+            self.attribute(&place, "templates", n, "1 to 64 of them");
+            return BTreeMap::new();
+        }
+        let is_map = |weight: &ParamId| self.params[weight.0 as usize].role.is_matrix();
+        let maps: BTreeSet<ParamId> = self.maps().into_iter().filter(is_map).collect();
+        if maps.is_empty() {
+            self.attribute(&place, "templates", n, "networks with a linear map or a convolution");
+        }
+        let made_of = |weight: ParamId| {
+            let param = self.params[weight.0 as usize].clone();
+            let more = (2..=n).map(|nth| format!("{}_t{nth}", param.name));
+            let more: Vec<ParamId> =
+                more.map(|name| self.declare(&name, param.role, param.axes.clone())).collect();
+            let templates = std::iter::once(weight).chain(more).collect();
+            let axis = self.axes.fresh(Some(n));
+            self.axes.name(axis, 1, &format!("{}.templates", param.name));
+            let coefficients = self.declare(&format!("{}_mix", param.name), Role::Coefficient, vec![axis]);
+            (weight, Made::Mixture(Mixture { templates, coefficients }))
+        };
+        maps.into_iter().map(made_of).collect()
     }
 }

@@ -133,9 +133,13 @@ fn parts_of(net: &Network, node: &Node, consumers: &[Vec<NodeId>]) -> Vec<Part> 
     }
 }
 
-/// A part for each coefficient of a rational function: its column, over the groups.
+/// A part for each coefficient of a rational function: its column, over the groups. Those of templates are one part.
 fn coefficients(net: &Network, node: &Node, param: ParamId) -> Option<Vec<Part>> {
-    let Op::Rational { numerator, .. } = node.op else { return None };
+    let Op::Rational { numerator, .. } = node.op else {
+        let of = net.param(param);
+        let whole = Part { label: None, offset: 0, out: vec![(of.len(), 1)], output: *node.outputs.first()? };
+        return (of.role == Role::Coefficient).then(|| vec![whole]);
+    };
     let [rows, n] = net.param(param).shape[..] else { return None };
     let column = |(offset, label): (usize, String)| Part {
         label: Some(label),
@@ -168,12 +172,11 @@ fn view_of(net: &Network, node: &Node, param: ParamId, part: &Part) -> Option<(V
     let shape = &net.param(param).shape;
     let plain = |out: Strided, in_: Strided| View { offset: 0, batch: vec![], out, in_, receptive: vec![] };
     let vector = |part: &Part| View { offset: part.offset, ..plain(part.out.clone(), vec![]) };
-    // Gates lie as the weight does that they are for.
-    let of_weight = |weight: ParamId| {
-        param == weight || net.shift_of(weight).is_some_and(|shift| shift.gates.contains(&param))
-    };
+    let of_weight = |weight: ParamId| net.weight_of(param) == weight;
+    if net.param(param).role == Role::Coefficient {
+        return Some((vector(part), None));
+    }
     match node.op.flat().as_ref().unwrap_or(&node.op) {
-        Op::Rational { .. } => Some((vector(part), None)),
         Op::Linear { weight, layout, .. } => {
             let [a, b] = net.param(*weight).shape[..] else { return None };
             let (n_in, row, column) = match layout {

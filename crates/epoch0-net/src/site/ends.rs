@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::{Branch, Network, Node, NodeId, Op, ParamId, Role, ValueId};
+use crate::{Branch, Made, Network, Node, NodeId, Op, ParamId, Role, ValueId};
 
 /// The end of a residual branch.
 #[derive(Clone, Debug)]
@@ -74,7 +74,17 @@ fn walk(
 ) -> Option<BranchEnd> {
     let op = &node(net, last).op;
     let (mut factor, mut norm) = (None, None);
-    let mut scalers = matches!(op, Op::Linear { .. } | Op::Conv { .. }).then(|| op.params());
+    let mut scalers = match op {
+        Op::Linear { weight, .. } | Op::Conv { weight, .. } => match net.made_of(*weight) {
+            None => Some(op.params()),
+            // No factor makes nothing of a power of two.
+            Some(Made::Shift(_)) => None,
+            Some(Made::Mixture(mixture)) => {
+                Some(op.params().into_iter().chain(mixture.templates[1..].iter().copied()).collect())
+            }
+        },
+        _ => None,
+    };
     let mut value = *node(net, last).outputs.first()?;
     loop {
         let [reader] = readers.get(&value)?[..] else { return None };

@@ -1,7 +1,7 @@
 //! Residual networks of CIFAR: He et al. (2015, §4.2) and wide ones (Zagoruyko and Komodakis 2016).
 
 use super::parts::{ConvNorm, Image, Norms, relu};
-use super::spec::{DEPTH, Spec};
+use super::spec::{DEPTH, Spec, WIDTH};
 use crate::{Builder, NormKind, Pool, ValueId, Window};
 
 /// `cifar_resnet:DEPTH`.
@@ -75,16 +75,17 @@ fn padded(b: &mut Builder, x: ValueId, out: usize) -> ValueId {
     b.pad(x, 1, missing / 2, missing - missing / 2)
 }
 
-/// `wide_resnet:DEPTH-WIDTH` with depth 6 n + 4: normalization and activation stand before the convolutions.
+/// `wide_resnet:DEPTH-WIDTH` with depth 6 n + 4, and `stem` channels behind the first convolution: normalization and activation stand before the convolutions.
 pub(super) fn wide(spec: &mut Spec<'_>, b: &mut Builder) -> Result<(), String> {
     let sizes = spec.sizes_needed("DEPTH-WIDTH", 2..=2, &DEPTH)?;
     let (depth, width) = (sizes[0], sizes[1]);
+    let stem = spec.size("stem", 16, &WIDTH)?;
     let image = Image::cifar(spec)?;
     if depth < 10 || depth % 6 != 4 {
         return Err(format!("depth is {depth}, allowed 6 n + 4: 10, 16, 22, 28, 40…"));
     }
     let x = image.input(b);
-    let mut x = b.conv(x, "conv1", 16, Window::square(3, 1, 1), 1, false);
+    let mut x = b.conv(x, "conv1", stem, Window::square(3, 1, 1), 1, false);
     for stage in 0..3 {
         let out = (16 << stage) * width;
         for block in 0..(depth - 4) / 6 {

@@ -1,8 +1,10 @@
 //! Networks by a short specification: `resnet18`, `mlp:784-512-10,act=tanh`, `gpt:layers=4,heads=4,embed=128`.
 //!
 //! A specification is `NAME[:SIZE-SIZE-…][,KEY=VALUE]…`. Every network takes `shift=2`, `3` or `4`: all of its maps but
-//! the first and the readout get weights that are signed powers of two of so many bits (see [`crate::Shift`]). Where torchvision or timm has a network of the name, its
-//! parameters are exactly theirs: names, shapes and buffers of the state dict.
+//! the first and the readout get weights that are signed powers of two of so many bits (see [`crate::Shift`]); or
+//! `templates=J`: the weights of all its maps are sums of J templates with coefficients (see [`crate::Mixture`]). Where
+//! torchvision or timm has a network of the name, its parameters are exactly theirs: names, shapes and buffers of the state
+//! dict.
 //!
 //! # Example
 //! ```
@@ -209,7 +211,7 @@ pub static KNOWN: &[Entry] = &[
     Entry::new("poincare_resnet", ":DEPTH[,classes=10][,in=3][,size=32][,width=8][,curvature=0.1]\
         [,norm=midpoint|frechet|none][,head=scores|linear]", "Poincaré ResNet of CIFAR of depth 6 n + 2",
         poincare::resnet_of_depth),
-    Entry::new("wide_resnet", ":DEPTH-WIDTH[,classes=10][,in=3][,size=32]",
+    Entry::new("wide_resnet", ":DEPTH-WIDTH[,classes=10][,in=3][,size=32][,stem=16]",
         "wide ResNet of CIFAR of depth 6 n + 4, such as 28-10", cifar::wide),
 ];
 
@@ -228,8 +230,11 @@ fn read(text: &str) -> Result<Network, String> {
     let source = Source::Zoo { spec: text.to_owned() };
     let mut builder = Builder::new(text, source, Dtype::F32);
     (entry.build)(&mut spec, &mut builder)?;
-    if let bits @ 1.. = spec.size("shift", 0, &(2..=4))? {
-        builder.shift_maps(bits as u32);
+    match (spec.size("shift", 0, &(2..=4))?, spec.size("templates", 0, &(1..=64))?) {
+        (0, 0) => {}
+        (bits, 0) => builder.shift_maps(bits as u32),
+        (0, templates) => builder.mix_maps(templates),
+        _ => return Err("shift and templates are both given, allowed one of them".to_owned()),
     }
     spec.done()?;
     let net = builder.finish().map_err(|error| error.to_string())?;

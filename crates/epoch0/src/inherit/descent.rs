@@ -1,5 +1,7 @@
 //! What a child was made of, for people and programs.
 
+use std::collections::BTreeSet;
+
 use epoch0_inherit::{Inherited, Layer, Origin, is_new};
 use epoch0_init::start::Plan;
 use epoch0_method::reading::ProbeSummary;
@@ -97,7 +99,8 @@ pub struct Heirs {
     /// Shape of the parent's; absent where it is drawn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub of: Option<Vec<usize>>,
-    /// `copied`, `selected` or `grown`, with `scaled` where numbers change; a number; or the law that it is drawn from.
+    /// `copied`, `selected` or `grown`, with `scaled` where numbers change; a number; the law that it is drawn from; or how
+    /// many of the parents' tensors are placed in it and summed.
     pub how: String,
 }
 
@@ -106,13 +109,18 @@ pub(super) fn descent(parent: &Parent, plan: &Plan<'_>, lineage: &Lineage) -> De
     let mut groups: Vec<Heirs> = Vec::new();
     for (at, param) in net.params().iter().enumerate() {
         let origin = &parent.inheritance.params[at];
-        let of = origin.taken().map(|inherited| parent.net.param(inherited.from).shape.clone());
+        let first = origin.all_taken().next();
+        let of = first.map(|(_, inherited)| parent.net.param(inherited.from).shape.clone());
         let law = || plan.sites_of(ParamId(at as u32)).first().map(|planned| planned.law.to_string());
         let how = match origin {
             Origin::Drawn if parent.inheritance.learned.is_some() => "learned".to_owned(),
             Origin::Drawn => format!("drawn: {}", law().unwrap_or_default()),
             Origin::Constant(value) => value.to_string(),
             Origin::Taken(inherited) => how(inherited, of.as_deref().unwrap_or_default()),
+            Origin::Sum(terms) => {
+                let parents: BTreeSet<usize> = terms.iter().map(|term| term.parent).collect();
+                format!("sum of {}, placed, of {} parents", terms.len(), parents.len())
+            }
         };
         let (name, shape) = (param.name.clone(), param.shape.clone());
         let like = groups.iter_mut().find_map(|group| {

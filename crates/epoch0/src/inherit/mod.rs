@@ -28,6 +28,9 @@ use crate::{Described, Error, Options, Receipt, receipt};
 pub struct Lineage {
     /// The parent, as it was named.
     pub from: String,
+    /// Further parents, as they were named, where the method takes several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
     /// Id of the method.
     pub method: String,
     /// Its parameters that were given.
@@ -39,6 +42,18 @@ pub struct Lineage {
     /// How many examples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub examples: Option<usize>,
+}
+
+impl Lineage {
+    /// All parents, as they were named.
+    pub fn parents(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.from).chain(&self.also).map(String::as_str)
+    }
+
+    /// All parents for people.
+    pub fn named(&self) -> String {
+        self.parents().collect::<Vec<_>>().join(" and ")
+    }
 }
 
 /// What stands beside a checkpoint and goes with it.
@@ -88,11 +103,12 @@ pub fn inherit(
         ));
     }
     let is_child = |at: &usize| {
-        parent.inheritance.params[*at].taken().is_some() && child.net.params()[*at].dtype.is_float()
+        parent.inheritance.params[*at].all_taken().next().is_some()
+            && child.net.params()[*at].dtype.is_float()
     };
     let first = (0..child.net.params().len()).find(is_child);
-    let theirs =
-        first.map(|at| parent.tensor(ParamId(at as u32))).transpose()?.flatten().map(|tensor| tensor.dtype());
+    let theirs = first.map(|at| parent.tensors(ParamId(at as u32))).transpose()?;
+    let theirs = theirs.and_then(|tensors| tensors.first().map(format::Tensor::dtype));
     if let Some(dtype) = dtype.or(theirs) {
         child.set_dtype(dtype);
     }
@@ -116,7 +132,7 @@ pub fn inherit(
     report.files = writer.finish()?.files;
     folder.commit()?;
     if parent.inheritance.preserves {
-        report.proof = proof::proof((&parent.net, &parent.place), plan.net(), out, options.seed)?;
+        report.proof = proof::proof(&parent, plan.net(), out, options.seed)?;
     }
     report.out = Some(out.display().to_string());
     report.seconds = Some(begun.elapsed().as_secs_f64());
@@ -126,11 +142,12 @@ pub fn inherit(
 /// What a parent's file holds has to be what its config says, in types that can be read.
 fn check(parent: &Parent, child: &Network, lineage: &Lineage) -> Result<(), Error> {
     for (at, param) in child.params().iter().enumerate() {
-        let Some(tensor) = parent.tensor(ParamId(at as u32))? else { continue };
         let is_number = |dtype: Dtype| matches!(dtype, Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16);
-        if tensor.dtype() == param.dtype || (is_number(tensor.dtype()) && is_number(param.dtype)) {
-            continue;
-        }
+        let is_wrong = |tensor: &format::Tensor<'_>| {
+            tensor.dtype() != param.dtype && !(is_number(tensor.dtype()) && is_number(param.dtype))
+        };
+        let tensors = parent.tensors(ParamId(at as u32))?;
+        let Some(tensor) = tensors.iter().find(|tensor| is_wrong(tensor)) else { continue };
         return Err(epoch0_method::Error::Unsupported {
             method: lineage.method.clone(),
             what: tensor.name().to_owned(),

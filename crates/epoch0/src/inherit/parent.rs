@@ -6,7 +6,7 @@ use epoch0_data::Dataset;
 use epoch0_engine::{Device, Precision, Weights};
 use epoch0_examine::Probe;
 use epoch0_format::{Checkpoint, Tensor};
-use epoch0_inherit::{Gather, Inheritance, Inheritor, Kin, Needs, Origin, Stored, Training};
+use epoch0_inherit::{Further, Gather, Inheritance, Inheritor, Kin, Needs, Origin, Stored, Sum, Training};
 use epoch0_init::start::Recipe;
 use epoch0_method::reading::ProbeSummary;
 use epoch0_method::{Entry, Family};
@@ -44,6 +44,8 @@ pub(crate) struct Parent {
     pub(super) place: PathBuf,
     /// None where the parent is as it is drawn.
     checkpoint: Option<Checkpoint>,
+    /// Further parents.
+    pub(super) further: Vec<(Network, Checkpoint)>,
     pub(super) inheritance: Inheritance,
     /// What the parent was run on.
     pub(super) asked: Option<ProbeSummary>,
@@ -68,13 +70,34 @@ impl epoch0_inherit::Tensors for Tensors<'_> {
     }
 }
 
-fn no_checkpoint(lineage: &Lineage) -> Error {
+fn no_checkpoint(method: &str, from: &str) -> Error {
     epoch0_method::Error::Missing {
-        method: lineage.method.clone(),
-        input: format!("a checkpoint in `{}`", lineage.from),
+        method: method.to_owned(),
+        input: format!("a checkpoint in `{from}`"),
         hint: "name a folder with a config.json and weights, or NET@FILE".to_owned(),
     }
     .into()
+}
+
+/// That there are as many parents as the method takes.
+fn check_number(lineage: &Lineage, wanted: usize) -> Result<(), Error> {
+    let found = lineage.also.len() + 1;
+    if found == wanted {
+        return Ok(());
+    }
+    let of = |n: usize| if n == 1 { "one parent".to_owned() } else { format!("{n} parents") };
+    let hint = match wanted {
+        1 => "give `--from` once; `mixture_growth` joins two, `epoch0 average` takes means of several"
+            .to_owned(),
+        _ => format!("give `--from` {wanted} times, once for each parent"),
+    };
+    Err(epoch0_method::Error::Unsupported {
+        method: lineage.method.clone(),
+        what: of(found),
+        why: format!("it makes a child of {}", of(wanted)),
+        hint,
+    }
+    .into())
 }
 
 /// The parent's weights in memory, and examples to run it on.
@@ -101,13 +124,14 @@ impl Parent {
         seed: u64,
     ) -> Result<Self, Error> {
         let method = (find(&lineage.method)?.build)(&lineage.set)?;
+        check_number(lineage, method.n_parents())?;
         let described = Described::open_with(&lineage.from, true)?;
         let needs = method.needs();
         let Some(path) = &described.checkpoint else {
             if needs == Needs::Training {
                 return Self::trained(lineage, described, None, &*method, child, recipe, seed);
             }
-            return Err(no_checkpoint(lineage));
+            return Err(no_checkpoint(&lineage.method, &lineage.from));
         };
         let path = path.clone();
         let checkpoint = Checkpoint::open(&path)?;
@@ -116,19 +140,37 @@ impl Parent {
         }
         let net = &described.net;
         let stored = Tensors { checkpoint: &checkpoint, net };
+        let others = lineage.also.iter().map(|from| {
+            let described = Described::open_with(from, true)?;
+            let path = described.checkpoint.ok_or_else(|| no_checkpoint(&lineage.method, from))?;
+            Ok((described.net, Checkpoint::open(&path)?))
+        });
+        let others: Vec<(Network, Checkpoint)> = others.collect::<Result<_, Error>>()?;
+        let stored_too: Vec<Tensors<'_>> =
+            others.iter().map(|(net, checkpoint)| Tensors { checkpoint, net }).collect();
+        let is_read = needs == Needs::Weights;
+        let further = stored_too.iter().map(|stored| Further {
+            net: stored.net,
+            tensors: is_read.then_some(stored as &dyn epoch0_inherit::Tensors),
+        });
+        let further: Vec<Further<'_>> = further.collect();
         let running = match needs {
             Needs::Activations => Some(running(lineage, net, &path, seed)?),
             Needs::Nothing | Needs::Weights | Needs::Training => None,
         };
         let kin = Kin {
             seed,
-            tensors: (needs == Needs::Weights).then_some(&stored),
+            further: &further,
+            tensors: is_read.then_some(&stored),
             running: running.as_ref().map(|(weights, probe)| (weights, &probe.batch)),
             ..Kin::new(net, child)
         };
         let inheritance = method.inherit(&kin)?;
         let asked = running.map(|(_, probe)| probe.summary);
-        Ok(Self { checkpoint: Some(checkpoint), net: described.net, place: path, inheritance, asked })
+        drop(further);
+        drop(stored_too);
+        let (net, place) = (described.net, path);
+        Ok(Self { checkpoint: Some(checkpoint), further: others, net, place, inheritance, asked })
     }
 
     /// Has the child learn from the parent, whose weights are its own or as they are drawn.
@@ -162,10 +204,10 @@ impl Parent {
         let kin = Kin { seed, training: Some(training), ..Kin::new(&described.net, child) };
         let inheritance = method.inherit(&kin)?;
         if inheritance.learned.is_none() && checkpoint.is_none() {
-            return Err(no_checkpoint(lineage));
+            return Err(no_checkpoint(&lineage.method, &lineage.from));
         }
         let place = described.place().to_owned();
-        Ok(Self { checkpoint, net: described.net, place, inheritance, asked: None })
+        Ok(Self { checkpoint, further: Vec::new(), net: described.net, place, inheritance, asked: None })
     }
 
     /// Where a child's parameter comes from.
@@ -174,19 +216,33 @@ impl Parent {
             return Ok(Heir::Learned(value.to_f64()));
         }
         Ok(match (&self.inheritance.params[child.0 as usize], &self.checkpoint) {
-            (Origin::Drawn, _) | (Origin::Taken(_), None) => Heir::Drawn,
+            (Origin::Drawn, _) | (Origin::Taken(_) | Origin::Sum(_), None) => Heir::Drawn,
             (Origin::Constant(value), _) => Heir::Constant(*value),
             (Origin::Taken(inherited), Some(checkpoint)) => {
                 let tensor = tensor_of(checkpoint, &self.net, inherited.from)?;
                 Heir::Taken { gather: Box::new(Gather::new(inherited, tensor)), is_drawn: inherited.draws() }
             }
+            (origin @ Origin::Sum(_), Some(_)) => {
+                let tensors = self.tensors(child)?;
+                let pairs = origin.all_taken().zip(tensors);
+                Heir::Sum(Sum::new(pairs.map(|((_, of), tensor)| Gather::new(of, tensor)).collect()))
+            }
         })
     }
 
-    pub(super) fn tensor(&self, child: ParamId) -> Result<Option<Tensor<'_>>, Error> {
-        let inherited = self.inheritance.params[child.0 as usize].taken();
-        let pair = inherited.zip(self.checkpoint.as_ref());
-        pair.map(|(inherited, checkpoint)| tensor_of(checkpoint, &self.net, inherited.from)).transpose()
+    /// All parents with their checkpoints.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Network, &Checkpoint)> {
+        let first = self.checkpoint.iter().map(|checkpoint| (&self.net, checkpoint));
+        first.chain(self.further.iter().map(|(net, checkpoint)| (net, checkpoint)))
+    }
+
+    /// The tensors that a child's parameter is taken from.
+    pub(super) fn tensors(&self, child: ParamId) -> Result<Vec<Tensor<'_>>, Error> {
+        let all: Vec<_> = self.all().collect();
+        let taken = self.inheritance.params[child.0 as usize].all_taken();
+        let known = taken
+            .filter_map(|(parent, of)| all.get(parent).map(|(net, checkpoint)| (*net, *checkpoint, of.from)));
+        known.map(|(net, checkpoint, from)| tensor_of(checkpoint, net, from)).collect()
     }
 }
 
@@ -196,6 +252,8 @@ pub(crate) enum Heir<'a> {
     Constant(f64),
     /// What the child learned.
     Learned(Vec<f64>),
+    /// Of several parameters.
+    Sum(Sum<'a>),
     /// With whether some of it is drawn.
     Taken {
         gather: Box<Gather<'a>>,
@@ -215,6 +273,7 @@ impl Heir<'_> {
         match self {
             Self::Drawn => None,
             Self::Taken { gather, .. } => gather.read(start, dtype, out),
+            Self::Sum(sum) => sum.read(start, dtype, out),
             Self::Learned(values) => {
                 with_element!(dtype, T => {
                     for (value, to) in values[start..].iter().zip(out.chunks_exact_mut(size_of::<T>())) {

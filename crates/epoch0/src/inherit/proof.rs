@@ -1,4 +1,4 @@
-//! Whether a child answers as its parent does: both are run.
+//! Whether a child answers as its parents do: all are run.
 
 use std::path::Path;
 
@@ -9,10 +9,11 @@ use epoch0_net::Network;
 use epoch0_num::Dtype;
 use serde::Serialize;
 
+use super::Parent;
 use crate::Error;
 use crate::weights::read_weights;
 
-/// How far a child's answers are from its parent's.
+/// How far a child's answers are from its parent's, or from the sum of its parents'.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Proof {
     /// The largest difference, as a share of the parent's largest answer.
@@ -30,26 +31,36 @@ const MOST: [u64; 2] = [200_000_000, 1_500_000_000];
 /// Examples that both are asked.
 const EXAMPLES: usize = 2;
 
-/// How far the answers of what was written are from the parent's; none where both are too large to be run.
+/// How far the answers of what was written are from the parents'; none where all are too large to be run.
 pub(super) fn proof(
-    (parent, from): (&Network, &Path),
+    parent: &Parent,
     child: &Network,
     out: &Path,
     seed: u64,
 ) -> Result<Option<Proof>, Error> {
-    let n = parent.n_params() + child.n_params();
-    if n > MOST[1] || parent.graph_inputs().is_some() {
+    let n = parent.all().map(|(net, _)| net.n_params()).sum::<u64>() + child.n_params();
+    if n > MOST[1] || parent.net.graph_inputs().is_some() {
         return Ok(None);
     }
     let precision = if n > MOST[0] { Precision::Single } else { Precision::Double };
     let device = Device::cpu();
-    let probe = Probe::matched(parent, EXAMPLES, seed, precision, &device)?;
+    let probe = Probe::matched(&parent.net, EXAMPLES, seed, precision, &device)?;
     let answers = |net: &Network, path: &Path| -> Result<Vec<f64>, Error> {
         let weights = read_weights(net, path, precision, &device)?;
         let run = run(net, &weights.constants(), &probe.inputs, Mode::Eval, &mut |_| Ok(()))?;
         Ok(run.outputs.iter().filter_map(Value::real).flat_map(|var| var.value().to_f64()).collect())
     };
-    let (wanted, found) = (answers(parent, from)?, answers(child, out)?);
+    let shares = match &parent.inheritance.shares[..] {
+        [] => vec![1.0],
+        shares => shares.to_vec(),
+    };
+    let mut wanted: Vec<f64> = Vec::new();
+    for ((net, checkpoint), share) in parent.all().zip(shares) {
+        let own = answers(net, checkpoint.path())?;
+        wanted.resize(own.len(), 0.0);
+        wanted.iter_mut().zip(own).for_each(|(sum, own)| *sum += share * own);
+    }
+    let found = answers(child, out)?;
     let largest = wanted.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
     let off = wanted.iter().zip(&found).fold(0.0, |most: f64, (a, b)| most.max((a - b).abs()));
     let deviation =
