@@ -8,6 +8,7 @@ mod general;
 mod learned;
 mod named;
 mod poincare;
+mod spiking;
 
 pub use named::{NamedConv, NamedLinear, NamedNorm, NamedRecurrent};
 
@@ -95,6 +96,7 @@ pub struct Builder {
     blocks: Vec<String>,
     block: Option<usize>,
     shift: Option<u32>,
+    steps: Option<usize>,
     error: Option<NetError>,
 }
 
@@ -116,6 +118,7 @@ impl Builder {
             blocks: Vec::new(),
             block: None,
             shift: None,
+            steps: None,
             error: None,
         }
     }
@@ -845,6 +848,7 @@ impl Builder {
     /// The first mistake made while building.
     pub fn finish(mut self) -> Result<Network, NetError> {
         let shifts = self.shifts();
+        self.spikes();
         let mut ties = Vec::new();
         for (alias, target) in std::mem::take(&mut self.ties) {
             match self.find(&target) {

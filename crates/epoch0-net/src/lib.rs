@@ -15,6 +15,7 @@ mod op;
 mod param;
 mod poincare;
 mod site;
+mod spiking;
 pub mod zoo;
 
 pub use axis::{Axis, AxisId, Structure};
@@ -28,3 +29,4 @@ pub use op::{Attention, Layout, NormKind, Op, Pool, Rope, Window};
 pub use param::{Fixed, Param, ParamId, Role};
 pub use poincare::{Centre, Poincare};
 pub use site::{Branch, BranchEnd, Fans, Maxout, Site, Strided, View};
+pub use spiking::Spiking;

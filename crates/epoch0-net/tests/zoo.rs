@@ -130,7 +130,7 @@ fn entries_build_and_say_which_options_they_have() {
             .split(['[', ',', ':', ']'])
             .filter_map(|part| Some(part.split_once('=')?.0))
             .collect();
-        let mut asked: Vec<_> = allowed.split(", ").filter(|option| *option != "shift").collect();
+        let mut asked: Vec<_> = allowed.split(", ").filter(|option| !["shift", "spiking"].contains(option)).collect();
         said.sort_unstable();
         asked.sort_unstable();
         assert_eq!(said, asked, "{}: the syntax names the options that are read", entry.name);
@@ -146,6 +146,8 @@ fn own_sites_cover_every_element_of_small_networks() {
         "vit:layers=1,shift=2",
         "resnet20,shift=3",
         "mlp:5-4-4-3,norm=batch,residual=true,shift=4",
+        "mlp:5-4-4-3,residual=true,spiking=3",
+        "resnet20,norm=fixup,spiking=2",
         "mlp:5-4-4-3,norm=batch,residual=true",
         "gcn:5-4-4-3,norm=batch,residual=true",
         "sage:5-4-3",
@@ -448,7 +450,7 @@ fn mistakes_are_named_with_what_is_allowed() {
         ("mlp:8-8-8,bias=true,bias=false", "option `bias` is given twice"),
         (
             "mlp:8-8-8,bais=true",
-            "option `bais` is unknown, allowed act, bias, norm, residual, shift\nhint: did you mean bias",
+            "option `bais` is unknown, allowed act, bias, norm, residual, shift, spiking\nhint: did you mean bias",
         ),
         (
             "mlp:8-8,,bias=true",

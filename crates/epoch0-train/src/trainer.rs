@@ -111,6 +111,8 @@ pub struct Trainer<'a> {
     step: u64,
     /// Layers that are followed.
     following: Option<Following>,
+    /// Parameters that are kept within bounds.
+    bounds: Vec<(ParamId, [f64; 2])>,
     /// What it learns from besides its data.
     lesson: Option<&'a dyn Lesson>,
     /// The epoch that is read, and its number.
@@ -149,6 +151,7 @@ impl<'a> Trainer<'a> {
             curve: settings.schedule.over(steps, pace),
             step: 0,
             following: None,
+            bounds: network.bounds(),
             lesson: None,
             epoch: None,
         })
@@ -362,6 +365,7 @@ impl<'a> Trainer<'a> {
                 .collect();
             gradient_norm = self.state.step(&mut self.weights, gradients, &self.per_param, learning_rate);
             if gradient_norm.is_finite() {
+                self.keep_within_bounds();
                 let momentum = self.settings.statistics_momentum;
                 for met in met.iter().flatten() {
                     if let Some(count) = statistics::follow(self.network, &mut self.weights, met, momentum) {
@@ -381,6 +385,16 @@ impl<'a> Trainer<'a> {
             gradient_norm,
         };
         Ok((step, trouble))
+    }
+
+    /// Puts parameters that have left their bounds back to them.
+    fn keep_within_bounds(&mut self) {
+        for &(id, [low, high]) in &self.bounds {
+            if let Some(value) = self.weights.get(id) {
+                let kept = Var::constant(value.clone()).clip(low, high);
+                self.weights.set(id, kept.value().clone());
+            }
+        }
     }
 
     /// A gradient without the row of an embedding's padding word, which is not learned.

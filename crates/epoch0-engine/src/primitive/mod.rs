@@ -11,5 +11,6 @@ mod propagate;
 mod rational;
 mod shape;
 mod shift;
+mod spiking;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,10 @@
 //! Networks by a short specification: `resnet18`, `mlp:784-512-10,act=tanh`, `gpt:layers=4,heads=4,embed=128`.
 //!
 //! A specification is `NAME[:SIZE-SIZE-…][,KEY=VALUE]…`. Every network takes `shift=2`, `3` or `4`: all of its maps but
-//! the first and the readout get weights that are signed powers of two of so many bits (see [`crate::Shift`]). Where torchvision or timm has a network of the name, its
-//! parameters are exactly theirs: names, shapes and buffers of the state dict.
+//! the first and the readout get weights that are signed powers of two of so many bits (see [`crate::Shift`]). Networks of
+//! rectifiers without normalizations and largest values of windows take `spiking=T`: their rectifiers are neurons that
+//! spike over T steps (see [`crate::Spiking`]). Where torchvision or timm has a network of the name, its parameters are
+//! exactly theirs: names, shapes and buffers of the state dict.
 //!
 //! # Example
 //! ```
@@ -77,7 +79,7 @@ impl Entry {
 }
 
 const IMAGENET: &str = "[,classes=1000][,in=3][,size=224]";
-const VGG: &str = "[,classes=1000][,in=3][,size=224][,act=relu|maxoutK]";
+const VGG: &str = "[,classes=1000][,in=3][,size=224][,act=relu|maxoutK][,pool=max|mean]";
 const RESNET: &str = "[,classes=1000][,in=3][,size=224][,norm=batch|none|fixup]";
 const CIFAR: &str = "[,classes=10][,in=3][,size=32][,shortcut=A|B][,norm=batch|none|fixup]";
 
@@ -230,6 +232,9 @@ fn read(text: &str) -> Result<Network, String> {
     (entry.build)(&mut spec, &mut builder)?;
     if let bits @ 1.. = spec.size("shift", 0, &(2..=4))? {
         builder.shift_maps(bits as u32);
+    }
+    if let steps @ 1.. = spec.size("spiking", 0, &(1..=1000))? {
+        builder.spiking(steps);
     }
     spec.done()?;
     let net = builder.finish().map_err(|error| error.to_string())?;

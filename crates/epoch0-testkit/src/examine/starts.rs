@@ -89,6 +89,7 @@ pub(super) fn healthy() -> Vec<Start> {
         zoo("gpt:layers=1,heads=2,embed=8,vocab=11,positions=8", 6, None),
         zoo("kat:layers=1,heads=2,embed=16,groups=4,size=8,classes=5", 8, Some(5)),
         zoo("mlp:12-24-24-5,norm=batch,shift=3", 16, Some(5)),
+        zoo("mlp:12-24-24-5,spiking=3", 16, Some(5)),
     ]
 }
 
