@@ -21,7 +21,7 @@ pub mod zoo;
 pub use axis::{Axis, AxisId, Structure};
 pub use builder::{Builder, Head, Linear, NamedConv, NamedLinear, NamedNorm, NamedRecurrent};
 pub use error::NetError;
-pub use fold::{Fold, Outputs, Unfoldable, WhyNot};
+pub use fold::{Fold, Folding, Outputs, Unfoldable, WhyNot};
 pub use general::{Binary, Cell, Constant, ConstantData, Extent, Reduction, Relation, Unary};
 pub use learned::{Share, Shift};
 pub use network::{GraphInputs, Network, Node, NodeId, Source, Tie, Value, ValueId};
