@@ -23,7 +23,8 @@ fn steps_are_those_of_a_neuron() {
     let (steps, examples, width) = (7, 3, 4);
     for leak in [1.0, 0.6, 0.0] {
         let current = random(1, &[examples * steps, width]);
-        let current = tensor(&current.to_f64().iter().map(|c| c + 0.3).collect::<Vec<_>>(), &[examples * steps, width]);
+        let current =
+            tensor(&current.to_f64().iter().map(|c| c + 0.3).collect::<Vec<_>>(), &[examples * steps, width]);
         let one = |value: f64| Var::constant(tensor(&[value], &[1]));
         let spikes = Var::constant(current.clone()).spikes(steps, &one(0.7), &one(leak)).value().to_f64();
         let mut seen = 0.0;
@@ -94,7 +95,8 @@ impl Smooth<'_> {
                 let base = at.map(|at| &at[step * (layers - 1) + layer]);
                 let hard = |z: f64| f64::from(u8::from(z > 0.0));
                 let held = base.unwrap_or(&z);
-                input = z.iter().zip(held).map(|(z, base)| hard(*base) + smooth(*z) - smooth(*base)).collect();
+                input =
+                    z.iter().zip(held).map(|(z, base)| hard(*base) + smooth(*z) - smooth(*base)).collect();
                 state.iter_mut().zip(held).for_each(|(u, base)| *u -= threshold * hard(*base));
                 beyond.push(z);
             }
@@ -123,13 +125,15 @@ fn derivatives_are_those_of_the_smoothed_graph() {
     for steps in [1, 2, 4] {
         let net = zoo::build(&format!("mlp:4-6-5-3,spiking={steps}")).unwrap();
         let stored = values(&net, 7);
-        let weights = Weights::read::<epoch0_engine::Error>(&net, Precision::Double, &Device::cpu(), |id, _| {
-            Ok(epoch0_engine::Elements::Double(stored[id.0 as usize].clone()))
-        })
-        .unwrap();
+        let weights =
+            Weights::read::<epoch0_engine::Error>(&net, Precision::Double, &Device::cpu(), |id, _| {
+                Ok(epoch0_engine::Elements::Double(stored[id.0 as usize].clone()))
+            })
+            .unwrap();
         let params = weights.leaves(&net);
         let x = noise(99, 4);
-        let done = run(&net, &params, &[Value::constant(tensor(&x, &[1, 4]))], Mode::Train, &mut |_| Ok(())).unwrap();
+        let done = run(&net, &params, &[Value::constant(tensor(&x, &[1, 4]))], Mode::Train, &mut |_| Ok(()))
+            .unwrap();
         let answer = done.outputs[0].real().unwrap();
         let factors = Var::constant(tensor(&[0.3, 1.3, 2.3], &[1, 3]));
         let value = answer.mul(&factors).sum().add(&answer.square().sum().scale(0.1));
@@ -180,7 +184,8 @@ fn second_derivatives_are_those_of_the_first() {
     for (w, slope) in [(0.8, 1.0), (1.2, -1.0)] {
         let leaf = Var::leaf(tensor(&[w], &[1, 1]));
         let one = |value: f64| Var::constant(tensor(&[value], &[1]));
-        let first = grad(&leaf.spikes(1, &one(1.0), &one(1.0)).sum(), &[&leaf], Order::Differentiable).remove(0);
+        let first =
+            grad(&leaf.spikes(1, &one(1.0), &one(1.0)).sum(), &[&leaf], Order::Differentiable).remove(0);
         close(&first.value().to_f64(), &[0.3 * 0.8], 1e-12, "first");
         let second = grad(&first.sum(), &[&leaf], Order::Last).remove(0);
         close(&second.value().to_f64(), &[0.3 * slope], 1e-12, "second");
@@ -199,7 +204,8 @@ fn examples_that_are_no_multiple_of_the_steps_are_refused() {
         Ok(epoch0_engine::Elements::Single(Vec::new()))
     });
     let input = Tensor::from_f32(vec![0.0; 8], &[4, 2], Precision::Single, &Device::cpu());
-    let error = run(&net, &weights.unwrap().constants(), &[Value::constant(input)], Mode::Eval, &mut |_| Ok(()));
+    let error =
+        run(&net, &weights.unwrap().constants(), &[Value::constant(input)], Mode::Eval, &mut |_| Ok(()));
     let why = error.unwrap_err().to_string();
     assert!(why.contains("4 places") && why.contains("a multiple of 3"), "{why}");
 }

@@ -23,6 +23,7 @@ pub mod codebook;
 pub mod expand;
 pub mod guidance;
 pub mod hyper_cloning;
+pub mod iir_snn;
 pub mod llama_pro;
 pub mod merge;
 pub mod net2net;
@@ -64,6 +65,7 @@ pub static METHODS: &[&Entry<dyn Inheritor>] = &[
     &expand::ENTRY,
     &guidance::ENTRY,
     &hyper_cloning::ENTRY,
+    &iir_snn::ENTRY,
     &llama_pro::ENTRY,
     &net2net::ENTRY,
     &new_tokens::ENTRY,

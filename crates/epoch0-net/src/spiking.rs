@@ -67,9 +67,8 @@ impl Network {
 
     /// Parameters that training keeps within bounds: leaks from 0 to 1, thresholds above 0.
     pub fn bounds(&self) -> Vec<(ParamId, [f64; 2])> {
-        let of = |(threshold, leak)| {
-            [(threshold, [Spiking::LEAST_THRESHOLD, f64::INFINITY]), (leak, [0.0, 1.0])]
-        };
+        let of =
+            |(threshold, leak)| [(threshold, [Spiking::LEAST_THRESHOLD, f64::INFINITY]), (leak, [0.0, 1.0])];
         self.neurons().flat_map(of).collect()
     }
 }

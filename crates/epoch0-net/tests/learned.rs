@@ -71,7 +71,10 @@ fn rectifiers_can_spike() {
     assert_eq!((net.spiking_steps(), net.neurons().count()), (Some(3), 7));
     let names: Vec<&str> =
         net.neurons().flat_map(|(v, leak)| [v, leak]).map(|id| net.param(id).name.as_str()).collect();
-    assert_eq!(names[..4], ["conv1.threshold", "conv1.leak", "layer1.0.conv1.threshold", "layer1.0.conv1.leak"]);
+    assert_eq!(
+        names[..4],
+        ["conv1.threshold", "conv1.leak", "layer1.0.conv1.threshold", "layer1.0.conv1.leak"]
+    );
     assert_eq!(names[12], "layer3.0.conv2.threshold");
     let (threshold, leak) = net.neurons().next().unwrap();
     assert_eq!((net.coefficients(threshold), net.coefficients(leak)), (Some(vec![0.4]), Some(vec![1.0])));
@@ -84,10 +87,18 @@ fn rectifiers_can_spike() {
     // The same maps as without.
     let plain = build("cifar_resnet:8,norm=none");
     assert_eq!(net.params()[..plain.params().len()].len(), plain.params().len());
-    assert!(plain.params().iter().all(|param| net.param(net.find(&param.name).unwrap()).shape == param.shape));
+    assert!(
+        plain.params().iter().all(|param| net.param(net.find(&param.name).unwrap()).shape == param.shape)
+    );
     for (spec, said) in [
-        ("lenet:spiking=2", "pooling is the largest of a window, allowed means in a spiking network\nhint: pool=mean"),
-        ("mlp:3-4-2,norm=batch,spiking=2", "normalization is batch_norm, allowed none in a spiking network\nhint: "),
+        (
+            "lenet:spiking=2",
+            "pooling is the largest of a window, allowed means in a spiking network\nhint: pool=mean",
+        ),
+        (
+            "mlp:3-4-2,norm=batch,spiking=2",
+            "normalization is batch_norm, allowed none in a spiking network\nhint: ",
+        ),
         ("mlp:3-4-2,act=tanh,spiking=2", "activation is tanh, allowed relu"),
         ("mlp:3-2,spiking=2", "activation is none, allowed relu"),
         ("vit:layers=1,spiking=2", "in a spiking network"),

@@ -130,7 +130,8 @@ fn entries_build_and_say_which_options_they_have() {
             .split(['[', ',', ':', ']'])
             .filter_map(|part| Some(part.split_once('=')?.0))
             .collect();
-        let mut asked: Vec<_> = allowed.split(", ").filter(|option| !["shift", "spiking"].contains(option)).collect();
+        let mut asked: Vec<_> =
+            allowed.split(", ").filter(|option| !["shift", "spiking"].contains(option)).collect();
         said.sort_unstable();
         asked.sort_unstable();
         assert_eq!(said, asked, "{}: the syntax names the options that are read", entry.name);

@@ -27,7 +27,12 @@ impl Builder {
             return;
         }
         if let Some((node, (what, got, allowed, hint))) = self.unfit() {
-            self.refuse(NetError::Attribute { place: node, name: what, got, allowed: format!("{allowed}{hint}") });
+            self.refuse(NetError::Attribute {
+                place: node,
+                name: what,
+                got,
+                allowed: format!("{allowed}{hint}"),
+            });
             return;
         }
         let [input] = self.inputs[..] else {
@@ -92,14 +97,23 @@ impl Builder {
             from.is_some_and(|from| matches!(self.nodes[from.0 as usize].op, Op::Param(_)))
         };
         match &node.op {
-            Op::Pool(Pool::Max(window) | Pool::MaxCeil(window)) if window.kernel.iter().any(|&size| size > 1) => {
+            Op::Pool(Pool::Max(window) | Pool::MaxCeil(window))
+                if window.kernel.iter().any(|&size| size > 1) =>
+            {
                 let allowed = "means in a spiking network";
-                Some(("pooling", "the largest of a window".to_owned(), allowed, "\nhint: pool=mean, where the network has it"))
+                Some((
+                    "pooling",
+                    "the largest of a window".to_owned(),
+                    allowed,
+                    "\nhint: pool=mean, where the network has it",
+                ))
             }
             Op::Norm { kind, .. } => {
                 let hint = match kind {
-                    NormKind::Batch => "\nhint: describe it without (`norm=none`, vgg16 for vgg16_bn): `iir_snn` makes \
-                                        batch normalizations of the parent part of the layers before them",
+                    NormKind::Batch => {
+                        "\nhint: describe it without (`norm=none`, vgg16 for vgg16_bn): `iir_snn` makes \
+                                        batch normalizations of the parent part of the layers before them"
+                    }
                     _ => "\nhint: describe it without (`norm=none`)",
                 };
                 Some(("normalization", node.op.name().to_owned(), "none in a spiking network", hint))
