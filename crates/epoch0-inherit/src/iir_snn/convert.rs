@@ -34,6 +34,8 @@ pub(super) fn converted(
         if layer.norm.is_some() {
             is_folded = true;
             fold(parent, theirs, layer, &mut values);
+            // They are neither the parent's nor a number.
+            layer.params.iter().for_each(|(own, _)| params[own.0 as usize] = Origin::Drawn);
         }
     }
     for (threshold, leak) in child.neurons() {

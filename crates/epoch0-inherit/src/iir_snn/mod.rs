@@ -34,18 +34,20 @@
 //! - Biases are taken as they are, at every step, though spikes are not as large as the rectifiers' answers: training has to
 //!   find other ones. Networks without biases are converted more closely.
 //! - Without `--data` thresholds are those of normal noise.
-//! - Networks of few layers need no detour: one trained for one step from rectifiers is as good.
+//! - Networks of few layers need no detour: one trained for one step from rectifiers is as good. Deep ones need none either where
+//!   thresholds are found over one step (`spiking=1` from rectifiers, as this method does it): what dies out at one step is what
+//!   has the thresholds of more. The claims have the numbers.
 //!
 //! # Example
 //! ```sh
 //! epoch0 init mlp:784-96-96-96-10,bias=false --with he_normal -o relu
-//! epoch0 train relu --data mnist --optimizer adam --lr 0.001 --epochs 2 -o ann
+//! epoch0 train relu --data mnist --optimizer adam --lr 0.001 --for 2ep -o ann
 //! epoch0 init mlp:784-96-96-96-10,bias=false,spiking=5 --from ann --with iir_snn --data mnist -o start5
-//! epoch0 train start5 --data mnist --optimizer adam --lr 0.001 --epochs 2 -o snn5
+//! epoch0 train start5 --data mnist --optimizer adam --lr 0.001 --for 2ep -o snn5
 //! epoch0 init mlp:784-96-96-96-10,bias=false,spiking=3 --from snn5 --with iir_snn -o start3
-//! epoch0 train start3 --data mnist --optimizer adam --lr 0.001 --epochs 2 -o snn3
+//! epoch0 train start3 --data mnist --optimizer adam --lr 0.001 --for 2ep -o snn3
 //! epoch0 init mlp:784-96-96-96-10,bias=false,spiking=1 --from snn3 --with iir_snn -o start1
-//! epoch0 train start1 --data mnist --optimizer adam --lr 0.001 --epochs 2 -o snn1
+//! epoch0 train start1 --data mnist --optimizer adam --lr 0.001 --for 2ep -o snn1
 //! epoch0 examine snn1 --data mnist --only spikes
 //! ```
 //! ```
