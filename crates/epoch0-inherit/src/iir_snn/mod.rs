@@ -46,7 +46,9 @@
 //! epoch0 train start5 --data mnist --optimizer adam --lr 0.001 --for 2ep -o snn5
 //! epoch0 init mlp:784-96-96-96-10,bias=false,spiking=3 --from snn5 --with iir_snn -o start3
 //! epoch0 train start3 --data mnist --optimizer adam --lr 0.001 --for 2ep -o snn3
-//! epoch0 init mlp:784-96-96-96-10,bias=false,spiking=1 --from snn3 --with iir_snn -o start1
+//! epoch0 init mlp:784-96-96-96-10,bias=false,spiking=2 --from snn3 --with iir_snn -o start2
+//! epoch0 train start2 --data mnist --optimizer adam --lr 0.001 --for 2ep -o snn2
+//! epoch0 init mlp:784-96-96-96-10,bias=false,spiking=1 --from snn2 --with iir_snn -o start1
 //! epoch0 train start1 --data mnist --optimizer adam --lr 0.001 --for 2ep -o snn1
 //! epoch0 examine snn1 --data mnist --only spikes
 //! ```
