@@ -203,6 +203,13 @@ fn weights_made_of_templates() {
 }
 
 #[test]
+fn spiking_networks() {
+    images("cifar_resnet:8,size=8,norm=none,spiking=3", [3, 8, 8]);
+    let network = zoo("mlp:7-8-6-5,spiking=2");
+    check(&network, &[reals("a", &[4, 7])], &[reals("b", &[3, 7])]);
+}
+
+#[test]
 fn mobile_network() {
     images("mobilenet_v3_small:size=32,classes=3", [3, 32, 32]);
 }

@@ -17,6 +17,7 @@ pub mod pntk;
 mod probe;
 pub mod propagation;
 mod shared;
+pub mod spikes;
 mod subject;
 
 pub use error::Error;
@@ -38,6 +39,7 @@ pub static METHODS: &[&Entry<dyn Examiner>] = &[
     &parameters::ENTRY,
     &pntk::ENTRY,
     &propagation::ENTRY,
+    &spikes::ENTRY,
 ];
 
 /// The examiner of that id or alias.

@@ -24,6 +24,7 @@ pub mod codebook;
 pub mod expand;
 pub mod guidance;
 pub mod hyper_cloning;
+pub mod iir_snn;
 pub mod learngene_pool;
 pub mod llama_pro;
 pub mod merge;
@@ -73,6 +74,7 @@ pub static METHODS: &[&Entry<dyn Inheritor>] = &[
     &expand::ENTRY,
     &guidance::ENTRY,
     &hyper_cloning::ENTRY,
+    &iir_snn::ENTRY,
     &llama_pro::ENTRY,
     &mixture_growth::ENTRY,
     &net2net::ENTRY,

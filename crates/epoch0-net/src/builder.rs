@@ -9,6 +9,7 @@ mod graft;
 mod learned;
 mod named;
 mod poincare;
+mod spiking;
 
 pub use named::{NamedConv, NamedLinear, NamedNorm, NamedRecurrent};
 
@@ -96,6 +97,7 @@ pub struct Builder {
     blocks: Vec<String>,
     block: Option<usize>,
     maps: Option<learned::Maps>,
+    steps: Option<usize>,
     error: Option<NetError>,
 }
 
@@ -117,6 +119,7 @@ impl Builder {
             blocks: Vec::new(),
             block: None,
             maps: None,
+            steps: None,
             error: None,
         }
     }
@@ -846,6 +849,7 @@ impl Builder {
     /// The first mistake made while building.
     pub fn finish(mut self) -> Result<Network, NetError> {
         let made = self.made();
+        self.spikes();
         let mut ties = Vec::new();
         for (alias, target) in std::mem::take(&mut self.ties) {
             match self.find(&target) {

@@ -87,6 +87,38 @@ impl Outputs {
     }
 }
 
+/// Numbers of a batch normalization, and of the layer that it is folded into.
+#[derive(Clone, Copy, Debug)]
+pub struct Folding<'a> {
+    /// What is added to the variance.
+    pub eps: f64,
+    /// Running mean.
+    pub mean: &'a [f64],
+    /// Running variance.
+    pub variance: &'a [f64],
+    /// Factor, where there is one.
+    pub scale: Option<&'a [f64]>,
+    /// Shift, where there is one.
+    pub shift: Option<&'a [f64]>,
+    /// The layer's own bias, where it has one.
+    pub bias: Option<&'a [f64]>,
+}
+
+impl Folding<'_> {
+    /// What each output of the layer is multiplied by, and what its bias becomes.
+    pub fn affine(&self) -> (Vec<f64>, Vec<f64>) {
+        let at = |values: Option<&[f64]>, channel: usize, missing: f64| {
+            values.map_or(missing, |values| values[channel])
+        };
+        let of = |(channel, variance): (usize, &f64)| {
+            let factor = at(self.scale, channel, 1.0) / (variance + self.eps).sqrt();
+            let bias = at(self.bias, channel, 0.0) - self.mean[channel];
+            (factor, at(self.shift, channel, 0.0) + bias * factor)
+        };
+        self.variance.iter().enumerate().map(of).unzip()
+    }
+}
+
 impl Network {
     /// The batch normalizations that the layer before them can do itself, and those that have to stay, with the reason.
     pub fn folds(&self) -> (Vec<Fold>, Vec<Unfoldable>) {

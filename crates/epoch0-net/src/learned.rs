@@ -3,7 +3,7 @@
 
 use epoch0_num::rational::{DENOMINATOR, NUMERATOR};
 
-use crate::{Network, Node, Op, ParamId};
+use crate::{Network, Node, Op, ParamId, Spiking};
 
 /// How a weight is made of what is learned in its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +141,15 @@ impl Network {
             let n = mixture.templates.len();
             return Some(vec![1.0 / (n as f64).sqrt(); n]);
         }
+        let of_neurons = self.neurons().find_map(|(threshold, leak)| match param {
+            _ if param == threshold => Some(vec![Spiking::THRESHOLD]),
+            _ if param == leak => Some(vec![1.0]),
+            _ => None,
+        });
+        of_neurons.or_else(|| self.rational_coefficients(param))
+    }
+
+    fn rational_coefficients(&self, param: ParamId) -> Option<Vec<f64>> {
         self.nodes.iter().find_map(|node| {
             let Op::Rational { numerator, denominator, start, .. } = &node.op else { return None };
             let row: &[f64] = match param {

@@ -4,7 +4,7 @@ use epoch0_num::Activation;
 use epoch0_num::graph::Propagation;
 use epoch0_num::rational::Rational;
 
-use crate::{Binary, Cell, Constant, Extent, ParamId, Poincare, Reduction, Relation, Unary};
+use crate::{Binary, Cell, Constant, Extent, ParamId, Poincare, Reduction, Relation, Spiking, Unary};
 
 /// How the weight of a linear map is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -405,6 +405,13 @@ pub enum Op {
         /// How much the ball is curved, above 0.
         curvature: f64,
     },
+    /// An operation of a spiking network.
+    Spiking {
+        /// Which one.
+        by: Spiking,
+        /// Time steps of an example.
+        steps: usize,
+    },
     /// Integers or truth values as numbers.
     ToReal,
     /// Numbers as integers, fractions dropped, or as truth values (what is not zero is true).
@@ -431,6 +438,7 @@ impl Op {
                 [*input_weight, *state_weight].into_iter().chain(biases.iter().flatten().copied()).collect()
             }
             Self::Poincare { by, .. } => by.params(),
+            Self::Spiking { by, .. } => by.params(),
             _ => Vec::new(),
         }
     }
@@ -451,15 +459,17 @@ impl Op {
                 [input_weight, state_weight].into_iter().chain(biases.iter_mut().flatten()).collect()
             }
             Self::Poincare { by, .. } => by.params_mut(),
+            Self::Spiking { by, .. } => by.params_mut(),
             _ => Vec::new(),
         }
     }
 
-    /// The activation that it is, or that a learned function starts as.
+    /// The activation that it is, that a learned function starts as, or that rates of spikes are like.
     pub fn activation(&self) -> Option<&Activation> {
         match self {
             Self::Activation(act) => Some(act),
             Self::Rational { start, .. } => Some(&start.like),
+            Self::Spiking { by: Spiking::Fire { .. }, .. } => Some(&Activation::Relu),
             _ => None,
         }
     }
@@ -526,6 +536,7 @@ impl Op {
             Self::CumulativeSum { .. } => "cumulative_sum",
             Self::Propagate { .. } => "propagate",
             Self::Poincare { by, .. } => by.name(),
+            Self::Spiking { by, .. } => by.name(),
             Self::ToReal => "to_real",
             Self::ToIndex { .. } => "to_index",
         }

@@ -86,3 +86,56 @@ fn maps_can_be_made_of_templates() {
     assert_eq!(why("mlp:3-2,templates=65"), "templates is `65`, allowed 1 to 64");
     assert!(why("mlp:3-2-2,shift=2,templates=2").contains("allowed one of them"));
 }
+
+#[test]
+fn rectifiers_can_spike() {
+    use epoch0_net::{Op, Spiking};
+    let net = build("cifar_resnet:8,norm=none,spiking=3");
+    let ops: Vec<&Op> = net.nodes().iter().map(|node| &node.op).collect();
+    assert_eq!(*ops[0], Op::Spiking { by: Spiking::Repeat, steps: 3 });
+    assert_eq!(**ops.last().unwrap(), Op::Spiking { by: Spiking::Sum, steps: 3 });
+    assert!(!ops.iter().any(|op| matches!(op, Op::Activation(_))));
+    assert_eq!((net.spiking_steps(), net.neurons().count()), (Some(3), 7));
+    let names: Vec<&str> =
+        net.neurons().flat_map(|(v, leak)| [v, leak]).map(|id| net.param(id).name.as_str()).collect();
+    assert_eq!(
+        names[..4],
+        ["conv1.threshold", "conv1.leak", "layer1.0.conv1.threshold", "layer1.0.conv1.leak"]
+    );
+    assert_eq!(names[12], "layer3.0.conv2.threshold");
+    let (threshold, leak) = net.neurons().next().unwrap();
+    assert_eq!((net.coefficients(threshold), net.coefficients(leak)), (Some(vec![0.4]), Some(vec![1.0])));
+    assert_eq!(activation(&net, "layer1.0.conv1.weight").as_deref(), Some("relu"));
+    // Examples are the first dimension of what goes in and comes out, and not of what is between.
+    let batch = |value: epoch0_net::ValueId| net.value(value).dims[0];
+    assert_eq!(batch(net.inputs()[0]), batch(net.outputs()[0]));
+    assert_ne!(batch(net.inputs()[0]), batch(net.nodes()[1].outputs[0]));
+    assert_eq!(net.value(net.outputs()[0]).name.as_deref(), Some("logits"));
+    // The same maps as without.
+    let plain = build("cifar_resnet:8,norm=none");
+    assert_eq!(net.params()[..plain.params().len()].len(), plain.params().len());
+    assert!(
+        plain.params().iter().all(|param| net.param(net.find(&param.name).unwrap()).shape == param.shape)
+    );
+    for (spec, said) in [
+        (
+            "lenet:spiking=2",
+            "pooling is the largest of a window, allowed means in a spiking network\nhint: pool=mean",
+        ),
+        (
+            "mlp:3-4-2,norm=batch,spiking=2",
+            "normalization is batch_norm, allowed none in a spiking network\nhint: ",
+        ),
+        ("mlp:3-4-2,act=tanh,spiking=2", "activation is tanh, allowed relu"),
+        ("mlp:3-2,spiking=2", "activation is none, allowed relu"),
+        ("vit:layers=1,spiking=2", "in a spiking network"),
+        ("gcn:3-4-2,spiking=2", "in a spiking network"),
+        ("mlp:3-4-2,spiking=0", "spiking is `0`, allowed 1 to 1000"),
+        ("mlp:3-4-2,spiking=-1", "spiking is `-1`, allowed 1 to 1000"),
+    ] {
+        let why = why(spec);
+        assert!(why.contains(said), "{spec}: {why}");
+    }
+    assert_eq!(build("vgg11:size=32,pool=mean,spiking=5").neurons().count(), 10);
+    assert_eq!(build("lenet:pool=mean,spiking=1").neurons().count(), 4);
+}

@@ -130,7 +130,7 @@ fn entries_build_and_say_which_options_they_have() {
             .split(['[', ',', ':', ']'])
             .filter_map(|part| Some(part.split_once('=')?.0))
             .collect();
-        let is_of_all = |option: &&str| ["shift", "templates"].contains(option);
+        let is_of_all = |option: &&str| ["shift", "spiking", "templates"].contains(option);
         let mut asked: Vec<_> = allowed.split(", ").filter(|option| !is_of_all(option)).collect();
         said.sort_unstable();
         asked.sort_unstable();
@@ -150,6 +150,8 @@ fn own_sites_cover_every_element_of_small_networks() {
         "mobilenet_v2,templates=1",
         "gpt:layers=1,heads=3,embed=12,vocab=20,positions=8,templates=3",
         "mlp:5-4-4-3,norm=batch,residual=true,shift=4",
+        "mlp:5-4-4-3,residual=true,spiking=3",
+        "resnet20,norm=fixup,spiking=2",
         "mlp:5-4-4-3,norm=batch,residual=true",
         "gcn:5-4-4-3,norm=batch,residual=true",
         "sage:5-4-3",
@@ -452,7 +454,7 @@ fn mistakes_are_named_with_what_is_allowed() {
         ("mlp:8-8-8,bias=true,bias=false", "option `bias` is given twice"),
         (
             "mlp:8-8-8,bais=true",
-            "option `bais` is unknown, allowed act, bias, norm, residual, shift, templates\nhint: did you mean bias",
+            "option `bais` is unknown, allowed act, bias, norm, residual, shift, templates, spiking\nhint: did you mean bias",
         ),
         (
             "mlp:8-8,,bias=true",

@@ -155,6 +155,7 @@ fn pairs(entry: Method) -> Vec<Pair> {
         (gpt(2, 2, 8), more_words),
         (vit(8), vit(16)),
         ("mlp:8-6-5-4,norm=batch,templates=2".to_owned(), "mlp:8-12-10-4,norm=batch".to_owned()),
+        ("mlp:8-6-5-4".to_owned(), "mlp:8-6-5-4,spiking=2".to_owned()),
     ]
     .iter()
     .take(if trains { 2 } else { usize::MAX })

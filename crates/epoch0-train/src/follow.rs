@@ -3,7 +3,7 @@
 
 use epoch0_data::{BatchSize, Batches, Dataset, Order};
 use epoch0_engine::{Mode, Value, Weights, run};
-use epoch0_net::{Network, NodeId, Op};
+use epoch0_net::{Network, NodeId, Op, Spiking};
 
 use crate::{Error, Feed, Pace, Span};
 
@@ -193,7 +193,7 @@ fn met_by_activation(network: &Network, node: NodeId) -> NodeId {
             network.nodes().iter().enumerate().filter(|(_, node)| node.inputs.contains(&output));
         let (Some((index, reader)), None) = (readers.next(), readers.next()) else { return node };
         match reader.op {
-            Op::Activation(_) => return at,
+            Op::Activation(_) | Op::Spiking { by: Spiking::Fire { .. }, .. } => return at,
             Op::Norm { .. } | Op::Add | Op::Scale(_) => at = NodeId(index as u32),
             Op::Poincare { .. } if !reader.op.is_map() => at = NodeId(index as u32),
             _ => return node,

@@ -39,6 +39,8 @@ pub struct Trainer<'a> {
     step: u64,
     /// Layers that are followed.
     following: Option<Following>,
+    /// Parameters that are kept within bounds.
+    bounds: Vec<(ParamId, [f64; 2])>,
     /// What it learns from besides its data.
     lesson: Option<&'a dyn Lesson>,
     /// Parts of the network, one of which a step trains.
@@ -79,6 +81,7 @@ impl<'a> Trainer<'a> {
             curve: settings.schedule.over(steps, pace),
             step: 0,
             following: None,
+            bounds: network.bounds(),
             lesson: None,
             paths: None,
             epoch: None,
@@ -319,6 +322,7 @@ impl<'a> Trainer<'a> {
                 .collect();
             gradient_norm = self.state.step(&mut self.weights, gradients, &self.per_param, learning_rate);
             if gradient_norm.is_finite() {
+                keep_within(&self.bounds, &mut self.weights);
                 let momentum = self.settings.statistics_momentum;
                 let at = path.map(|(path, _)| path);
                 for met in met.iter().flatten() {
@@ -540,6 +544,16 @@ fn check_last_batch(network: &Network, n_examples: usize, batch: usize) -> Resul
         });
     }
     Ok(())
+}
+
+/// Puts parameters that have left their bounds back to them.
+fn keep_within(bounds: &[(ParamId, [f64; 2])], weights: &mut Weights) {
+    for &(id, [low, high]) in bounds {
+        if let Some(value) = weights.get(id) {
+            let kept = Var::constant(value.clone()).clip(low, high);
+            weights.set(id, kept.value().clone());
+        }
+    }
 }
 
 /// Whether a parameter counts batches.

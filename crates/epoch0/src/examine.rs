@@ -18,6 +18,8 @@ use crate::Error;
 
 /// The examiner that looks at filters besides, where there are convolutions.
 const OF_CONVOLUTIONS: &str = "filters";
+/// The examiner that looks at neurons besides, where some spike.
+const OF_NEURONS: &str = "spikes";
 
 /// Examiners that look at every start, in the order in which readings are shown: those that take about as long as a step
 /// of training.
@@ -34,6 +36,7 @@ pub const ALL: &[&str] = &[
     "pntk",
     "parameters",
     "filters",
+    "spikes",
     "mdl",
 ];
 
@@ -46,7 +49,7 @@ pub type Said<'a> = dyn Fn(f64, &str) + 'a;
 /// How a start is examined.
 #[derive(Clone, Copy, Default)]
 pub struct Examining<'a> {
-    /// Examiners with values of their parameters; when empty [`USUAL`], and `filters` where there are convolutions.
+    /// Examiners with values of their parameters; when empty [`USUAL`], and `filters` where there are convolutions, `spikes` where there are neurons that spike.
     pub with: &'a [(String, Values)],
     /// Where the weights came from, for people.
     pub start: &'a str,
@@ -71,7 +74,8 @@ pub fn examine(
 ) -> Result<Examination, Error> {
     let has_filters =
         network.nodes().iter().any(|node| matches!(node.op, Op::Conv { transposed: false, .. }));
-    let usual = USUAL.iter().chain(has_filters.then_some(&OF_CONVOLUTIONS));
+    let spikes = network.spiking_steps().map(|_| &OF_NEURONS);
+    let usual = USUAL.iter().chain(has_filters.then_some(&OF_CONVOLUTIONS)).chain(spikes);
     let usual: Vec<(String, Values)> = usual.map(|id| ((*id).to_owned(), Values::new())).collect();
     let asked = if options.with.is_empty() { &usual[..] } else { options.with };
     let examiners = asked

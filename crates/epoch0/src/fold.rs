@@ -273,17 +273,16 @@ impl Changes {
         let shifts = shift.map(|id| from.vector(net, id)).transpose()?;
         let biases = bias.map(|id| from.vector(net, id)).transpose()?;
         from.check_weight(net, *weight)?;
-        let at = |values: &Option<Vec<f64>>, channel: usize, missing: f64| {
-            values.as_ref().map_or(missing, |values| values[channel])
-        };
         let n = variances.len();
-        let factors: Vec<f64> =
-            (0..n).map(|channel| at(&scales, channel, 1.0) / (variances[channel] + eps).sqrt()).collect();
-        let terms: Vec<f64> = (0..n)
-            .map(|channel| {
-                at(&shifts, channel, 0.0) + (at(&biases, channel, 0.0) - means[channel]) * factors[channel]
-            })
-            .collect();
+        let numbers = epoch0_net::Folding {
+            eps: *eps,
+            mean: &means,
+            variance: &variances,
+            scale: scales.as_deref(),
+            shift: shifts.as_deref(),
+            bias: biases.as_deref(),
+        };
+        let (factors, terms) = numbers.affine();
         let mut set = |id: ParamId, values: Vec<f64>| self.vectors.insert(from.name(net, id), values);
         set(*variance, vec![1.0 - eps; n]);
         if let Some(scale) = scale {

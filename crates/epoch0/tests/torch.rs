@@ -41,6 +41,7 @@ fn a_child_takes_of_what_torch_wrote() {
     let out = room.path().join("child");
     let lineage = Lineage {
         from: format!("mlp:3-4-2@{}", perceptron().display()),
+        also: Vec::new(),
         method: "weight_selection".to_owned(),
         set: Values::from([("head".to_owned(), Value::Text("keep".to_owned()))]),
         data: None,

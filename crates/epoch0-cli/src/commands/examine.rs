@@ -12,12 +12,15 @@ use crate::terminal;
 
 pub(super) fn run(args: &Examine, json: bool) -> Result<Outcome, Failure> {
     terminal::catch_interrupts();
-    let with = asked(args)?;
+    let mut with = asked(args)?;
     let bar = terminal::share_bar("reading");
     let data = args.data.as_deref().map(|spec| Ok::<_, Failure>((spec, Dataset::open(spec)?))).transpose()?;
     let data = data.as_ref().map(|(spec, data)| (*spec, data));
     let started = args.start.open(data)?;
     let net = &started.described.net;
+    if args.only.is_empty() && net.spiking_steps().is_some() {
+        with.push(("spikes".to_owned(), Values::new()));
+    }
     let examples = args.examples.map(|n| n as usize);
     let (seed, precision) = (args.start.seed, started.precision);
     let probe = match data {

@@ -87,7 +87,9 @@ fn networks(json: bool) -> Result<Outcome, Failure> {
         table.row(vec![entry.name.to_owned(), entry.syntax.to_owned(), entry.text.to_owned()]);
     }
     let all = "every network takes shift=2, 3 or 4: weights between the first map and the readout are signed powers of two \
-               of so many bits; or templates=J: the weights of all maps are sums of J templates with coefficients";
+               of so many bits; or templates=J: the weights of all maps are sums of J templates with coefficients; spiking=T:\n\
+               rectifiers are neurons that spike over T time steps, in networks without normalizations and largest values of\n\
+               windows (norm=none, pool=mean)";
     Ok(Outcome::text(format!("{}\n{all}\n", table.render())))
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use epoch0::data::Dataset;
 use epoch0::engine::{Device, Precision, Weights};
 use epoch0::format::{Checkpoint, Replace, write_file_atomically};
+use epoch0::net::Source;
 use epoch0::num::Dtype;
 use epoch0::train::checkpoint::{Saved, read_counts, save};
 use epoch0::train::lesson::Distillation;
@@ -67,6 +68,10 @@ pub(super) fn run(args: &Train, json: bool) -> Result<Outcome, Failure> {
                 let is_double = described.net.params().iter().any(|param| param.dtype == Dtype::F64);
                 described.set_dtype(if is_double { Dtype::F64 } else { Dtype::F32 });
                 described.net.name().clone_into(&mut about.network);
+            }
+            if let Source::Zoo { spec } = described.net.source() {
+                // The folder of a start may go; what it is a start of is said here.
+                about.network.clone_from(spec);
             }
             let teaching = Teaching::open(about.teacher.as_ref(), &data, &device)?;
             let lesson = teaching.as_ref().map(Teaching::lesson).transpose()?;

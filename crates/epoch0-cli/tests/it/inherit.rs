@@ -116,6 +116,47 @@ fn two_networks_of_templates_stand_in_one_of_twice_the_width() {
 }
 
 #[test]
+fn networks_spike_over_fewer_and_fewer_steps() {
+    let room = Room::new();
+    let data = "gaussians:classes=3,dim=8,n=200,separation=5";
+    let net = |steps: usize| format!("mlp:8-12-12-3,spiking={steps}");
+    let train = |start: &str, out: &str| {
+        room.ok(&[
+            "train",
+            start,
+            "--data",
+            data,
+            "--optimizer",
+            "adam",
+            "--lr",
+            "0.01",
+            "--for",
+            "20it",
+            "-o",
+            out,
+        ])
+    };
+    // Batch normalizations of the parent are folded.
+    room.ok(&["init", "mlp:8-12-12-3,norm=batch", "-o", "begin"]);
+    train("begin", "relu");
+    let init = |steps: usize, from: &str, out: &str| {
+        room.ok(&["init", &net(steps), "--from", from, "--with", "iir_snn", "--data", data, "-o", out])
+    };
+    assert!(init(3, "relu", "start3").contains("0.threshold"));
+    train("start3", "snn3");
+    assert!(init(1, "snn3", "start1").contains("copied"));
+    assert!(room.ok(&["verify-weights", "start1"]).contains("same bits"));
+    train("start1", "snn1");
+    // A start's folder is not needed to go on.
+    std::fs::remove_dir_all(room.path("start1")).unwrap();
+    room.ok(&["train", "--resume", "snn1", "--for", "25it"]);
+    let seen = room.ok(&["examine", "snn1", "--data", data, "--only", "spikes"]);
+    assert!(seen.contains("2 layers of neurons over 1 time step"), "{seen}");
+    let error = room.refused(&["init", &net(2), "--from", "snn1", "--with", "iir_snn", "-o", "more"]);
+    assert!(error.contains("2 time steps, and its parent 1"), "{error}");
+}
+
+#[test]
 fn what_cannot_be_made_is_refused_and_leaves_nothing() {
     let room = room(&[("hidden_size", "48"), ("num_attention_heads", "6")]);
     for (method, more, said) in [

@@ -13,8 +13,23 @@ fn distilled() -> Room {
     let ancestry = "residual_mlp:8-16-3,blocks=6,norm=none";
     room.ok(&["train", ancestry, "--data", DATA, "--for", "20it", "--batch", "32", "-o", "ancestry"]);
     let out = room.ok(&[
-        "learngene", "distill", "ancestry", "--to", NARROW, "--to", WIDE, "--data", DATA, "--for", "20it",
-        "--batch", "32", "--optimizer", "adam", "-o", "pool",
+        "learngene",
+        "distill",
+        "ancestry",
+        "--to",
+        NARROW,
+        "--to",
+        WIDE,
+        "--data",
+        DATA,
+        "--for",
+        "20it",
+        "--batch",
+        "32",
+        "--optimizer",
+        "adam",
+        "-o",
+        "pool",
     ]);
     assert!(out.contains("multiply-adds") && out.contains("wrote pool"), "{out}");
     room

@@ -12,5 +12,6 @@ mod propagate;
 mod rational;
 mod shape;
 mod shift;
+mod spiking;
 #[cfg(test)]
 mod tests;

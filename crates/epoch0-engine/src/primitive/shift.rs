@@ -28,7 +28,7 @@ fn sign(x: &Tensor) -> Tensor {
 }
 
 /// 1 above 0, 0 elsewhere.
-fn step(x: &Tensor) -> Tensor {
+pub(super) fn step(x: &Tensor) -> Tensor {
     x.scale(0.0).mask_fill(&x.greater(0.0), 1.0)
 }
 

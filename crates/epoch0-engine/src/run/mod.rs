@@ -7,6 +7,7 @@ mod pick;
 mod poincare;
 pub(crate) mod recurrent;
 mod rope;
+mod spiking;
 mod sweep;
 
 use epoch0_net::{Made, Network, Node, NodeId, Op, ParamId};
@@ -319,6 +320,7 @@ impl Step<'_> {
                 self.recurrent(inputs, *cell, [*input_weight, *state_weight], *biases, *reverse)
             }
             Op::Poincare { by, curvature } => one(self.poincare(inputs, by, *curvature, statistics)?),
+            Op::Spiking { by, steps } => one(self.spiking(inputs, *by, *steps)?),
             _ => self.general(inputs),
         }
     }

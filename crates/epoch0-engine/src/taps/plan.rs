@@ -190,6 +190,7 @@ fn keeps_examples_first(op: &Op) -> bool {
             | Op::ToReal
             | Op::ToIndex { .. }
             | Op::Poincare { .. }
+            | Op::Spiking { .. }
     ) || matches!(op, Op::Concat { dim } | Op::Mean { dim } | Op::Pad { dim, .. } | Op::Softmax { dim } if *dim > 0)
 }
 

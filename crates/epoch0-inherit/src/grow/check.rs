@@ -10,6 +10,16 @@ use crate::uses::{Normed, maker, readers};
 impl Grower<'_, '_> {
     /// Refuses what would change the answers.
     pub(super) fn check(&self) -> Result<(), Error> {
+        let (child, parent) = (self.pairs.child, self.pairs.parent);
+        if child.spiking_steps() != parent.spiking_steps() {
+            let why =
+                "its neurons spike over other time steps than the parent's, or the parent's do not spike";
+            return Err(self.refuse(
+                child.name(),
+                why,
+                "`iir_snn` makes it of the parent, of the parent's sizes",
+            ));
+        }
         for normed in self.normed.iter().filter(|normed| self.is_grown(normed.axis)) {
             let name = &self.pairs.child.axis(normed.axis).name;
             let (own, from) = self.sizes(normed.axis);

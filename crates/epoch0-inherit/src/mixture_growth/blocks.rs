@@ -257,7 +257,7 @@ impl Joiner<'_> {
         }
         if !param.dtype.is_float() || param.role == Role::BatchCount {
             let (dims, affine) = (dims[0].clone(), (1.0, 0.0));
-            return Origin::Taken(Inherited { from, dims, affine, noise: None });
+            return Origin::Taken(Inherited { from, dims, affine, noise: None, new: None });
         }
         let share = if self.ends(id) {
             self.by.share()
@@ -333,7 +333,13 @@ fn terms(parent: usize, summands: &[(ParamId, f64)], dims: &[Dim], share: f64) -
     let found = summands.iter().filter(|(_, factor)| *factor != 0.0);
     let term = |(from, factor): &(ParamId, f64)| Term {
         parent,
-        of: Inherited { from: *from, dims: dims.to_vec(), affine: (factor * share, 0.0), noise: None },
+        of: Inherited {
+            from: *from,
+            dims: dims.to_vec(),
+            affine: (factor * share, 0.0),
+            noise: None,
+            new: None,
+        },
     };
     found.map(term).collect()
 }

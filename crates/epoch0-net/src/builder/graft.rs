@@ -18,9 +18,9 @@ impl Builder {
         given: &[(ValueId, ValueId)],
         wanted: &[ValueId],
     ) -> Vec<ValueId> {
-        if let Some((weight, _)) = network.shifts().next() {
+        if let Some(&weight) = network.made.keys().next() {
             let name = format!("{prefix}{}", network.param(weight).name);
-            self.attribute(&name, "weight", "a signed power of two", "plain weights in parts of networks");
+            self.attribute(&name, "weight", "made of others", "plain weights in parts of networks");
             return vec![ValueId(0); wanted.len()];
         }
         let mut graft = Graft { network, prefix, axes: HashMap::new(), params: HashMap::new() };
@@ -272,6 +272,17 @@ mod tests {
 
     use super::*;
     use crate::{Source, zoo};
+
+    #[test]
+    fn all_parameters_of_an_operation_can_be_changed() {
+        let specs = ["vit:layers=1", "resnet18", "kat:layers=1", "gpt:layers=1,heads=2,embed=8", "gin:3-4-2"];
+        for spec in specs.into_iter().chain(["poincare_resnet20", "mlp:3-4-2,spiking=2", "starnet_s050"]) {
+            for node in zoo::build(spec).unwrap().nodes() {
+                let changed: Vec<ParamId> = node.op.clone().params_mut().into_iter().map(|id| *id).collect();
+                assert_eq!(changed, node.op.params(), "{spec}: {}", node.op.name());
+            }
+        }
+    }
 
     #[test]
     fn a_whole_network_is_what_it_was() {

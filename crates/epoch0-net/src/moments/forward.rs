@@ -5,8 +5,8 @@ use epoch0_num::meanfield::{MeanFieldError, Signal, Stage};
 
 use super::{Draws, Flow, NoMoments, fans};
 use crate::{
-    Binary, Constant, ConstantData, Network, Node, NodeId, NormKind, Op, Pool, Reduction, Unary, ValueId,
-    Window,
+    Binary, Constant, ConstantData, Network, Node, NodeId, NormKind, Op, Pool, Reduction, Spiking, Unary,
+    ValueId, Window,
 };
 
 /// Positions that a mean goes over where the network does not say how many.
@@ -123,6 +123,7 @@ impl Network {
             Op::Binary(Binary::Sub) => Ok(Some(Signal::sum(&signals))),
             Op::Mul => Ok(signals.into_iter().reduce(|a, b| a.product(&b))),
             Op::Scale(by) => Ok(Some(first.scaled(*by))),
+            Op::Spiking { by: Spiking::Sum, steps } => Ok(Some(first.scaled(*steps as f64))),
             Op::Unary(Unary::Neg) => Ok(Some(first.scaled(-1.0))),
             // The values of the positions that are looked at; with a mask or without.
             Op::Attention(_) => Ok(signals.get(2).map(Signal::as_gaussian)),
@@ -221,6 +222,7 @@ fn is_layout(op: &Op) -> bool {
             | Op::Flip { .. }
             | Op::Gather { .. }
             | Op::GatherElements { .. }
+            | Op::Spiking { by: Spiking::Repeat, .. }
     )
 }
 

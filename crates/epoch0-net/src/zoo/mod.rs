@@ -2,9 +2,10 @@
 //!
 //! A specification is `NAME[:SIZE-SIZE-…][,KEY=VALUE]…`. Every network takes `shift=2`, `3` or `4`: all of its maps but
 //! the first and the readout get weights that are signed powers of two of so many bits (see [`crate::Shift`]); or
-//! `templates=J`: the weights of all its maps are sums of J templates with coefficients (see [`crate::Mixture`]). Where
-//! torchvision or timm has a network of the name, its parameters are exactly theirs: names, shapes and buffers of the state
-//! dict.
+//! `templates=J`: the weights of all its maps are sums of J templates with coefficients (see [`crate::Mixture`]). Networks of
+//! rectifiers without normalizations and largest values of windows take `spiking=T`: their rectifiers are neurons that
+//! spike over T steps (see [`crate::Spiking`]). Where torchvision or timm has a network of the name, its parameters are
+//! exactly theirs: names, shapes and buffers of the state dict.
 //!
 //! # Example
 //! ```
@@ -79,7 +80,7 @@ impl Entry {
 }
 
 const IMAGENET: &str = "[,classes=1000][,in=3][,size=224]";
-const VGG: &str = "[,classes=1000][,in=3][,size=224][,act=relu|maxoutK]";
+const VGG: &str = "[,classes=1000][,in=3][,size=224][,act=relu|maxoutK][,pool=max|mean]";
 const RESNET: &str = "[,classes=1000][,in=3][,size=224][,norm=batch|none|fixup]";
 const CIFAR: &str = "[,classes=10][,in=3][,size=32][,shortcut=A|B][,norm=batch|none|fixup]";
 
@@ -235,6 +236,9 @@ fn read(text: &str) -> Result<Network, String> {
         (bits, 0) => builder.shift_maps(bits as u32),
         (0, templates) => builder.mix_maps(templates),
         _ => return Err("shift and templates are both given, allowed one of them".to_owned()),
+    }
+    if let steps @ 1.. = spec.size("spiking", 0, &(1..=1000))? {
+        builder.spiking(steps);
     }
     spec.done()?;
     let net = builder.finish().map_err(|error| error.to_string())?;

@@ -190,6 +190,14 @@ impl Unit {
     }
 }
 
+/// Reads `pool=`: what windows of so many places are made one by.
+pub(super) fn pooling(spec: &mut Spec<'_>, window: Window) -> Result<Pool, String> {
+    Ok(match spec.choice("pool", "max", &["max", "mean"])? {
+        "max" => Pool::Max(window),
+        _ => Pool::Mean(window),
+    })
+}
+
 pub(super) fn relu(b: &mut Builder, x: ValueId) -> ValueId {
     b.activation(x, Activation::Relu)
 }

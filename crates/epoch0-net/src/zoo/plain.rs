@@ -2,9 +2,9 @@
 
 use epoch0_num::Activation;
 
-use super::parts::{Image, Norms, Unit};
+use super::parts::{Image, Norms, Unit, pooling};
 use super::spec::{DEPTH, Spec, WIDTH};
-use crate::{Builder, Linear, NormKind, Pool, Role, ValueId, Window};
+use crate::{Builder, Linear, NormKind, Role, ValueId, Window};
 
 /// Linear maps, numbered as in a `torch.nn.Sequential` of (linear, normalization, activation)…, linear.
 pub(super) fn mlp(spec: &mut Spec<'_>, b: &mut Builder) -> Result<(), String> {
@@ -78,10 +78,7 @@ pub(super) fn lenet(spec: &mut Spec<'_>, b: &mut Builder) -> Result<(), String> 
     let image = Image::read(spec, 10, 1, 28)?;
     let padding = spec.size("padding", 2, &(0..=16))?;
     let unit = Unit::read(spec)?;
-    let pool = match spec.choice("pool", "max", &["max", "mean"])? {
-        "max" => Pool::Max(Window::square(2, 2, 0)),
-        _ => Pool::Mean(Window::square(2, 2, 0)),
-    };
+    let pool = pooling(spec, Window::square(2, 2, 0))?;
     let mut x = image.input(b);
     for (name, out, padding) in [("conv1", 6, padding), ("conv2", 16, 0)] {
         x = b.conv(x, name, unit.outputs(out), Window::square(5, 1, padding), 1, true);

@@ -2,7 +2,7 @@
 
 use epoch0_num::Activation;
 
-use super::parts::{Image, Unit, relu};
+use super::parts::{Image, Unit, pooling, relu};
 use super::spec::Spec;
 use crate::{Builder, Linear, NormKind, Pool, ValueId, Window};
 
@@ -39,6 +39,7 @@ pub(super) fn vgg(
 ) -> Result<(), String> {
     let image = Image::imagenet(spec)?;
     let unit = Unit::read(spec)?;
+    let pool = pooling(spec, Window::square(2, 2, 0))?;
     let mut x = image.input(b);
     let mut position = 0;
     for (n_convs, out) in stages.into_iter().zip([64, 128, 256, 512, 512]) {
@@ -53,7 +54,7 @@ pub(super) fn vgg(
             x = unit.apply(b, x, 1);
             position += 1;
         }
-        x = b.pool(x, Pool::Max(Window::square(2, 2, 0)));
+        x = b.pool(x, pool.clone());
         position += 1;
     }
     x = b.pool(x, Pool::AdaptiveMean(vec![7, 7]));

@@ -90,6 +90,7 @@ pub(super) fn healthy() -> Vec<Start> {
         zoo("kat:layers=1,heads=2,embed=16,groups=4,size=8,classes=5", 8, Some(5)),
         zoo("mlp:12-24-24-5,norm=batch,shift=3", 16, Some(5)),
         zoo("mlp:12-24-24-5,norm=batch,templates=2", 16, Some(5)),
+        zoo("mlp:12-24-24-5,spiking=3", 16, Some(5)),
     ]
 }
 

@@ -64,6 +64,7 @@ fn five_and_five_steps_are_ten() {
         ..settings("10it")
     };
     goes_on(&network("lenet,size=12,classes=2"), &images(12), adam, Precision::Single);
+    goes_on(&network("mlp:8-16-3,spiking=3"), &vectors, settings("10it"), Precision::Single);
 }
 
 #[test]

@@ -5,5 +5,6 @@ mod common;
 mod feed;
 mod record;
 mod schedule;
+mod spiking;
 mod trainer;
 mod trials;

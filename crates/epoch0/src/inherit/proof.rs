@@ -32,12 +32,7 @@ const MOST: [u64; 2] = [200_000_000, 1_500_000_000];
 const EXAMPLES: usize = 2;
 
 /// How far the answers of what was written are from the parents'; none where all are too large to be run.
-pub(super) fn proof(
-    parent: &Parent,
-    child: &Network,
-    out: &Path,
-    seed: u64,
-) -> Result<Option<Proof>, Error> {
+pub(super) fn proof(parent: &Parent, child: &Network, out: &Path, seed: u64) -> Result<Option<Proof>, Error> {
     let n = parent.all().map(|(net, _)| net.n_params()).sum::<u64>() + child.n_params();
     if n > MOST[1] || parent.net.graph_inputs().is_some() {
         return Ok(None);

@@ -137,6 +137,7 @@ impl Still<'_> {
             | Op::Mean { .. }
             | Op::Unary(_)
             | Op::Clip { .. }
+            | Op::Spiking { .. }
             | Op::ToReal => {}
             Op::Propagate { .. } => {
                 if dims(inputs[0]).get(1) != dims(outputs[0]).get(1) {
