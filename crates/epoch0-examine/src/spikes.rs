@@ -84,17 +84,17 @@ impl Examiner for Spikes {
         let Subject { network, weights, probe, .. } = *subject;
         watch.reach(0.0)?;
         let mut reading = Reading::new(INFO.id, "Spikes", "");
+        if let Some(finding) = not_finite(subject) {
+            reading.findings.push(finding);
+            watch.reach(1.0)?;
+            return Ok(reading);
+        }
         let Some(steps) = network.spiking_steps() else {
             let what = "The network has no neurons that spike.";
             reading.findings.push(Finding::new("no_neurons", Severity::Note, Health::Healthy, what));
             watch.reach(1.0)?;
             return Ok(reading);
         };
-        if let Some(finding) = not_finite(subject) {
-            reading.findings.push(finding);
-            watch.reach(1.0)?;
-            return Ok(reading);
-        }
         let layers = firing(network, weights, &probe.inputs)?;
         watch.reach(0.5)?;
         let energy = energy(subject, steps)?;
@@ -271,7 +271,7 @@ mod tests {
         let reading = examined(0.5);
         let at = |name: &str| reading.quantity(name).unwrap();
         let second = at("last_rate");
-        assert!((at("rate") - (0.25 + second) / 2.0).abs() < 1e-12);
+        assert!((at("rate") - f64::midpoint(0.25, second)).abs() < 1e-12);
         assert!((at("energy_rectifiers") - 4.6e-3 * (2.0 + 6.0 + 3.0)).abs() < 1e-12);
         let wanted = 1e-3 * (4.6 * 2.0 + 0.9 * 4.0 * (0.25 * 6.0 + second * 3.0));
         assert!((at("energy") - wanted).abs() < 1e-12, "{} is not {wanted}", at("energy"));

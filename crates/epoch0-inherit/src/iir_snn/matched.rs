@@ -139,8 +139,8 @@ fn is_like(own: &Op, theirs: &Op) -> bool {
             Op::Conv { window: a, groups: of_a, transposed: is_a, .. },
             Op::Conv { window: b, groups: of_b, transposed: is_b, .. },
         ) => a == b && of_a == of_b && is_a == is_b,
-        (Op::Param(_), Op::Param(_)) => true,
-        (
+        (Op::Param(_), Op::Param(_))
+        | (
             Op::Spiking { by: Spiking::Fire { .. }, .. },
             Op::Spiking { by: Spiking::Fire { .. }, .. } | Op::Activation(Activation::Relu),
         ) => true,

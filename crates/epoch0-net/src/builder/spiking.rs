@@ -84,7 +84,7 @@ impl Builder {
         if let Some((node, why)) = refused {
             let param = node.op.params().first().map(|&param| self.params[param.0 as usize].name.clone());
             let block = || node.block.map(|block| self.blocks[block].clone());
-            return Some((param.or_else(block).unwrap_or_else(|| self.name.clone()), why));
+            return Some((param.or_else(block).unwrap_or_else(|| node.op.name().to_owned()), why));
         }
         let has_rectifier = self.nodes.iter().any(|node| node.op == Op::Activation(Activation::Relu));
         let none = || ("activation", "none".to_owned(), "relu somewhere in a spiking network", "");
@@ -118,9 +118,11 @@ impl Builder {
                 };
                 Some(("normalization", node.op.name().to_owned(), "none in a spiking network", hint))
             }
-            Op::Activation(Activation::Relu | Activation::Identity) => None,
-            Op::Activation(act) => Some(("activation", act.to_string(), "relu in a spiking network", "")),
-            Op::Linear { .. }
+            Op::Activation(act) if !matches!(act, Activation::Relu | Activation::Identity) => {
+                Some(("activation", act.to_string(), "relu in a spiking network", ""))
+            }
+            Op::Activation(_)
+            | Op::Linear { .. }
             | Op::Conv { .. }
             | Op::Pool(_)
             | Op::Add
@@ -147,7 +149,7 @@ impl Builder {
         let module = name.strip_suffix(".weight").unwrap_or(&name);
         let numbered = |nth: usize| if nth == 1 { module.to_owned() } else { format!("{module}.{nth}") };
         let is_free = |name: &String| !self.by_name.contains_key(&format!("{name}.threshold"));
-        let module = (1..).map(numbered).find(is_free).unwrap_or_default();
+        let module = (1..=self.nodes.len()).map(numbered).find(is_free).unwrap_or_default();
         let mut one = |what: &str| {
             let (name, axis) = (format!("{module}.{what}"), self.axes.fresh(Some(1)));
             self.axes.name(axis, 1, &name);
