@@ -98,7 +98,7 @@ impl Drop for NewFolder {
 /// Whether a file of this name belongs to a checkpoint folder: weights and their index, configs, tokenizers, adapters, a
 /// README.
 pub fn is_checkpoint_file(name: &str) -> bool {
-    const NAMES: [&str; 21] = [
+    const NAMES: [&str; 22] = [
         "README.md",
         "adapter_config.json",
         "added_tokens.json",
@@ -108,6 +108,7 @@ pub fn is_checkpoint_file(name: &str) -> bool {
         "generation_config.json",
         "image_processor_config.json",
         "merges.txt",
+        "pool.json",
         "preprocessor_config.json",
         "processor_config.json",
         "recipe.yaml",
