@@ -2,9 +2,8 @@
 //!
 //! # Idea
 //! A spiking network that runs for one time step is one pass of binary activations: quick, and cheap where a spike is an
-//! addition. Trained for one step from a network of rectifiers, a deep one is dead: spikes become fewer layer by layer, and
-//! with them what comes back. One that was trained for five steps is a good start for three, that one for two, and that for
-//! one.
+//! addition. With thresholds that suit more steps a deep one is dead at one: spikes become fewer layer by layer, and with
+//! them what comes back. One that was trained for five steps is a good start for three, that one for two, and that for one.
 //!
 //! # Method
 //! Of a parent with rectifiers:
