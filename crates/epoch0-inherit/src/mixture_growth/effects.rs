@@ -21,7 +21,7 @@ pub(super) const SMOOTH: Claim = Claim {
     kind: ClaimKind::Effect,
     budget_s: 240,
     seeds: 3,
-    expectation: Expectation::NotMeasured { why: "it has not been run yet" },
+    expectation: Expectation::NotMeasured { why: "not measured yet: it takes minutes of a quiet core" },
     run: growing_is_smooth,
 };
 
@@ -32,7 +32,9 @@ pub(super) const AHEAD: Claim = Claim {
     kind: ClaimKind::Effect,
     budget_s: 1200,
     seeds: 3,
-    expectation: Expectation::NotMeasured { why: "it takes more than ten minutes of one core" },
+    expectation: Expectation::NotMeasured {
+        why: "not measured yet: it takes more than ten minutes of one core",
+    },
     run: mixtures_beat_random_blocks,
 };
 
