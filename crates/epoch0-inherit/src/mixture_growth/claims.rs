@@ -408,6 +408,30 @@ mod tests {
     }
 
     #[test]
+    fn networks_of_templates_grow_as_others_do() {
+        let gpt = |heads: usize, embed: usize, layers: usize| {
+            format!("gpt:layers={layers},heads={heads},embed={embed},vocab=20,positions=8,templates=2")
+        };
+        let (mlp, wide) = ("mlp:8-16-4,templates=2".to_owned(), "mlp:8-32-4,templates=2".to_owned());
+        for (method, parent, child) in [
+            ("expand", mlp.clone(), wide.clone()),
+            ("expand", gpt(2, 16, 2), gpt(3, 24, 3)),
+            ("net2net", mlp.clone(), wide.clone()),
+            ("hyper_cloning", mlp, wide),
+            ("hyper_cloning", gpt(2, 16, 1), gpt(2, 32, 2)),
+        ] {
+            let made = (crate::find(method).unwrap().build)(&set(&[])).unwrap();
+            let off = crate::case::off(&*made, &built(&parent).unwrap(), built(&child).unwrap()).unwrap();
+            assert!(off < 1e-10, "{method}, {parent} to {child}: {off:e}");
+        }
+        let shifts = |spec: &str| built(&format!("mlp:{spec},shift=2")).unwrap();
+        let expand = (crate::find("expand").unwrap().build)(&set(&[])).unwrap();
+        let error =
+            expand.inherit(&Kin::new(&shifts("8-6-6-4"), &shifts("8-9-9-4"))).unwrap_err().to_string();
+        assert!(error.contains("signed powers of two, of which none is zero"), "{error}");
+    }
+
+    #[test]
     fn children_of_zeros_that_differ_would_be_seen() {
         let grown =
             Grown::of("mlp:8-6-5-4,templates=2", "mlp:8-12-10-4", &[("coefficients", "copy")]).unwrap();

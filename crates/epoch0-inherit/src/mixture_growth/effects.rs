@@ -21,7 +21,10 @@ pub(super) const SMOOTH: Claim = Claim {
     kind: ClaimKind::Effect,
     budget_s: 240,
     seeds: 3,
-    expectation: Expectation::NotMeasured { why: "it has not been run yet" },
+    expectation: Expectation::NotReproduced {
+        why: "losses of orthogonal mixtures are 2.34, 1.91, 2.38, of random blocks 1.99, 1.94, 1.87, of zeros 1.67, 1.65, 1.67: what \
+              is orthogonal to the coefficients has hardly learned, and is as large as weights of half the width are drawn",
+    },
     run: growing_is_smooth,
 };
 

@@ -16,7 +16,7 @@
 //!
 //! # Shapes
 //! Any network of the zoo whose child is the same with all widths doubled, heads where there are some: linear maps,
-//! convolutions with groups or without, transformers. Other factors than 2 are refused, as are recurrent layers.
+//! convolutions with groups or without, transformers. Of a `wide_resnet` the width and `stem` are doubled. Other factors than 2 are refused, as are recurrent layers.
 //!
 //! # Cost
 //! Reading each template twice. Two members of half the width cost about half of what the child costs to train as long.
@@ -35,6 +35,8 @@
 //! - Layer normalization takes its mean over both members: such a child answers otherwise than the members together.
 //! - Sums of answers are twice as sure as those of one member; `answers=mean` halves the map to the answers.
 //! - Members that were drawn with one seed are one network twice.
+//! - Gradient descent moves each template along its own coefficient, so that a sum orthogonal to the coefficients learns only
+//!   as far as these turn. It may be close to what was drawn; `coefficients=copy` has learned as much as the member.
 //!
 //! # Example
 //! ```
