@@ -39,7 +39,7 @@ use std::collections::HashSet;
 use epoch0_engine::{Mode, Value as Found, run};
 use epoch0_method::reading::{Bound, Cell, Column, Finding, Health, Kind, Place, Quantity, Severity, Table};
 use epoch0_method::{Entry, Error as MethodError, Family, Info, Params, Status, Values};
-use epoch0_net::{Network, NodeId, Op, Spiking, ValueId};
+use epoch0_net::{Network, Op, Spiking, ValueId};
 use epoch0_train::{Firing, firing};
 
 use crate::shared::show::{not_finite, percent};
@@ -176,11 +176,9 @@ fn energy(subject: &Subject<'_>, steps: usize) -> Result<Energy, Error> {
     let spikes = behind_neurons(network);
     let mut energy = Energy { spiking: 0.0, rectifiers: 0.0 };
     run(network, &weights.constants(), &probe.inputs, Mode::Eval, &mut |done| {
-        let (Some(Found::Real(read)), Some(Found::Real(made))) = (done.inputs.first(), done.outputs.first())
-        else {
-            return Ok(());
-        };
-        let Some(uses) = uses(network, done.id, read.shape(), made.shape()) else { return Ok(()) };
+        let Some(Found::Real(read)) = done.inputs.first() else { return Ok(()) };
+        // At one time step.
+        let uses = network.multiply_adds_of(done.node, None).unwrap_or(0) as f64;
         energy.rectifiers += MULTIPLICATION * uses;
         energy.spiking += if spikes.contains(&done.node.inputs[0]) {
             let values = read.value().to_f64();
@@ -192,21 +190,6 @@ fn energy(subject: &Subject<'_>, steps: usize) -> Result<Energy, Error> {
         Ok(())
     })?;
     Ok(energy)
-}
-
-/// How often a map uses its weights for one example at one time step.
-#[expect(clippy::needless_pass_by_value, reason = "shapes are made for it")]
-fn uses(network: &Network, node: NodeId, read: Vec<usize>, made: Vec<usize>) -> Option<f64> {
-    let of_one = |shape: &[usize]| shape[1..].iter().product::<usize>() as f64;
-    match &network.nodes()[node.0 as usize].op {
-        Op::Linear { .. } => Some(*read.last()? as f64 * of_one(&made)),
-        Op::Conv { weight, transposed, .. } => {
-            let per = network.param(*weight).shape[1..].iter().product::<usize>() as f64;
-            // A transposed convolution uses them for what it reads.
-            Some(per * if *transposed { of_one(&read) } else { of_one(&made) })
-        }
-        _ => None,
-    }
 }
 
 fn table(subject: &Subject<'_>, layers: &[Firing]) -> Table {

@@ -43,7 +43,6 @@
 //! - [samragh2024scaling] Section 3
 
 use epoch0_method::{Claim, ClaimKind, Entry, Error, Expectation, Family, Info, Params, Status, Values};
-use epoch0_net::{Network, Param};
 
 use crate::axes::Leaf;
 use crate::case::{REPEATED, off_all};
@@ -96,10 +95,6 @@ impl Choose for HyperCloning {
     }
 
     fn can_grow(&self) -> bool {
-        true
-    }
-
-    fn takes_readout(&self, _: &Network, _: &Param) -> bool {
         true
     }
 }

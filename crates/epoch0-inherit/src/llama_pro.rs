@@ -38,7 +38,6 @@
 //! - [wu2024llama] Section 3.2
 
 use epoch0_method::{Claim, ClaimKind, Entry, Error, Expectation, Family, Info, Params, Status, Values};
-use epoch0_net::{Network, Param};
 
 use crate::axes::Leaf;
 use crate::case::off_all;
@@ -88,10 +87,6 @@ impl Choose for LlamaPro {
 
     fn can_shrink(&self) -> bool {
         false
-    }
-
-    fn takes_readout(&self, _: &Network, _: &Param) -> bool {
-        true
     }
 }
 

@@ -39,7 +39,6 @@
 //! - [chen2016net2net] Sections 2.2 and 2.3
 
 use epoch0_method::{Claim, ClaimKind, Entry, Error, Expectation, Family, Info, Params, Status, Values};
-use epoch0_net::{Network, Param};
 use epoch0_num::Stream;
 
 use crate::axes::Leaf;
@@ -101,10 +100,6 @@ impl Choose for Wider {
     }
 
     fn can_grow(&self) -> bool {
-        true
-    }
-
-    fn takes_readout(&self, _: &Network, _: &Param) -> bool {
         true
     }
 }

@@ -58,7 +58,6 @@ use std::sync::Arc;
 use epoch0_method::{
     Choice, Claim, ClaimKind, Entry, Error, Expectation, Family, Info, Params, Status, Values, Verdict,
 };
-use epoch0_net::{Network, Param};
 use epoch0_num::Stream;
 use serde::Deserialize;
 
@@ -256,10 +255,6 @@ impl Choose for Chosen {
 
     fn can_shrink(&self) -> bool {
         false
-    }
-
-    fn takes_readout(&self, _: &Network, _: &Param) -> bool {
-        true
     }
 }
 

@@ -84,7 +84,9 @@ pub trait Choose {
     }
 
     /// Whether a map to the network's answers is taken over.
-    fn takes_readout(&self, child: &Network, readout: &Param) -> bool;
+    fn takes_readout(&self, _child: &Network, _readout: &Param) -> bool {
+        true
+    }
 }
 
 /// That a child cannot be made of a parent.

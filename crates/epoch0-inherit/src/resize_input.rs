@@ -43,7 +43,7 @@
 use epoch0_method::{
     Choice, Claim, ClaimKind, Entry, Error, Expectation, Family, Info, Params, Status, Values, Verdict,
 };
-use epoch0_net::{Network, Param, Role};
+use epoch0_net::Role;
 
 use crate::axes::{Kind, Leaf};
 use crate::layers::same;
@@ -120,10 +120,6 @@ impl Choose for Resized {
             Kind::Positions => Some(self.positions(leaf)?),
             _ => None,
         })
-    }
-
-    fn takes_readout(&self, _: &Network, _: &Param) -> bool {
-        true
     }
 }
 

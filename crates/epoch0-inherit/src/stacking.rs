@@ -43,7 +43,6 @@
 use epoch0_method::{
     Choice, Claim, ClaimKind, Entry, Error, Expectation, Family, Info, Params, Status, Values, Verdict,
 };
-use epoch0_net::{Network, Param};
 
 use crate::axes::Leaf;
 use crate::layers::{no_fewer, numbered};
@@ -113,10 +112,6 @@ impl Choose for Stacking {
 
     fn can_shrink(&self) -> bool {
         false
-    }
-
-    fn takes_readout(&self, _: &Network, _: &Param) -> bool {
-        true
     }
 }
 

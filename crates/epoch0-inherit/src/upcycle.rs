@@ -34,7 +34,7 @@
 use epoch0_method::{
     Claim, ClaimKind, Entry, Error, Expectation, Family, Info, Params, Status, Values, Verdict, Waiver,
 };
-use epoch0_net::{Network, Op, Param};
+use epoch0_net::{Network, Op};
 
 use crate::axes::Leaf;
 use crate::case::{configured, deviation, trained};
@@ -105,10 +105,6 @@ impl Choose for Upcycle {
         let Some((_, part)) = rest.split_once('.') else { return name.to_owned() };
         let part = part.replace("w1.", "gate_proj.").replace("w2.", "down_proj.").replace("w3.", "up_proj.");
         format!("{block}mlp.{part}")
-    }
-
-    fn takes_readout(&self, _: &Network, _: &Param) -> bool {
-        true
     }
 }
 

@@ -6,6 +6,7 @@ use epoch0_net::{Builder, Network, Site, zoo};
 use epoch0_num::Law;
 use serde_json::Value;
 
+use super::decoder::init_std;
 use super::{Config, ConfigError, Family, MOST_LAYERS, network, usual_start};
 
 pub(super) static FAMILY: Family =
@@ -45,6 +46,7 @@ pub fn described(path: &str, value: &Value) -> Result<Network, ConfigError> {
     }
 }
 
-fn start(_: &Config, net: &Network, site: &Site) -> Result<Law, ConfigError> {
-    Ok(net.param(site.param).native.clone().unwrap_or_else(|| usual_start(site, 0.02)))
+fn start(config: &Config, net: &Network, site: &Site) -> Result<Law, ConfigError> {
+    let std = init_std(config)?;
+    Ok(net.param(site.param).native.unwrap_or_else(|| usual_start(site, std)))
 }

@@ -57,7 +57,6 @@
 mod claims;
 
 use epoch0_method::{Entry, Error, Family, Info, Params, Status, Values};
-use epoch0_net::{Network, Param};
 
 use crate::axes::Leaf;
 use crate::grow::{More, grown};
@@ -111,10 +110,6 @@ impl Choose for Expand {
     }
 
     fn can_grow(&self) -> bool {
-        true
-    }
-
-    fn takes_readout(&self, _: &Network, _: &Param) -> bool {
         true
     }
 }

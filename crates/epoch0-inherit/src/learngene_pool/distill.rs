@@ -48,7 +48,7 @@ pub fn distill(
     observer: &mut dyn Observer,
 ) -> Result<Distilled, Error> {
     let taps = taps(method.taps, ancestry.0, network)?;
-    let (joint, lesson) = Joint::new(method, ancestry.0, network, taps)?;
+    let (joint, lesson) = Joint::new(method, ancestry.0, network, &taps)?;
     let from = |id: ParamId| {
         let name = &joint.network.param(id).name;
         let theirs = name.strip_prefix("ancestry.").and_then(|name| ancestry.0.find(name));
@@ -113,7 +113,7 @@ impl Joint {
         method: &LearngenePool,
         ancestry: &Network,
         network: &Network,
-        taps: Vec<Tap>,
+        taps: &[Tap],
     ) -> Result<(Self, Taught), Error> {
         let wrong = |why: &str| {
             refuse(ID, network.name(), why, "take networks that are given the same and answer the same")

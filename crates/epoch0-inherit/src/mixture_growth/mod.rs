@@ -68,7 +68,6 @@ mod effects;
 mod flow;
 
 use epoch0_method::{Choice, Entry, Error, Family, Info, Params, Status, Values};
-use epoch0_net::{Network, Param};
 
 use crate::axes::Leaf;
 use crate::layers::same;
@@ -182,10 +181,6 @@ impl Choose for Half {
     }
 
     fn reads_templates(&self) -> bool {
-        true
-    }
-
-    fn takes_readout(&self, _: &Network, _: &Param) -> bool {
         true
     }
 }

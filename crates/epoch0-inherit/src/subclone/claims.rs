@@ -2,7 +2,7 @@
 
 use epoch0_engine::{Batch, Device, Mode, Precision, Value, Weights, run};
 use epoch0_method::{Claim, ClaimKind, Error, Expectation, Values, Verdict};
-use epoch0_net::{Network, Op, Param};
+use epoch0_net::{Network, Op};
 use epoch0_num::Stream;
 use epoch0_train::beside;
 use epoch0_train::claims::{interval, of};
@@ -71,10 +71,6 @@ impl Choose for Strewn {
     }
 
     fn can_grow(&self) -> bool {
-        true
-    }
-
-    fn takes_readout(&self, _: &Network, _: &Param) -> bool {
         true
     }
 }

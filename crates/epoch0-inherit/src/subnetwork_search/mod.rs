@@ -50,7 +50,7 @@ use std::collections::BTreeMap;
 use epoch0_data::Dataset;
 use epoch0_engine::{Device, Mode, Precision, Weights, run};
 use epoch0_method::{Choice, Entry, Error, Family, Info, Params, Status, Values};
-use epoch0_net::{AxisId, Network, Param};
+use epoch0_net::{AxisId, Network};
 use epoch0_num::Stream;
 use epoch0_train::{Feed, beside};
 
@@ -268,10 +268,6 @@ impl Choose for Cut<'_> {
         let places = self.list(known, &format!("axis {}", axis.0), leaf.parent, leaf.child);
         self.genes.borrow_mut().places.insert(axis, places.clone());
         Ok(vec![places])
-    }
-
-    fn takes_readout(&self, _: &Network, _: &Param) -> bool {
-        true
     }
 }
 
