@@ -11,6 +11,7 @@ mod named;
 mod poincare;
 mod spiking;
 
+pub use graft::Link;
 pub use named::{NamedConv, NamedLinear, NamedNorm, NamedRecurrent};
 
 use crate::axis::{Clash, Couplings};

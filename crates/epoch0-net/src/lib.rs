@@ -20,7 +20,7 @@ mod work;
 pub mod zoo;
 
 pub use axis::{Axis, AxisId, Structure};
-pub use builder::{Builder, Head, Linear, NamedConv, NamedLinear, NamedNorm, NamedRecurrent};
+pub use builder::{Builder, Head, Linear, Link, NamedConv, NamedLinear, NamedNorm, NamedRecurrent};
 pub use error::NetError;
 pub use fold::{Fold, Folding, Outputs, Unfoldable, WhyNot};
 pub use general::{Binary, Cell, Constant, ConstantData, Extent, Reduction, Relation, Unary};

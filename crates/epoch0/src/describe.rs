@@ -100,7 +100,7 @@ impl Described {
         if path.exists() {
             return no("files of this kind cannot be read as networks");
         }
-        if hf::FAMILIES.iter().any(|family| family.model_type == given) {
+        if hf::FAMILIES.iter().chain(hf::OWN).any(|family| family.model_type == given) {
             return no("it is a family of Hugging Face configs, and a config says which network of it");
         }
         let net = zoo::build(given)?;

@@ -66,6 +66,7 @@ fn methods(json: bool) -> Result<Outcome, Failure> {
 fn families(json: bool) -> Result<Outcome, Failure> {
     let rows: Vec<_> = hf::FAMILIES
         .iter()
+        .chain(hf::OWN)
         .map(|family| Family { model_type: family.model_type, architectures: family.architectures })
         .collect();
     if json {

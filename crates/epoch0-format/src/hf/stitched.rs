@@ -50,3 +50,49 @@ fn start(config: &Config, net: &Network, site: &Site) -> Result<Law, ConfigError
     let std = init_std(config)?;
     Ok(net.param(site.param).native.unwrap_or_else(|| usual_start(site, std)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Network, String> {
+        let config = Config::parse("config.json", text.as_bytes()).unwrap();
+        network(&config, false).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn two_networks_are_one() {
+        let (front, end) = ("vit:layers=3,embed=8,heads=2", "vit:layers=3,embed=16,heads=4");
+        let text = |front: &str, end: &str, more: &str| {
+            let part = |spec: &str| match spec.starts_with('{') {
+                true => spec.to_owned(),
+                false => format!("{{\"zoo\": \"{spec}\"}}"),
+            };
+            format!(
+                "{{\"model_type\": \"stitched\", \"front\": {}, \"end\": {}, \"after\": 0{more}}}",
+                part(front),
+                part(end)
+            )
+        };
+        let net = read(&text(front, end, ", \"before\": 2, \"dtype\": \"bfloat16\"")).unwrap();
+        assert!(net.params().iter().all(|param| param.dtype == epoch0_num::Dtype::BF16));
+        let weight = net.param(net.find("stitch.weight").unwrap());
+        assert_eq!(weight.native, Some(Law::Normal { mean: 0.0, std: 0.02 }));
+        let inner = text(front, end, ", \"before\": 2");
+        let nested = read(&text(&inner, end, ", \"before\": 0"));
+        assert!(nested.is_ok(), "a front that is stitched itself: {nested:?}");
+        for (front, end, more, said) in [
+            (front, end, "", "`before`"),
+            (front, end, ", \"before\": 3", "before is 3, allowed a block, 0 to 2"),
+            (front, end, ", \"before\": 1024", "below 1024"),
+            (front, end, ", \"before\": 1, \"behind\": 2", "key `behind` is unknown"),
+            (front, "mlp:4-2", ", \"before\": 0", "number of blocks"),
+            (front, "vat", ", \"before\": 0", "end: zoo: vat"),
+            (front, "{\"model_type\": \"vit\"}", ", \"before\": 0", "end: key `hidden_size` is missing"),
+            (front, "{\"zoo\": 3}", ", \"before\": 0", "end: key `model_type` is missing"),
+        ] {
+            let why = read(&text(front, end, more)).unwrap_err();
+            assert!(why.contains(said), "{said}: {why}");
+        }
+    }
+}

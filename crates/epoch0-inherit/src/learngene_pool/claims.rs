@@ -229,7 +229,7 @@ struct Study {
 }
 
 /// Steps of the ancestry, of each distillation, and of the pool.
-const STEPS: [u64; 3] = [900, 600, 300];
+const STEPS: [u64; 3] = [500, 400, 300];
 /// Learning rate of all trainings.
 const RATE: f64 = 1e-3;
 

@@ -220,12 +220,12 @@ impl Lesson for Taught {
 
 /// Where the networks are compared.
 fn taps(taps: Taps, ancestry: &Network, network: &Network) -> Result<Vec<Tap>, Error> {
-    let cuts = |net: &Network| {
+    let chain = |net: &Network| {
         let hint = "take networks of blocks that stand in a chain, such as vision transformers";
-        net.cuts().map_err(|error| refuse(ID, net.name(), &error.to_string(), hint))
+        net.chain().map_err(|error| refuse(ID, net.name(), &error.to_string(), hint))
     };
-    let (theirs, own) = (cuts(ancestry)?, cuts(network)?);
-    let (n_theirs, n) = (theirs.len() - 1, own.len() - 1);
+    let (theirs, own) = (chain(ancestry)?, chain(network)?);
+    let (n_theirs, n) = (theirs.len(), own.len());
     if n > n_theirs {
         let why = format!("it has {n} blocks, the ancestry {n_theirs}");
         return Err(refuse(ID, network.name(), &why, "distill into networks of as many blocks or fewer"));
@@ -240,7 +240,7 @@ fn taps(taps: Taps, ancestry: &Network, network: &Network) -> Result<Vec<Tap>, E
     let (their_attention, own_attention) = (attended(ancestry), attended(network));
     for after in blocks {
         let block = ((after + 1) * n_theirs).div_ceil(n) - 1;
-        let values = [theirs[block + 1], own[after + 1]];
+        let values = [theirs[block].answer, own[after].answer];
         found.push(Tap { after, of_attention: false, values });
         if let (Some(&a), Some(&b)) = (their_attention.get(&block), own_attention.get(&after)) {
             found.push(Tap { after, of_attention: true, values: [a, b] });

@@ -5,7 +5,7 @@ use std::fmt;
 use epoch0_data::Dataset;
 use epoch0_engine::{Device, Elements, Precision, Tensor, Weights};
 use epoch0_method::Error;
-use epoch0_net::{Builder, Network, ParamId, Role, Source, ValueId};
+use epoch0_net::{Builder, Link, Network, ParamId, Role, Source, ValueId};
 use epoch0_num::Dtype;
 use epoch0_train::lesson::Lesson;
 use epoch0_train::{Observer, Path, Settings, Status, Trainer};
@@ -324,9 +324,10 @@ impl Pool {
     ) -> Result<Self, Error> {
         let mut extra: Vec<(Extra, Vec<f64>)> = Vec::new();
         for ((front, end), maps) in maps {
-            let rank = |cuts: &[ValueId]| self.networks[*front].value(cuts[0]).dims.len();
+            let net = &self.networks[*front];
+            let rank = |chain: &[Link]| net.value(chain[0].read).dims.len();
             // Over space a map is a convolution.
-            let space = self.networks[*front].cuts().map_or(0, |cuts| rank(&cuts)).saturating_sub(2);
+            let space = net.chain().map_or(0, |chain| rank(&chain)).saturating_sub(2);
             let space = if space > 1 { space } else { 0 };
             for (nth, map) in maps.iter().enumerate() {
                 let name = format!("stitch.{front}-{end}.{nth}");

@@ -1,5 +1,7 @@
 //! Which blocks are stitched, and what the maps between them start from.
 
+use std::collections::{HashMap, HashSet};
+
 use epoch0_data::Dataset;
 use epoch0_engine::{Device, Mode, Precision, Tensor, Weights, run};
 use epoch0_method::Error;
@@ -126,8 +128,9 @@ impl Pool {
         let width = |at: usize| {
             let net = &self.networks()[at];
             let hint = "stitch networks whose blocks are all of one width";
-            let cuts = net.cuts().map_err(|error| refuse(ID, net.name(), &error.to_string(), hint))?;
-            let mut widths = cuts.iter().map(|&cut| net.width_of(cut));
+            let chain = net.chain().map_err(|error| refuse(ID, net.name(), &error.to_string(), hint))?;
+            let values = chain.iter().flat_map(|link| [link.read, link.answer]);
+            let mut widths = values.map(|value| net.width_of(value));
             let first = widths.next().flatten();
             first
                 .filter(|&first| widths.all(|width| width == Some(first)))
@@ -201,7 +204,7 @@ impl Pool {
         let (theirs, own) = (features(front)?, features(end)?);
         let mut maps: Vec<Option<(Map, f64)>> = vec![None; n_maps];
         for pair in pairs {
-            let found = closest(&theirs[pair.after + 1], &own[pair.before])?;
+            let found = closest(&theirs[pair.after][1], &own[pair.before][0])?;
             let slot = &mut maps[pair.stitch];
             *slot = Some(match slot.take() {
                 None => (found, 1.0),
@@ -219,13 +222,13 @@ impl Pool {
     }
 }
 
-/// What the first examples are between blocks, `[positions of all examples, width]` each.
+/// What blocks read and answer for the first examples, `[positions of all examples, width]` each.
 fn features(
     network: &Network,
     weights: &Weights,
     data: &Dataset,
     examples: usize,
-) -> Result<Vec<Matrix>, Error> {
+) -> Result<Vec<[Matrix; 2]>, Error> {
     let failed = |error: &dyn std::fmt::Display| {
         refuse(ID, network.name(), &error.to_string(), "give data that the pool's networks take")
     };
@@ -233,19 +236,23 @@ fn features(
     let n = examples.min(data.train.len());
     let inputs = data.train.inputs().pick(&(0..n).collect::<Vec<_>>());
     let inputs = feed.inputs(&inputs, Precision::Single, &Device::cpu());
-    let cuts = network.cuts().map_err(|error| failed(&error))?;
-    let mut found: Vec<Option<Matrix>> = vec![None; cuts.len()];
+    let chain = network.chain().map_err(|error| failed(&error))?;
+    let wanted: HashSet<ValueId> = chain.iter().flat_map(|link| [link.read, link.answer]).collect();
+    let mut found: HashMap<ValueId, Matrix> = HashMap::new();
     let done = run(network, &weights.constants(), &inputs, Mode::Eval, &mut |done| {
         for (id, value) in done.node.outputs.iter().zip(done.outputs) {
-            if let (Some(at), Some(value)) = (cuts.iter().position(|cut| cut == id), value.real()) {
-                found[at] = Some(rows(value.value(), network.features_of(*id)));
+            if let Some(value) = value.real().filter(|_| wanted.contains(id)) {
+                found.insert(*id, rows(value.value(), network.features_of(*id)));
             }
         }
         Ok(())
     });
     done.map_err(|error| failed(&error))?;
-    let missing = |cut: &ValueId| failed(&format!("value {} between blocks was not met", cut.0));
-    cuts.iter().zip(found).map(|(cut, found)| found.ok_or_else(|| missing(cut))).collect()
+    let of = |value: ValueId| {
+        let missing = || failed(&format!("value {} of a block was not met", value.0));
+        found.get(&value).cloned().ok_or_else(missing)
+    };
+    chain.iter().map(|link| Ok([of(link.read)?, of(link.answer)?])).collect()
 }
 
 /// A value as a matrix whose columns are its features.

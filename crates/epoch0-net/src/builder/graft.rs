@@ -5,6 +5,15 @@ use std::collections::{BTreeSet, HashMap};
 use super::{Builder, Linear};
 use crate::{AxisId, NetError, Network, NodeId, Param, ParamId, Structure, ValueId, Window};
 
+/// A block of a chain, by what it reads and what it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The value that it reads.
+    pub read: ValueId,
+    /// The value that others read of it.
+    pub answer: ValueId,
+}
+
 impl Builder {
     /// Puts the part of a network in that makes `wanted` of `given`: pairs of a value of that network and what stands in
     /// its place here. Parameters and blocks are called as there, behind `prefix`; they are stored as this network's are.
@@ -94,24 +103,23 @@ impl Builder {
     /// on, with what stands behind them (Pan et al. 2023). Parameters are called `front.…` and `end.…` and as in their
     /// networks; outputs are those of `end`.
     pub fn stitched(&mut self, front: &Network, end: &Network, after: usize, before: usize) {
-        let cuts = [front, end].map(Network::cuts);
-        let [Ok(theirs), Ok(ours)] = cuts else {
-            cuts.into_iter().filter_map(Result::err).for_each(|error| self.refuse(error));
+        let chains = [front, end].map(Network::chain);
+        let [Ok(first), Ok(last)] = chains else {
+            chains.into_iter().filter_map(Result::err).for_each(|error| self.refuse(error));
             return;
         };
-        for (net, key, at, n) in [(front, "after", after, theirs.len()), (end, "before", before, ours.len())]
-        {
-            if at + 1 >= n {
-                return self.attribute(net.name(), key, at, format!("a block, 0 to {}", n - 2));
+        for (net, key, at, n) in [(front, "after", after, first.len()), (end, "before", before, last.len())] {
+            if at >= n {
+                return self.attribute(net.name(), key, at, format!("a block, 0 to {}", n - 1));
             }
         }
         let given = self.inputs_of(front);
-        let x = self.graft(front, "front.", &given, &[theirs[after + 1]])[0];
-        let Some(width) = end.width_of(ours[before]) else {
+        let x = self.graft(front, "front.", &given, &[first[after].answer])[0];
+        let Some(width) = end.width_of(last[before].read) else {
             return self.attribute(end.name(), "width", "not known", "blocks of known width");
         };
         let x = self.features_to(x, "stitch", width, true);
-        let outputs = self.graft(end, "end.", &[(ours[before], x)], end.outputs());
+        let outputs = self.graft(end, "end.", &[(last[before].read, x)], end.outputs());
         for (ours, &theirs) in outputs.into_iter().zip(end.outputs()) {
             self.output(ours, end.value(theirs).name.as_deref().unwrap_or("output"));
         }
@@ -215,11 +223,11 @@ impl Network {
         self.axis(axis).size
     }
 
-    /// The values between blocks, where the network is a chain of them: what the first block reads, and what each answers.
+    /// The blocks of a network that is a chain of them, in order; operations may stand between.
     ///
     /// # Errors
     /// When it has no blocks, or one reads or answers more than one value.
-    pub fn cuts(&self) -> Result<Vec<ValueId>, NetError> {
+    pub fn chain(&self) -> Result<Vec<Link>, NetError> {
         let wrong = |place: &str, name, got: String, allowed: &str| NetError::Attribute {
             place: place.to_owned(),
             name,
@@ -235,7 +243,7 @@ impl Network {
             let from = self.value(value).from;
             from.is_some_and(|node| self.nodes()[node.0 as usize].inputs.is_empty())
         };
-        let mut cuts = Vec::with_capacity(self.blocks().len() + 1);
+        let mut chain = Vec::with_capacity(self.blocks().len());
         for (block, name) in self.blocks().iter().enumerate() {
             let mut read = BTreeSet::new();
             let mut answered = BTreeSet::new();
@@ -252,17 +260,10 @@ impl Network {
                 1 => Ok(values.into_iter().next().unwrap_or(ValueId(0))),
                 n => Err(wrong(name, what, n.to_string(), "1: blocks that stand in a chain")),
             };
-            let (read, answer) = (only("number of values read", read)?, only("number of answers", answered)?);
-            match cuts.last() {
-                None => cuts.push(read),
-                Some(&before) if before == read => {}
-                Some(_) => {
-                    return Err(wrong(name, "input", "another value".to_owned(), "the block's before it"));
-                }
-            }
-            cuts.push(answer);
+            let read = only("number of values read", read)?;
+            chain.push(Link { read, answer: only("number of answers", answered)? });
         }
-        Ok(cuts)
+        Ok(chain)
     }
 }
 
@@ -315,11 +316,11 @@ mod tests {
     #[test]
     fn a_part_has_what_it_needs() {
         let net = zoo::build("vit:layers=3,embed=8,heads=2").unwrap();
-        let cuts = net.cuts().unwrap();
-        assert_eq!(cuts.len(), 4);
+        let chain = net.chain().unwrap();
+        assert_eq!(chain.len(), 3);
         let mut b = Builder::new("part", Source::Built, Dtype::F32);
         let x = b.input("x", &[None, Some(65), Some(8)]);
-        let y = b.graft(&net, "end.", &[(cuts[2], x)], &[net.outputs()[0]]);
+        let y = b.graft(&net, "end.", &[(chain[2].read, x)], &[net.outputs()[0]]);
         b.output(y[0], "logits");
         let part = b.finish().unwrap();
         assert!(part.find("end.blocks.2.norm1.weight").is_some() && part.find("end.head.bias").is_some());
@@ -327,7 +328,7 @@ mod tests {
         // An input of another width is named.
         let mut b = Builder::new("part", Source::Built, Dtype::F32);
         let x = b.input("x", &[None, Some(65), Some(9)]);
-        b.graft(&net, "", &[(cuts[2], x)], &[net.outputs()[0]]);
+        b.graft(&net, "", &[(chain[2].read, x)], &[net.outputs()[0]]);
         assert!(b.finish().unwrap_err().to_string().contains("dimensions of 9 and 8"));
         // What needs the input too is no part of one value.
         let mut b = Builder::new("part", Source::Built, Dtype::F32);
@@ -358,9 +359,9 @@ mod tests {
 
     #[test]
     fn chains_are_told_from_other_networks() {
-        assert_eq!(zoo::build("resnet18").unwrap().cuts().unwrap().len(), 9);
+        assert_eq!(zoo::build("resnet18").unwrap().chain().unwrap().len(), 8);
         assert!(
-            zoo::build("mlp:4-4-2").unwrap().cuts().unwrap_err().to_string().contains("number of blocks")
+            zoo::build("mlp:4-4-2").unwrap().chain().unwrap_err().to_string().contains("number of blocks")
         );
     }
 }
