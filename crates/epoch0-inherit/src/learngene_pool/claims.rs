@@ -58,7 +58,7 @@ pub(super) static CLAIMS: &[Claim] = &[
         kind: ClaimKind::Effect,
         budget_s: 1200,
         seeds: 3,
-        expectation: Expectation::NotMeasured { why: "it takes more than ten minutes" },
+        expectation: Expectation::NotMeasured { why: "it takes more than ten minutes of two cores" },
         run: learned_stitches_start_ahead,
     },
     Claim {
@@ -68,7 +68,10 @@ pub(super) static CLAIMS: &[Claim] = &[
         kind: ClaimKind::Effect,
         budget_s: 1800,
         seeds: 3,
-        expectation: Expectation::NotMeasured { why: "it takes more than ten minutes" },
+        expectation: Expectation::NotReproduced {
+            why: "with 500, 400 and 300 steps for the ancestry, each network and the pool, learned maps end with 47.1, 43.3 and 36.7 %, \
+                  least squares with 49.8, 53.6 and 51.7 %, random maps with 47.6, 48.4 and 39.8 %: 9 points behind least squares",
+        },
         run: learned_stitches_end_ahead,
     },
     Claim {
@@ -79,7 +82,7 @@ pub(super) static CLAIMS: &[Claim] = &[
         kind: ClaimKind::Effect,
         budget_s: 1800,
         seeds: 3,
-        expectation: Expectation::NotMeasured { why: "it takes more than ten minutes" },
+        expectation: Expectation::NotMeasured { why: "it takes more than ten minutes of two cores" },
         run: small_networks_gain_over_stitched_anchors,
     },
 ];
