@@ -18,7 +18,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::align::{self, Aligned};
-use crate::describe::parts;
+use crate::describe::{parts, say_dtype};
 use crate::inherit::copy_beside;
 use crate::weights::tensor_of;
 use crate::{Described, Error, Options, Receipt, receipt};
@@ -433,8 +433,7 @@ fn find_method(name: &str) -> Result<&'static epoch0_method::Entry<dyn Averager>
 /// The text of a config with another type of numbers.
 fn with_dtype(text: &[u8], dtype: Dtype) -> Option<String> {
     let mut keys: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(text).ok()?;
-    keys.shift_remove("torch_dtype");
-    keys.insert("dtype".to_owned(), dtype.torch_name().into());
+    say_dtype(&mut keys, dtype);
     Some(serde_json::to_string_pretty(&keys).ok()? + "\n")
 }
 

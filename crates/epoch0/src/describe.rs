@@ -131,8 +131,7 @@ impl Described {
     pub fn set_dtype(&mut self, dtype: Dtype) {
         self.net.set_dtype(dtype);
         if let Some(config) = &mut self.config {
-            config.shift_remove("torch_dtype");
-            config.insert("dtype".to_owned(), Value::from(dtype.torch_name()));
+            say_dtype(config, dtype);
         }
     }
 }
@@ -194,6 +193,12 @@ fn zoo_spec(folder: &Path) -> Result<Option<String>, Error> {
     };
     let of_training = || Saved::open(folder).ok().map(|saved| saved.about.network);
     Ok(named.or_else(of_training))
+}
+
+/// Has a config say that numbers are stored as a type.
+pub(crate) fn say_dtype(config: &mut Map<String, Value>, dtype: Dtype) {
+    config.shift_remove("torch_dtype");
+    config.insert("dtype".to_owned(), Value::from(dtype.torch_name()));
 }
 
 fn config_path(given: &Path) -> Option<PathBuf> {

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
-use epoch0_format::hf::{self, Config};
+use epoch0_format::hf;
 use epoch0_format::{Checkpoint, Replace};
 use epoch0_inherit::learngene_pool::{Build, Member, Pool};
 use epoch0_net::Source;
+use epoch0_num::Dtype;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::describe::say_dtype;
 use crate::weights::write_folder;
 use crate::{Described, Error};
 
@@ -149,12 +151,8 @@ impl LearngenePool {
             return write_folder(&net, &weights, &[], out, replace);
         }
         let mut keys: Map<String, Value> = config.as_object().cloned().unwrap_or_default();
-        keys.shift_remove("torch_dtype");
-        keys.insert("dtype".to_owned(), Value::from("float32"));
+        say_dtype(&mut keys, Dtype::F32);
         let text = serde_json::to_string_pretty(&keys).expect("a config is plain data") + "\n";
-        // What is written has to be what the config says.
-        let read = hf::network(&Config::parse("config.json", text.as_bytes())?, true)?;
-        debug_assert_eq!(read.params().len(), net.params().len());
         write_folder(&net, &weights, &[("config.json", text.as_bytes())], out, replace)
     }
 }
